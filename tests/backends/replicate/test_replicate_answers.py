@@ -1,4 +1,4 @@
-"""What the API says, in whatever form it says it."""
+"""Answers of Replicate's API are parsed into predictions and errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _RECORDED: dict[str, Any] = {
 }
 
 
-def test_a_prediction_is_read_once_into_values() -> None:
+def test_an_answer_is_parsed_into_a_prediction() -> None:
     found = parse_prediction(_RECORDED)
     assert found is not None
     assert found.model == "replicate/hello-world"
@@ -64,13 +64,13 @@ def test_a_prediction_is_read_once_into_values() -> None:
         pytest.param(_RECORDED | {"status": 7}, id="no status"),
     ],
 )
-def test_what_is_no_prediction_is_none(said: Any) -> None:
+def test_an_answer_that_is_not_a_prediction_is_none(said: Any) -> None:
     assert parse_prediction(said) is None
     assert parse_predictions({"results": [said]}) == []
 
 
 @pytest.mark.parametrize("said", [None, {}, {"results": None}, {"results": 7}, []])
-def test_a_listing_that_is_none_is_empty(said: Any) -> None:
+def test_an_invalid_list_of_predictions_is_empty(said: Any) -> None:
     assert parse_predictions(said) == []
 
 
@@ -84,13 +84,13 @@ def test_a_listing_that_is_none_is_empty(said: Any) -> None:
         pytest.param({"created_at": "yesterday", "deadline": 7}, id="no dates"),
     ],
 )
-def test_what_is_odd_in_a_prediction_is_unknown(changes: dict[str, Any]) -> None:
+def test_invalid_values_of_a_prediction_are_unknown(changes: dict[str, Any]) -> None:
     found = parse_prediction({**_RECORDED, "metrics": {}, **changes})
     assert found is not None
     assert found.predict_seconds is None
 
 
-def test_a_seed_that_is_none_of_ours_is_unknown() -> None:
+def test_a_seed_beyond_64_bits_is_unknown() -> None:
     assert (
         Prediction(id="a", status="succeeded", logs="Using seed: 99999999999999999999").seed is None
     )
@@ -107,7 +107,7 @@ def test_a_seed_that_is_none_of_ours_is_unknown() -> None:
         (None, None),
     ],
 )
-def test_a_time_is_in_utc(said: Any, found: datetime | None) -> None:
+def test_times_are_converted_to_utc(said: Any, found: datetime | None) -> None:
     assert as_time(said) == found
 
 
@@ -130,7 +130,7 @@ def _refused(status: int, body: Any, **headers: str) -> BackendError:
         pytest.param([], {"retry_after": "inf"}, None, id="or for ever"),
     ],
 )
-def test_the_pause_is_read_where_it_stands(
+def test_the_retry_pause_comes_from_header_body_or_text(
     body: Any, headers: dict[str, str], seconds: float | None
 ) -> None:
     error = _refused(429, body, **headers)
@@ -153,13 +153,13 @@ def test_the_pause_is_read_where_it_stands(
     ],
 )
 @pytest.mark.parametrize("body", [None, [], "words", {"detail": {"deep": 1}}, {"detail": "Oh."}])
-def test_a_refusal_of_any_form_has_its_class(
+def test_each_error_status_has_its_error_class(
     status: int, error: type[BackendError], body: Any
 ) -> None:
     assert type(_refused(status, body)) is error
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_a_redirect_of_the_api_is_an_error() -> None:
     error = _refused(302, None, location="https://elsewhere.example/v1")
     assert (
         "redirects to https://elsewhere.example/v1; imagen does not send the token" in error.message
@@ -167,7 +167,7 @@ def test_a_redirect_is_not_followed() -> None:
     assert error.remedy.endswith("set backends.cloud.base_url to it.")
 
 
-def test_several_inputs_are_named_each_on_its_line() -> None:
+def test_each_rejected_input_has_its_own_line() -> None:
     faults = [
         {"field": "input.num_outputs", "description": "at most 4", "type": "lte"},
         {"field": "input.prompt", "description": "is required", "type": "required"},
@@ -178,7 +178,7 @@ def test_several_inputs_are_named_each_on_its_line() -> None:
     )
 
 
-def test_a_refusal_in_the_form_of_cog_is_understood() -> None:
+def test_rejected_inputs_in_cogs_form_are_parsed() -> None:
     detail = [{"loc": ["body", "input", "num_outputs"], "msg": "Input should be less than 5"}]
     assert _refused(422, {"detail": detail}).message == (
         "acme/painter rejected its input: "
@@ -186,7 +186,7 @@ def test_a_refusal_in_the_form_of_cog_is_understood() -> None:
     )
 
 
-def test_what_replicate_says_cannot_steer_the_terminal_or_show_a_token() -> None:
+def test_error_texts_are_stripped_of_control_characters_and_tokens() -> None:
     said = "no\x1b[2J \u202e Bearer r8_abcdefgh1234 and r8_abcdefgh1234"
     message = _refused(500, {"detail": said}).message
     assert message == (

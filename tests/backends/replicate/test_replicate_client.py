@@ -1,4 +1,4 @@
-"""The client of the API: what it reads of answers, and what it refuses to believe."""
+"""The client of Replicate's API checks every answer."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ def _date(ahead: timedelta) -> str:
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
-def test_how_far_the_clock_of_the_api_is_ahead_is_read_from_its_answers(hours: int) -> None:
+def test_the_clock_offset_is_read_from_the_date_header(hours: int) -> None:
     ahead = timedelta(hours=hours)
     assert abs(_listed(_date(ahead)).recent.clock_offset - ahead) < timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("headers", [(), ("Date: at noon",), ("Date: ",)])
-def test_without_a_date_the_clocks_are_taken_for_the_same(headers: tuple[str, ...]) -> None:
+def test_without_a_date_header_the_clock_offset_is_zero(headers: tuple[str, ...]) -> None:
     assert _listed(*headers).recent.clock_offset == timedelta()
 
 
@@ -82,7 +82,7 @@ def test_without_a_date_the_clocks_are_taken_for_the_same(headers: tuple[str, ..
         pytest.param(-1, -1800, 2, id="newer by the clock of the API"),
     ],
 )
-def test_pages_are_read_until_one_is_older_by_the_clock_of_the_api(
+def test_pages_are_read_until_a_prediction_is_older_by_the_apis_clock(
     ahead: int, first: int, pages: int
 ) -> None:
     made = _SINCE + timedelta(seconds=first), _SINCE - timedelta(days=1)
@@ -137,7 +137,7 @@ _HIDDEN = json_answer({"owner": "acme", "name": "painter", "latest_version": {"i
         ),
     ],
 )
-def test_what_can_not_be_used_is_an_error(
+def test_an_unusable_answer_is_an_error(
     answers: list[HttpAnswer],
     ask: Callable[[ReplicateClient], object],
     kind: type[BackendError],
@@ -153,7 +153,7 @@ def test_what_can_not_be_used_is_an_error(
     assert caught.value.message.endswith(message)
 
 
-def test_a_deployment_that_runs_no_model_is_no_answer_of_the_api() -> None:
+def test_a_deployment_without_a_model_is_an_unexpected_answer() -> None:
     release = {"model": "../..", "version": "x"}
     config = replicate_config("http://127.0.0.1", model="deployments/acme/studio")
     with Receiver(json_answer({"current_release": release})) as there:
@@ -181,7 +181,7 @@ _DONE: dict[str, Any] = {"id": "abc", "status": "succeeded"}
         pytest.param([HttpAnswer(status=404), HttpAnswer(status=404)], "", id="forgotten"),
     ],
 )
-def test_of_a_prediction_that_has_ended_only_images_that_are_there_are_told(
+def test_cancelling_an_ended_prediction_mentions_images_only_if_they_exist(
     answers: list[HttpAnswer], doubt: str
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""The block of a backend, and the token that it names."""
+"""The configuration block of a Replicate backend and its token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
         ),
     ],
 )
-def test_a_reference_is_read(text: str, reference: ModelReference) -> None:
+def test_a_model_reference_is_parsed(text: str, reference: ModelReference) -> None:
     assert parse_model_reference(text) == reference
 
 
@@ -47,7 +47,7 @@ def test_a_reference_is_read(text: str, reference: ModelReference) -> None:
         "https://replicate.com/acme/painter",
     ],
 )
-def test_what_is_no_reference_is_an_error(text: str) -> None:
+def test_an_invalid_model_reference_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="model must look like owner/name"):
         replicate_config(_URL, model=text)
 
@@ -63,13 +63,13 @@ def test_what_is_no_reference_is_an_error(text: str) -> None:
         ("acme/painter", 600),
     ],
 )
-def test_a_deadline_fits_the_model(model: str, seconds: float) -> None:
+def test_the_default_deadline_depends_on_the_model(model: str, seconds: float) -> None:
     assert replicate_config(_URL, model=model).deadline_seconds == seconds
     assert replicate_config(_URL, model=model, total_seconds=42).deadline_seconds == 42
 
 
 @pytest.mark.parametrize("seconds", [1, float("inf"), float("nan")])
-def test_a_deadline_is_one_that_the_api_can_be_told(seconds: float) -> None:
+def test_total_seconds_must_be_a_deadline_that_the_api_accepts(seconds: float) -> None:
     with pytest.raises(ConfigError, match=r"backends\.cloud\.total_seconds"):
         replicate_config(_URL, total_seconds=seconds)
 
@@ -85,7 +85,7 @@ def test_a_deadline_is_one_that_the_api_can_be_told(seconds: float) -> None:
         ("acme/painter", ""),
     ],
 )
-def test_a_family_is_known_by_its_name(model: str, family: str) -> None:
+def test_the_family_follows_from_the_models_name(model: str, family: str) -> None:
     assert parse_model_reference(model).family == family
 
 
@@ -100,16 +100,16 @@ def test_a_family_is_known_by_its_name(model: str, family: str) -> None:
         pytest.param("https://[", "must look like", id="no address"),
     ],
 )
-def test_an_address_must_be_safe(url: str, words: str) -> None:
+def test_base_url_must_be_https_without_credentials(url: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         replicate_config(url)
 
 
-def test_this_machine_needs_no_https() -> None:
+def test_base_url_on_this_machine_may_be_http() -> None:
     assert replicate_config("http://127.0.0.1:5000/v1").base_url == "http://127.0.0.1:5000/v1"
 
 
-def test_a_token_in_the_file_is_an_error_that_does_not_show_it() -> None:
+def test_a_token_in_the_configuration_is_an_error_that_hides_it() -> None:
     with pytest.raises(ConfigError, match="takes the name of an environment variable") as caught:
         replicate_config(_URL, api_token_env="r8_abcdefghijklmnop")
     assert "r8_abc" not in str(caught.value)
@@ -123,12 +123,12 @@ def test_a_token_in_the_file_is_an_error_that_does_not_show_it() -> None:
         pytest.param("ä", "STUDIO_TOKEN", id="no ASCII"),
     ],
 )
-def test_what_is_no_token_is_told_by_its_variable(value: str, words: str) -> None:
+def test_an_unusable_token_is_reported_by_its_variable(value: str, words: str) -> None:
     config = replicate_config(_URL, api_token_env="STUDIO_TOKEN")
     with pytest.raises(Unauthorized, match=words) as caught:
         read_api_token(config, {"STUDIO_TOKEN": value})
     assert caught.value.remedy.startswith("Set STUDIO_TOKEN to an API token (https://replicate.com")
 
 
-def test_a_token_may_have_space_around_it() -> None:
+def test_whitespace_around_a_token_is_ignored() -> None:
     assert read_api_token(replicate_config(_URL), {"REPLICATE_API_TOKEN": " r8_x\n"}) == "r8_x"

@@ -1,11 +1,11 @@
-"""The program of stable-diffusion.cpp keeps the contract."""
+"""The sd-cli adapter keeps the contract of every backend."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from support.sdcpp_rig import Bench
+from support.sdcpp_setup import SdCppSetup
 
 from imagen.backends.sdcpp import adapter
 from imagen.testing import BackendContract, Rig
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from imagen.testing.contract import Scenario
 
 
-class _Rig:
+class _SdCppRig:
     adapter = adapter
 
     def __init__(self, folder: Path) -> None:
-        self._bench = Bench(folder)
+        self._setup = SdCppSetup(folder)
 
     def block(self) -> Mapping[str, Any]:
-        return self._bench.block()
+        return self._setup.block()
 
     def open(self, scenario: Scenario) -> Backend:
         if scenario == "unreachable":
-            return self._bench.open(binary=str(self._bench.folder / "gone"))
-        return self._bench.open(scenario)
+            return self._setup.open(binary=str(self._setup.folder / "gone"))
+        return self._setup.open(scenario)
 
     def submissions(self) -> int:
         """There is no engine that could count: collecting again makes again."""
         return 0
 
     def at_work(self) -> bool:
-        return self._bench.is_at_work()
+        return self._setup.is_running()
 
 
 class TestSdCpp(BackendContract):
@@ -49,4 +49,4 @@ class TestSdCpp(BackendContract):
 
     @pytest.fixture
     def rig(self, tmp_path: Path) -> Rig:
-        return _Rig(tmp_path)
+        return _SdCppRig(tmp_path)

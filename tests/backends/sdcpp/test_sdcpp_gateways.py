@@ -1,4 +1,4 @@
-"""A gateway that answers in sd-server's place says nothing about a job."""
+"""An answer of a gateway in sd-server's place says nothing about a job."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.fake_sd_server import CAPABILITIES, FakeSdServer, GatewayAnswer
 from support.raw_server import RawServer, answer_or_drip
-from support.sd_server import CAPABILITIES, Between, SdServer
 
 from imagen.backends import open_backend
 from imagen.backends.remote_job import cancel_and_confirm
@@ -57,8 +57,8 @@ _answers = pytest.mark.parametrize(("status", "body"), _ANSWERS.values(), ids=_A
 
 
 @pytest.fixture
-def server() -> Iterator[SdServer]:
-    with closing(SdServer()) as server:
+def server() -> Iterator[FakeSdServer]:
+    with closing(FakeSdServer()) as server:
         yield server
 
 
@@ -94,22 +94,22 @@ def _collected(
             return error, tickets
 
 
-def _clock_of(server: SdServer) -> Callable[[], float]:
+def _clock_of(server: FakeSdServer) -> Callable[[], float]:
     """Ten seconds later after each look at a job."""
     return lambda: 10.0 * sum(asked.startswith(_LOOK) for asked in server.asked)
 
 
-def _cancels(server: SdServer) -> list[str]:
+def _cancels(server: FakeSdServer) -> list[str]:
     return [asked for asked in server.asked if asked.startswith(_CANCEL)]
 
 
 @pytest.mark.parametrize("reaches", [False, True], ids=["did not arrive", "arrived"])
 @_answers
-def test_a_submission_that_a_gateway_answered_is_not_repeated(
-    server: SdServer, status: int, body: str, reaches: bool
+def test_a_submission_answered_by_a_gateway_is_not_repeated(
+    server: FakeSdServer, status: int, body: str, reaches: bool
 ) -> None:
     """sd-server has no list of its jobs: whether it took this one stays open."""
-    server.gateway = Between(_SUBMISSION, status, body, reaches=reaches)
+    server.gateway = GatewayAnswer(_SUBMISSION, status, body, reaches=reaches)
     error, tickets = _collected(server.url)
     assert isinstance(error, Lost)
     assert (error.is_certain, error.never_ran) == (False, False)
@@ -120,17 +120,17 @@ def test_a_submission_that_a_gateway_answered_is_not_repeated(
 
 
 @_answers
-def test_nothing_is_submitted_where_no_sd_server_answers(
-    server: SdServer, status: int, body: str
+def test_nothing_is_submitted_to_anything_but_an_sd_server(
+    server: FakeSdServer, status: int, body: str
 ) -> None:
-    server.gateway = Between("", status, body)
+    server.gateway = GatewayAnswer("", status, body)
     error, tickets = _collected(server.url)
     assert isinstance(error, BackendError)
     assert not isinstance(error, Lost)
     assert (tickets, [asked for asked in server.asked if "capabilities" not in asked]) == ([], [])
 
 
-def test_a_ticket_is_written_before_its_submission(server: SdServer) -> None:
+def test_a_ticket_is_reported_before_its_submission(server: FakeSdServer) -> None:
     """The server may take a job whose id never arrives."""
     told: list[tuple[bool, int]] = []
 
@@ -142,7 +142,7 @@ def test_a_ticket_is_written_before_its_submission(server: SdServer) -> None:
     assert told == [(True, 0), (True, 1)]
 
 
-def test_a_ticket_without_an_id_is_not_submitted_again(server: SdServer) -> None:
+def test_a_ticket_without_an_id_is_not_submitted_again(server: FakeSdServer) -> None:
     with closing(Backend(_config(server.url))) as backend:
         sent = backend.prepare(_ASKED).sent()
     error, _ = _collected(server.url, sent=sent)
@@ -160,8 +160,8 @@ def test_a_ticket_without_an_id_is_not_submitted_again(server: SdServer) -> None
         pytest.param("trouble", Unavailable, "bad allocation", id="trouble"),
     ],
 )
-def test_what_sd_server_itself_refuses_was_not_taken(
-    server: SdServer, way: str, kind: type[BackendError], words: str
+def test_a_submission_refused_by_sd_server_is_not_submitted(
+    server: FakeSdServer, way: str, kind: type[BackendError], words: str
 ) -> None:
     server.way = way
     error, tickets = _collected(server.url)
@@ -169,15 +169,15 @@ def test_what_sd_server_itself_refuses_was_not_taken(
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
-def test_a_request_that_is_too_large_for_the_gateway_was_not_taken(server: SdServer) -> None:
-    server.gateway = Between(_SUBMISSION, 413, "<html>Too large</html>")
+def test_a_request_too_large_for_the_gateway_is_not_submitted(server: FakeSdServer) -> None:
+    server.gateway = GatewayAnswer(_SUBMISSION, 413, "<html>Too large</html>")
     error, tickets = _collected(server.url)
     assert isinstance(error, Rejected)
     assert "The request is too large for" in error.message
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
-def test_a_submission_without_an_answer_leaves_a_ticket_where_the_caller_ends_it() -> None:
+def test_cancelling_an_unanswered_submission_leaves_the_job_in_doubt() -> None:
     def cancel(progress: Progress) -> None:
         if progress.ticket is None:
             raise Cancelled
@@ -190,9 +190,9 @@ def test_a_submission_without_an_answer_leaves_a_ticket_where_the_caller_ends_it
 
 
 @_answers
-def test_a_job_survives_what_a_gateway_answers(server: SdServer, status: int, body: str) -> None:
+def test_a_job_survives_answers_of_a_gateway(server: FakeSdServer, status: int, body: str) -> None:
     """As many as fit into half a minute."""
-    server.gateway = Between(_LOOK, status, body, times=3)
+    server.gateway = GatewayAnswer(_LOOK, status, body, times=3)
     result, tickets = _collected(server.url, clock=_clock_of(server), lost_seconds=0.001)
     assert not isinstance(result, BackendError)
     assert len(result.images) == 1
@@ -200,11 +200,11 @@ def test_a_job_survives_what_a_gateway_answers(server: SdServer, status: int, bo
 
 
 @_answers
-def test_a_gateway_that_answers_for_half_a_minute_leaves_the_job_alone(
-    server: SdServer, status: int, body: str
+def test_a_job_is_in_doubt_after_30_seconds_of_gateway_answers(
+    server: FakeSdServer, status: int, body: str
 ) -> None:
     server.way = "endless"
-    server.gateway = Between(_LOOK, status, body, after=2)
+    server.gateway = GatewayAnswer(_LOOK, status, body, after=2)
     error, tickets = _collected(server.url, clock=_clock_of(server))
     assert isinstance(error, Lost)
     assert "gave no state of the job for 30 seconds" in error.message
@@ -213,21 +213,21 @@ def test_a_gateway_that_answers_for_half_a_minute_leaves_the_job_alone(
     assert _cancels(server) == []
 
 
-def test_disturbances_that_ended_do_not_add_up(server: SdServer) -> None:
+def test_outages_that_ended_do_not_add_up(server: FakeSdServer) -> None:
     """Three, then an answer, then three."""
     server.way = "slow"
-    server.gateway = Between(_LOOK, 403, times=3)
+    server.gateway = GatewayAnswer(_LOOK, 403, times=3)
 
     def note(progress: Progress) -> None:
         if progress.stage == "running" and server.gateway and server.gateway.after == 0:
-            server.gateway = Between(_LOOK, 403, times=3, after=4)
+            server.gateway = GatewayAnswer(_LOOK, 403, times=3, after=4)
 
     result, _ = _collected(server.url, clock=_clock_of(server), on_progress=note)
     assert not isinstance(result, BackendError)
     assert server.gateway.after == 4
 
 
-def test_a_job_that_is_over_for_sd_server_is_lost_at_once(server: SdServer) -> None:
+def test_a_job_unknown_to_sd_server_is_lost_at_once(server: FakeSdServer) -> None:
     server.way = "lost"
     error, _ = _collected(server.url)
     assert isinstance(error, Lost)
@@ -243,9 +243,7 @@ def test_a_job_that_is_over_for_sd_server_is_lost_at_once(server: SdServer) -> N
         pytest.param("garbled", "no base64 for image 1", id="no base64"),
     ],
 )
-def test_an_image_that_did_not_come_whole_is_asked_for_again(
-    server: SdServer, way: str, words: str
-) -> None:
+def test_an_incomplete_image_is_requested_again(server: FakeSdServer, way: str, words: str) -> None:
     server.way = way
     error, _ = _collected(server.url, clock=_clock_of(server))
     assert isinstance(error, Lost)
@@ -273,41 +271,41 @@ def test_an_image_that_did_not_come_whole_is_asked_for_again(
     ],
     ids=["another job", "another state", "no result", "an image that is a number"],
 )
-def test_only_a_whole_answer_about_this_job_counts(server: SdServer, said: object) -> None:
-    server.gateway = Between(_LOOK, 200, json.dumps(said), times=2)
+def test_only_a_complete_answer_about_this_job_counts(server: FakeSdServer, said: object) -> None:
+    server.gateway = GatewayAnswer(_LOOK, 200, json.dumps(said), times=2)
     result, _ = _collected(server.url)
     assert not isinstance(result, BackendError)
     assert len(result.images) == 1
 
 
 @_answers
-def test_a_gateway_cannot_say_that_a_job_was_stopped(
-    server: SdServer, status: int, body: str
+def test_an_answer_of_a_gateway_does_not_confirm_a_cancellation(
+    server: FakeSdServer, status: int, body: str
 ) -> None:
     server.way = "waits"
     config = _config(server.url, cancel_seconds=0)
     with closing(Backend(config)) as backend:
         ticket = backend.prepare(_ASKED)
         id = backend.client().submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
-        server.gateway = Between(_CANCEL, status, body)
+        server.gateway = GatewayAnswer(_CANCEL, status, body)
         job = SdServerJob(ticket, backend.client(), config, no_progress, backend.read_info)
         doubt = cancel_and_confirm(job, job.policy, lambda: id)
     assert doubt.startswith("sd-server could not be asked to cancel the job: ")
 
 
 @_answers
-def test_what_was_noted_outlives_a_gateway(
-    server: SdServer, status: int, body: str, tmp_path: Path
+def test_cached_capabilities_outlive_a_gateway(
+    server: FakeSdServer, status: int, body: str, tmp_path: Path
 ) -> None:
     block = {"type": "sdcpp", "url": server.url, "cache_dir": str(tmp_path)}
     with closing(open_backend("rigged", {"rigged": block})) as engine:
         assert engine.check().ok
-        server.gateway = Between("", status, body)
+        server.gateway = GatewayAnswer("", status, body)
         assert not engine.check().ok
         assert engine.capabilities().parameters["count"].max == 4
 
 
-def test_a_lora_is_looked_up_in_the_same_question(server: SdServer) -> None:
+def test_loras_are_looked_up_without_another_request(server: FakeSdServer) -> None:
     _collected(server.url, request=_ASKED.with_values({"loras": (Lora(name="ink"),)}))
     assert [asked for asked in server.asked if "capabilities" in asked] == [
         "GET /sdcpp/v1/capabilities"
@@ -315,7 +313,7 @@ def test_a_lora_is_looked_up_in_the_same_question(server: SdServer) -> None:
 
 
 @pytest.mark.parametrize("drips", ["GET /sdcpp/v1/capabilities", _SUBMISSION, _LOOK])
-def test_a_server_that_drips_is_left_after_total_seconds(drips: str) -> None:
+def test_a_server_that_answers_byte_by_byte_cannot_exceed_total_seconds(drips: str) -> None:
     answers = {
         "GET /sdcpp/v1/capabilities": CAPABILITIES,
         _SUBMISSION: {"id": "job_1"},
@@ -329,9 +327,9 @@ def test_a_server_that_drips_is_left_after_total_seconds(drips: str) -> None:
     assert error.is_stopped is ("capabilities" in drips)
 
 
-def test_a_token_that_expires_leaves_a_ticket(server: SdServer) -> None:
+def test_a_token_that_expires_leaves_the_job_in_doubt(server: FakeSdServer) -> None:
     server.way = "endless"
-    server.gateway = Between(_LOOK, 401, after=1)
+    server.gateway = GatewayAnswer(_LOOK, 401, after=1)
     error, _ = _collected(server.url, clock=_clock_of(server))
     assert isinstance(error, Lost)
     assert isinstance(error.__cause__, Unauthorized)

@@ -1,4 +1,4 @@
-"""What becomes of a request: names, seeds, sizes and files, before anything runs."""
+"""A request becomes a ticket: names, seeds, sizes and files, before anything runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.sdcpp_rig import CONTROL, ESRGAN, LORA, PICTURE, Bench
+from support.sdcpp_setup import CONTROL, ESRGAN, LORA, SMALL_IMAGE, SdCppSetup
 
 from imagen.config import Settings
 from imagen.core.request import Control, Lora, Request, Upscale
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def setup(tmp_path: Path) -> SdCppSetup:
+    return SdCppSetup(tmp_path)
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def image(tmp_path: Path) -> str:
     return str(tmp_path / "image.png")
 
 
-def _prepared(bench: Bench, block: dict[str, Any] | None = None, **asked: Any) -> Ticket:
-    request = Request(prompt="a fox").with_values(PICTURE | asked)
-    return bench.open(**(block or {})).prepare(request)
+def _prepared(setup: SdCppSetup, block: dict[str, Any] | None = None, **asked: Any) -> Ticket:
+    request = Request(prompt="a fox").with_values(SMALL_IMAGE | asked)
+    return setup.open(**(block or {})).prepare(request)
 
 
 def _argument(ticket: Ticket, flag: str) -> str:
@@ -54,21 +54,23 @@ def _fate(ticket: Ticket, name: str) -> tuple[str, Any]:
         pytest.param("scheduler", "normal", "discrete", id="normal"),
     ],
 )
-def test_a_name_of_other_engines_is_mapped(bench: Bench, kind: str, asked: str, own: str) -> None:
+def test_sampler_names_of_other_engines_are_mapped(
+    setup: SdCppSetup, kind: str, asked: str, own: str
+) -> None:
     named: dict[str, Any] = {kind: asked}
-    ticket = _prepared(bench, **named)
+    ticket = _prepared(setup, **named)
     flag = {"sampler": "--sampling-method", "scheduler": "--scheduler"}[kind]
     assert _argument(ticket, flag) == own
     assert _fate(ticket, kind) == ("mapped", own)
 
 
-def test_the_programs_own_name_is_taken_as_it_is(bench: Bench) -> None:
-    assert _fate(_prepared(bench, sampler="dpm++2m"), "sampler") == ("applied", None)
+def test_sampler_names_of_sd_cli_are_applied(setup: SdCppSetup) -> None:
+    assert _fate(_prepared(setup, sampler="dpm++2m"), "sampler") == ("applied", None)
 
 
-def test_a_sampler_that_this_version_lacks_is_refused(bench: Bench) -> None:
+def test_a_sampler_missing_in_this_version_is_refused(setup: SdCppSetup) -> None:
     with pytest.raises(RequestError, match=r"sampler can't be 'dpmpp_2m_sd.*Did you mean"):
-        _prepared(bench, sampler="dpmpp_2m_sde")
+        _prepared(setup, sampler="dpmpp_2m_sde")
 
 
 @pytest.mark.parametrize(
@@ -80,51 +82,51 @@ def test_a_sampler_that_this_version_lacks_is_refused(bench: Bench) -> None:
         pytest.param(2**63 - 1, 2, 0, id="no room for the next"),
     ],
 )
-def test_a_seed_beyond_63_bits_becomes_another(
-    bench: Bench, seed: int, count: int, used: int
+def test_a_seed_beyond_63_bits_wraps_around(
+    setup: SdCppSetup, seed: int, count: int, used: int
 ) -> None:
-    ticket = _prepared(bench, seed=seed, count=count)
+    ticket = _prepared(setup, seed=seed, count=count)
     assert (ticket.request.seed, _argument(ticket, "--seed")) == (used, str(used))
     assert ticket.receipt["seed"].outcome == ("applied" if used == seed else "mapped")
 
 
-def test_the_ticket_names_the_size_that_comes(bench: Bench) -> None:
-    ticket = _prepared(bench, width=500, height=70)
+def test_the_ticket_has_the_rounded_size(setup: SdCppSetup) -> None:
+    ticket = _prepared(setup, width=500, height=70)
     assert (ticket.request.width, ticket.request.height) == (512, 64)
     assert _fate(ticket, "width") == ("clamped", 512)
 
 
-def test_a_picture_that_is_drawn_over_keeps_its_size_nearly(bench: Bench, image: str) -> None:
-    ticket = _prepared(bench, image=image, width=None, height=None, strength=0.5)
+def test_an_initial_image_keeps_its_size_as_far_as_possible(setup: SdCppSetup, image: str) -> None:
+    ticket = _prepared(setup, image=image, width=None, height=None, strength=0.5)
     assert (ticket.request.width, ticket.request.height) == (192, 128)
 
 
-def test_a_prompt_may_begin_with_a_dash(bench: Bench) -> None:
-    assert _argument(_prepared(bench, prompt="--help me"), "--prompt") == "--help me"
+def test_a_prompt_may_begin_with_a_dash(setup: SdCppSetup) -> None:
+    assert _argument(_prepared(setup, prompt="--help me"), "--prompt") == "--help me"
 
 
-def test_a_character_nul_is_refused(bench: Bench) -> None:
+def test_a_nul_character_in_a_prompt_is_refused(setup: SdCppSetup) -> None:
     with pytest.raises(RequestError, match="negative holds a NUL character"):
-        _prepared(bench, negative="a\0b")
+        _prepared(setup, negative="a\0b")
 
 
-def test_what_the_model_lacks_is_dropped_with_the_reason(bench: Bench) -> None:
-    ticket = _prepared(bench, guidance=3.5, flow_shift=3.0, prompt_2="x")
+def test_a_parameter_the_model_lacks_is_dropped_with_the_reason(setup: SdCppSetup) -> None:
+    ticket = _prepared(setup, guidance=3.5, flow_shift=3.0, prompt_2="x")
     assert ticket.receipt["guidance"].why == ("this model has no distilled guidance; use cfg")
     assert ticket.receipt["flow_shift"].outcome == "dropped"
     assert "--guidance" not in ticket.payload["arguments"]
 
 
-def test_what_this_version_lacks_is_dropped_with_the_reason(bench: Bench) -> None:
-    ticket = bench.open("bare").prepare(Request(prompt="x", extra={"clip_skip": 2}))
+def test_a_parameter_this_version_lacks_is_dropped_with_the_reason(setup: SdCppSetup) -> None:
+    ticket = setup.open("bare").prepare(Request(prompt="x", extra={"clip_skip": 2}))
     assert ticket.receipt["clip_skip"].why == (
         "this version of stable-diffusion.cpp has no --clip-skip"
     )
 
 
-def test_a_key_for_which_this_version_has_no_flag_is_an_error(bench: Bench) -> None:
+def test_a_key_without_a_flag_in_this_version_is_an_error(setup: SdCppSetup) -> None:
     with pytest.raises(ConfigError, match=r"backends\.rigged: .* has no --vae-tiling"):
-        bench.open("bare", vae_tiling=True).prepare(Request(prompt="x"))
+        setup.open("bare", vae_tiling=True).prepare(Request(prompt="x"))
 
 
 @pytest.mark.parametrize(
@@ -136,22 +138,22 @@ def test_a_key_for_which_this_version_has_no_flag_is_an_error(bench: Bench) -> N
         pytest.param("--seed=5", "--seed=5 is set by imagen", id="with its value"),
     ],
 )
-def test_further_arguments_are_checked(bench: Bench, argument: str, message: str) -> None:
+def test_extra_arguments_are_checked(setup: SdCppSetup, argument: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        _prepared(bench, {"args": [argument, "1"]})
+        _prepared(setup, {"args": [argument, "1"]})
 
 
-def test_a_lora_becomes_a_tag_after_the_prompt(bench: Bench, tmp_path: Path) -> None:
-    bench.file("loras/style/ink.safetensors", LORA)
+def test_a_lora_becomes_a_tag_after_the_prompt(setup: SdCppSetup, tmp_path: Path) -> None:
+    setup.write_weights("loras/style/ink.safetensors", LORA)
     block = {"loras_dir": str(tmp_path / "loras")}
-    ticket = _prepared(bench, block, loras=(Lora(name="ink", strength=0.8),))
+    ticket = _prepared(setup, block, loras=(Lora(name="ink", strength=0.8),))
     assert _argument(ticket, "--prompt") == "a fox <lora:style/ink.safetensors:0.8>"
     assert (ticket.request.prompt, _fate(ticket, "loras")[0]) == ("a fox", "applied")
 
 
-def test_a_tag_of_the_prompts_own_is_passed_on(bench: Bench) -> None:
+def test_a_lora_tag_in_the_prompt_is_passed_on(setup: SdCppSetup) -> None:
     """The program reads it, and weights too."""
-    ticket = _prepared(bench, prompt="a (fox:1.2) {a|b} <lora:ink:0.8>")
+    ticket = _prepared(setup, prompt="a (fox:1.2) {a|b} <lora:ink:0.8>")
     assert _argument(ticket, "--prompt") == "a (fox:1.2) {a|b} <lora:ink:0.8>"
     assert ticket.receipt["prompt"].why == "syntax not read by this engine: {a|b}"
 
@@ -166,30 +168,32 @@ def test_a_tag_of_the_prompts_own_is_passed_on(bench: Bench) -> None:
         pytest.param("a:b", "its name holds one of", id="mark"),
     ],
 )
-def test_a_lora_that_can_not_be_meant_is_refused(
-    bench: Bench, name: str, message: str, tmp_path: Path
+def test_an_unknown_or_unusable_lora_is_refused(
+    setup: SdCppSetup, name: str, message: str, tmp_path: Path
 ) -> None:
     for file in ("ink", "a/twin", "b/twin", "a:b"):
-        bench.file(f"loras/{file}.safetensors", LORA)
-    bench.file("loras/model.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
+        setup.write_weights(f"loras/{file}.safetensors", LORA)
+    setup.write_weights("loras/model.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
     with pytest.raises(RequestError, match=message):
-        _prepared(bench, {"loras_dir": str(tmp_path / "loras")}, loras=(Lora(name=name),))
+        _prepared(setup, {"loras_dir": str(tmp_path / "loras")}, loras=(Lora(name=name),))
 
 
-def test_without_a_folder_of_loras_they_are_dropped_with_the_reason(bench: Bench) -> None:
-    ticket = _prepared(bench, loras=(Lora(name="ink"),))
+def test_loras_without_a_folder_are_dropped_with_the_reason(setup: SdCppSetup) -> None:
+    ticket = _prepared(setup, loras=(Lora(name="ink"),))
     assert ticket.receipt["loras"].why == "backends.rigged.loras_dir names no folder of LoRAs"
 
 
-def test_one_control_picture_is_used_and_the_others_are_said_to_be_left_out(
-    bench: Bench, image: str
+def test_the_receipt_says_that_only_one_control_image_is_used(
+    setup: SdCppSetup, image: str
 ) -> None:
-    nets = {kind: bench.file(f"{kind}.safetensors", CONTROL) for kind in ("canny", "depth")}
+    nets = {
+        kind: setup.write_weights(f"{kind}.safetensors", CONTROL) for kind in ("canny", "depth")
+    }
     two = (
         Control(kind="canny", image=image, strength=0.5, end=0.5, preprocess=True),
         Control(kind="depth", image=image),
     )
-    ticket = _prepared(bench, {"controlnets": nets}, controls=two)
+    ticket = _prepared(setup, {"controlnets": nets}, controls=two)
     assert [(c.kind, c.end) for c in ticket.request.controls] == [("canny", 1.0)]
     assert ticket.receipt["controls"].outcome == "clamped"
     assert ticket.receipt["controls"].why == (
@@ -205,12 +209,12 @@ def test_one_control_picture_is_used_and_the_others_are_said_to_be_left_out(
         pytest.param({"kind": "depth", "preprocess": True}, "cannot make the depth", id="made"),
     ],
 )
-def test_a_control_that_can_not_be_done_is_refused(
-    bench: Bench, image: str, control: dict[str, Any], message: str
+def test_an_impossible_control_is_refused(
+    setup: SdCppSetup, image: str, control: dict[str, Any], message: str
 ) -> None:
-    nets = {"depth": bench.file("depth.safetensors", CONTROL)}
+    nets = {"depth": setup.write_weights("depth.safetensors", CONTROL)}
     with pytest.raises(RequestError, match=message):
-        _prepared(bench, {"controlnets": nets}, controls=(Control(image=image, **control),))
+        _prepared(setup, {"controlnets": nets}, controls=(Control(image=image, **control),))
 
 
 @pytest.mark.parametrize(
@@ -222,27 +226,27 @@ def test_a_control_that_can_not_be_done_is_refused(
         pytest.param(16, ["--mode", "upscale", "--upscale-repeats", "2"], "applied", id="twice"),
     ],
 )
-def test_a_model_enlarges_by_its_own_factor_and_the_rest_is_said(
-    bench: Bench, image: str, factor: float, arguments: list[str], outcome: str
+def test_the_receipt_explains_the_factor_of_an_upscale_model(
+    setup: SdCppSetup, image: str, factor: float, arguments: list[str], outcome: str
 ) -> None:
-    up: dict[str, Any] = {"upscale_models": [bench.file("up.safetensors", ESRGAN)]}
+    up: dict[str, Any] = {"upscale_models": [setup.write_weights("up.safetensors", ESRGAN)]}
     request = Request(image=image, upscale=Upscale(factor=factor))
-    ticket = bench.open(**up).prepare(request)
+    ticket = setup.open(**up).prepare(request)
     assert (ticket.payload["arguments"], ticket.receipt["upscale"].outcome) == (arguments, outcome)
 
 
-def test_a_model_that_enlarges_is_asked_for_by_its_name(bench: Bench, image: str) -> None:
-    up: dict[str, Any] = {"upscale_models": [bench.file("ultra.safetensors", ESRGAN)]}
+def test_an_upscale_model_is_chosen_by_name(setup: SdCppSetup, image: str) -> None:
+    up: dict[str, Any] = {"upscale_models": [setup.write_weights("ultra.safetensors", ESRGAN)]}
     request = Request(image=image, upscale=Upscale(factor=4, method="ulra"))
     with pytest.raises(RequestError, match=r"Unknown upscale model 'ulra'.*Did you mean 'ultra"):
-        bench.open(**up).prepare(request)
+        setup.open(**up).prepare(request)
 
 
-def test_a_family_of_upscalers_chooses_an_installed_one(bench: Bench, image: str) -> None:
+def test_a_family_of_upscalers_chooses_an_installed_one(setup: SdCppSetup, image: str) -> None:
     names = ("4x-UltraSharp.safetensors", "RealESRGAN_x4plus.safetensors")
-    up: dict[str, Any] = {"upscale_models": [bench.file(name, ESRGAN) for name in names]}
+    up: dict[str, Any] = {"upscale_models": [setup.write_weights(name, ESRGAN) for name in names]}
     request = Request(image=image, upscale=Upscale(factor=4, method="realesrgan"))
-    fate = bench.open(**up).prepare(request).receipt["upscale"]
+    fate = setup.open(**up).prepare(request).receipt["upscale"]
     assert (fate.outcome, fate.used) == ("mapped", "RealESRGAN_x4plus.safetensors")
     assert fate.why == "the installed upscaler of the family realesrgan"
 
@@ -257,14 +261,14 @@ def test_a_family_of_upscalers_chooses_an_installed_one(bench: Bench, image: str
     ],
 )
 def test_the_tasks_follow_from_the_block(
-    bench: Bench, block: dict[str, Any], task: Task, able: bool
+    setup: SdCppSetup, block: dict[str, Any], task: Task, able: bool
 ) -> None:
-    assert (task in bench.open(**block).capabilities(task).tasks) is able
+    assert (task in setup.open(**block).capabilities(task).tasks) is able
 
 
-def test_a_block_may_give_other_defaults(bench: Bench) -> None:
+def test_a_block_sets_defaults(setup: SdCppSetup) -> None:
     block: dict[str, Any] = {"parameters": {"steps": 6, "sampler": "lcm", "cfg": 1.5}}
-    assert bench.open(**block).capabilities().parameters["sampler"].default == "lcm"
+    assert setup.open(**block).capabilities().parameters["sampler"].default == "lcm"
 
 
 @pytest.mark.parametrize(
@@ -274,25 +278,27 @@ def test_a_block_may_give_other_defaults(bench: Bench) -> None:
         pytest.param({"steps": "six"}, "parameters: steps must be a whole number", id="value"),
     ],
 )
-def test_a_default_that_fits_nothing_is_an_error(
-    bench: Bench, parameters: dict[str, Any], message: str
+def test_an_invalid_default_of_a_block_is_an_error(
+    setup: SdCppSetup, parameters: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        bench.open(parameters=parameters).capabilities()
+        setup.open(parameters=parameters).capabilities()
 
 
-def _runs(bench: Bench, tmp_path: Path, asked: Request) -> list[int]:
+def _runs(setup: SdCppSetup, tmp_path: Path, asked: Request) -> list[int]:
     """How many images each run makes."""
-    settings = Settings(backends={"sd": bench.block()}, state_dir=tmp_path / "state")
-    return [ticket.images for ticket in prepare(bench.open(), asked, settings)]
+    settings = Settings(backends={"sd": setup.block()}, state_dir=tmp_path / "state")
+    return [ticket.images for ticket in prepare(setup.open(), asked, settings)]
 
 
-def test_images_of_a_prompt_share_one_process(bench: Bench, tmp_path: Path) -> None:
-    asked = Request(prompt="a fox").with_values(PICTURE | {"count": 3})
-    assert _runs(bench, tmp_path, asked) == [3]
+def test_images_of_a_prompt_share_one_process(setup: SdCppSetup, tmp_path: Path) -> None:
+    asked = Request(prompt="a fox").with_values(SMALL_IMAGE | {"count": 3})
+    assert _runs(setup, tmp_path, asked) == [3]
 
 
-def test_images_of_an_image_are_runs_of_their_own(bench: Bench, image: str, tmp_path: Path) -> None:
+def test_images_from_an_initial_image_are_separate_runs(
+    setup: SdCppSetup, image: str, tmp_path: Path
+) -> None:
     """What is drawn to encode the image depends on the first seed of a process."""
-    asked = Request(prompt="a fox", image=image).with_values(PICTURE | {"count": 3})
-    assert _runs(bench, tmp_path, asked) == [1, 1, 1]
+    asked = Request(prompt="a fox", image=image).with_values(SMALL_IMAGE | {"count": 3})
+    assert _runs(setup, tmp_path, asked) == [1, 1, 1]

@@ -1,7 +1,4 @@
-"""The real program does what its stand-in does; run where IMAGEN_TEST_SDCPP or the PATH names one.
-
-Its model is Stable Diffusion 1.5 in shape and zero in content, so that it takes no room on disk.
-"""
+"""The real sd-cli behaves like its fake; run where IMAGEN_TEST_SDCPP or the PATH names one."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.sdcpp_rig import LORA
+from support.sdcpp_setup import LORA
 from support.tiny_weights import controlnet, esrgan, sd15, taesd, write
 
 from imagen.backends import open_backend
@@ -70,11 +67,11 @@ def _size(result: Result) -> tuple[int, int]:
         return picture.size
 
 
-def test_it_is_fit(block: dict[str, Any]) -> None:
+def test_the_real_program_is_healthy(block: dict[str, Any]) -> None:
     assert open_backend("real", {"real": block}).check().ok
 
 
-def test_a_seed_gives_its_picture_again_and_another_gives_another(block: dict[str, Any]) -> None:
+def test_a_seed_reproduces_its_image_and_another_seed_does_not(block: dict[str, Any]) -> None:
     two = _made(block, _ASKED.with_values({"count": 2}))
     one = _made(block, _ASKED.with_values({"seed": 2}))
     assert [output.seed for output in two.outputs] == [1, 2]
@@ -82,7 +79,7 @@ def test_a_seed_gives_its_picture_again_and_another_gives_another(block: dict[st
     assert (two.warnings, two.facts.engine["model_version"]) == ((), "SD 1.x")
 
 
-def test_a_picture_is_drawn_over_under_a_mask(block: dict[str, Any], tmp_path: Path) -> None:
+def test_an_image_is_inpainted_under_a_mask(block: dict[str, Any], tmp_path: Path) -> None:
     image = _picture(tmp_path, "image.png", "RGB", "teal")
     mask = _picture(tmp_path, "mask.png", "L", "white")
     steps: list[int | None] = []
@@ -96,20 +93,20 @@ def test_a_lora_is_applied(block: dict[str, Any]) -> None:
     assert (len(result.images), result.warnings) == (1, ())
 
 
-def test_a_control_picture_is_made_and_steers(block: dict[str, Any], tmp_path: Path) -> None:
+def test_a_control_image_is_preprocessed_and_applied(block: dict[str, Any], tmp_path: Path) -> None:
     image = _picture(tmp_path, "image.png", "RGB", "teal")
     control = Control(kind="canny", image=image, strength=0.5, preprocess=True)
     result = _made(block, _ASKED.with_values({"controls": (control,)}))
     assert (_size(result), result.warnings) == ((64, 64), ())
 
 
-def test_a_picture_is_enlarged(block: dict[str, Any], tmp_path: Path) -> None:
+def test_an_image_is_upscaled(block: dict[str, Any], tmp_path: Path) -> None:
     image = _picture(tmp_path, "image.png", "RGB", "teal")
     assert _size(_made(block, Request(image=image, upscale=Upscale(factor=3)))) == (192, 192)
 
 
 @pytest.mark.parametrize("stage", ["loading", "running"])
-def test_it_ends_when_it_is_cancelled(block: dict[str, Any], stage: str) -> None:
+def test_the_real_program_ends_when_cancelled(block: dict[str, Any], stage: str) -> None:
     def tell(progress: Progress) -> None:
         if progress.stage == stage:
             raise Cancelled

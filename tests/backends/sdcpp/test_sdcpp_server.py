@@ -1,4 +1,4 @@
-"""A running sd-server keeps the contract, and is a server in its own ways."""
+"""A running sd-server keeps the contract, and has rules of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.sd_server import SdServer
+from support.fake_sd_server import FakeSdServer
 
 from imagen.backends import open_backend
 from imagen.backends.sdcpp import adapter
@@ -49,11 +49,11 @@ def _open(url: str, **more: Any) -> Backend:
 _NOBODY = HeldPort()
 
 
-class _Rig:
+class _SdServerRig:
     adapter = adapter
 
     def __init__(self) -> None:
-        self._servers: list[SdServer] = []
+        self._servers: list[FakeSdServer] = []
 
     def block(self) -> Mapping[str, Any]:
         return {"url": "http://127.0.0.1:1234"}
@@ -61,7 +61,7 @@ class _Rig:
     def open(self, scenario: Scenario) -> Backend:
         if scenario == "unreachable":
             return _open(_NOBODY.url)
-        self._servers.append(SdServer(scenario))
+        self._servers.append(FakeSdServer(scenario))
         return _open(self._servers[-1].url)
 
     def submissions(self) -> int:
@@ -78,10 +78,10 @@ class _Rig:
 class TestSdServer(BackendContract):
     @pytest.fixture
     def rig(self) -> Iterator[Rig]:
-        with closing(_Rig()) as rig:
+        with closing(_SdServerRig()) as rig:
             yield rig
 
-    def test_a_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
+    def test_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
         """The last ticket has the id that the server gave; the first one can't."""
         with closing(rig.open("ok")) as engine:
             told: list[Progress] = []
@@ -93,13 +93,13 @@ class TestSdServer(BackendContract):
 
 
 @pytest.fixture
-def server() -> Iterator[SdServer]:
-    with closing(SdServer()) as server:
+def server() -> Iterator[FakeSdServer]:
+    with closing(FakeSdServer()) as server:
         yield server
 
 
 def _collected(
-    server: SdServer,
+    server: FakeSdServer,
     request: Request = _ASKED,
     on_progress: Callable[[Progress], None] = no_progress,
     **more: Any,
@@ -108,13 +108,13 @@ def _collected(
         return engine.collect(engine.prepare(request), on_progress)
 
 
-def test_several_pictures_come_in_their_order(server: SdServer) -> None:
+def test_several_images_keep_their_order(server: FakeSdServer) -> None:
     result = _collected(server, _ASKED.with_values({"count": 3}))
     assert [(o.index, o.seed) for o in result.outputs] == [(0, 7), (1, 8), (2, 9)]
     assert (result.facts.queued_seconds, result.facts.executing_seconds) == (2.0, 3.0)
 
 
-def test_the_request_is_said_in_its_words(server: SdServer, tmp_path: Path) -> None:
+def test_a_request_is_sent_in_the_servers_fields(server: FakeSdServer, tmp_path: Path) -> None:
     Image.new("L", (64, 64)).save(tmp_path / "i.png")
     image = str(tmp_path / "i.png")
     values = {"sampler": "dpmpp_2m", "cfg": 4.0, "guidance": 2.5, "clip_skip": 2, "image": image}
@@ -133,14 +133,14 @@ def test_the_request_is_said_in_its_words(server: SdServer, tmp_path: Path) -> N
     assert job.body["control_image"].startswith("iVBORw0KGgo")
 
 
-def test_a_lora_goes_by_the_path_that_the_server_lists(server: SdServer) -> None:
+def test_a_lora_is_sent_as_the_path_that_the_server_lists(server: FakeSdServer) -> None:
     _collected(server, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
     (job,) = server.jobs.values()
     assert job.body["lora"] == [{"path": "style/ink.safetensors", "multiplier": 0.5}]
 
 
-def test_a_lora_that_the_server_lacks_is_refused_before_anything_is_sent(
-    server: SdServer,
+def test_an_unknown_lora_is_refused_before_anything_is_sent(
+    server: FakeSdServer,
 ) -> None:
     with pytest.raises(RequestError, match="Unknown LoRA 'imk'"):
         _collected(server, _ASKED.with_values({"loras": (Lora(name="imk"),)}))
@@ -161,7 +161,7 @@ def test_a_lora_that_the_server_lacks_is_refused_before_anything_is_sent(
     ],
 )
 def test_each_bad_end_has_its_error(
-    server: SdServer, way: str, error: type[BackendError], message: str
+    server: FakeSdServer, way: str, error: type[BackendError], message: str
 ) -> None:
     server.way = way
     with pytest.raises(error, match=message) as caught:
@@ -169,7 +169,7 @@ def test_each_bad_end_has_its_error(
     assert caught.value.backend == "rigged"
 
 
-def test_a_job_whose_answer_was_lost_is_not_sent_again(server: SdServer) -> None:
+def test_a_job_whose_answer_was_lost_is_not_resubmitted(server: FakeSdServer) -> None:
     server.way = "breaks"
     with pytest.raises(Lost) as caught:
         _collected(server)
@@ -184,14 +184,14 @@ def _cancel_at(stage: str) -> Callable[[Progress], None]:
     return tell
 
 
-def test_a_job_that_waits_is_taken_out_of_the_queue(server: SdServer) -> None:
+def test_a_queued_job_is_cancelled(server: FakeSdServer) -> None:
     server.way = "waits"
     with pytest.raises(Cancelled) as caught:
         _collected(server, on_progress=_cancel_at("queued"))
     assert ([j.status for j in server.jobs.values()], caught.value.remedy) == (["cancelled"], "")
 
 
-def test_a_job_is_taken_back_where_the_caller_ends_it_as_it_is_taken(server: SdServer) -> None:
+def test_a_job_is_cancelled_where_the_caller_leaves_during_submission(server: FakeSdServer) -> None:
     def cancel(progress: Progress) -> None:
         if progress.ticket is not None and progress.ticket.engine:
             raise Cancelled
@@ -202,7 +202,7 @@ def test_a_job_is_taken_back_where_the_caller_ends_it_as_it_is_taken(server: SdS
     assert [job.status for job in server.jobs.values()] == ["cancelled"]
 
 
-def test_a_job_that_waits_to_be_sent_again_is_given_up(server: SdServer) -> None:
+def test_a_submission_waiting_for_a_retry_is_given_up(server: FakeSdServer) -> None:
     server.way = "busy"
     with pytest.raises(Cancelled) as caught:
         _collected(server, on_progress=_cancel_at("submitted"))
@@ -210,7 +210,7 @@ def test_a_job_that_waits_to_be_sent_again_is_given_up(server: SdServer) -> None
     assert [t.name for t in threading.enumerate() if "_run" in t.name] == []
 
 
-def test_how_many_come_first_is_told(server: SdServer) -> None:
+def test_the_queue_position_is_reported(server: FakeSdServer) -> None:
     server.way = "waits"
     told: list[Progress] = []
 
@@ -224,21 +224,21 @@ def test_how_many_come_first_is_told(server: SdServer) -> None:
     assert (told[-1].stage, told[-1].queue_position) == ("queued", 2)
 
 
-def test_a_job_at_work_can_not_be_interrupted_and_that_is_said(server: SdServer) -> None:
+def test_cancelling_a_running_job_says_that_it_cannot_be_interrupted(server: FakeSdServer) -> None:
     server.way = "endless"
     with pytest.raises(Cancelled) as caught:
         _collected(server, on_progress=_cancel_at("running"), cancel_seconds=0.3)
     assert "It cannot interrupt an image" in caught.value.remedy
 
 
-def test_a_deadline_ends_the_waiting(server: SdServer) -> None:
+def test_total_seconds_cancels_a_queued_job(server: FakeSdServer) -> None:
     server.way = "endless"
     with pytest.raises(TimedOut, match=r"took more than 0\.2 s in all"):
         _collected(server, total_seconds=0.2, cancel_seconds=0)
 
 
-def test_a_server_that_ends_with_our_job_is_noticed() -> None:
-    server = SdServer("endless")
+def test_a_server_that_ends_with_the_job_is_noticed() -> None:
+    server = FakeSdServer("endless")
 
     closing_once = iter([server.close])
 
@@ -250,8 +250,8 @@ def test_a_server_that_ends_with_our_job_is_noticed() -> None:
         _collected(server, on_progress=tell, lost_seconds=0.3)
 
 
-def test_what_it_said_is_noted_for_when_it_is_not_there(tmp_path: Path) -> None:
-    with closing(SdServer()) as server:
+def test_capabilities_are_cached_for_when_the_server_is_down(tmp_path: Path) -> None:
+    with closing(FakeSdServer()) as server:
         url = server.url
         assert _open(url, cache_dir=str(tmp_path)).check().facts == (("model", "sd15.safetensors"),)
     parameters = _open(url, cache_dir=str(tmp_path)).capabilities().parameters
@@ -263,8 +263,8 @@ def test_what_it_said_is_noted_for_when_it_is_not_there(tmp_path: Path) -> None:
     "content",
     ["no JSON", "[]", '{"samplers": 7}', '{"samplers": [], "schedulers": [], "most_at_once": "x"}'],
 )
-def test_a_note_that_is_damaged_counts_for_nothing(content: str, tmp_path: Path) -> None:
-    with closing(SdServer()) as server:
+def test_a_damaged_cache_of_capabilities_is_ignored(content: str, tmp_path: Path) -> None:
+    with closing(FakeSdServer()) as server:
         engine = _open(server.url, cache_dir=str(tmp_path))
         engine.check()
         (note,) = (tmp_path / "sdcpp").iterdir()
@@ -273,7 +273,7 @@ def test_a_note_that_is_damaged_counts_for_nothing(content: str, tmp_path: Path)
         engine.close()
 
 
-def test_all_that_is_on_offer_is_listed(server: SdServer) -> None:
+def test_models_lists_everything_the_engine_has(server: FakeSdServer) -> None:
     with closing(_open(server.url)) as engine:
         found = [(model.kind, model.name) for model in engine.models()]
     assert found[:3] == [
@@ -283,21 +283,21 @@ def test_all_that_is_on_offer_is_listed(server: SdServer) -> None:
     ]
 
 
-def test_a_token_comes_from_the_environment(
-    server: SdServer, monkeypatch: pytest.MonkeyPatch
+def test_the_bearer_token_comes_from_the_environment(
+    server: FakeSdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SD_TOKEN", "sesame")
     _collected(server, bearer_env="SD_TOKEN")
     assert set(server.authorization) == {"Bearer sesame"}
 
 
-def test_a_token_that_is_not_set_is_named(server: SdServer) -> None:
+def test_a_token_that_is_not_set_is_named_by_its_variable(server: FakeSdServer) -> None:
     with pytest.raises(Unauthorized, match="SD_TOKEN is not set"):
         _collected(server, bearer_env="SD_TOKEN")
     assert server.asked == []
 
 
-def test_a_tag_in_the_prompt_becomes_a_lora() -> None:
+def test_a_lora_tag_in_the_prompt_becomes_a_lora() -> None:
     """A server reads none itself."""
     request = _ASKED.with_values({"prompt": "a fox <lora:ink:0.8>"})
     with closing(_open(_NOBODY.url)) as backend:

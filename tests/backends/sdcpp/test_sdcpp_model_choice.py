@@ -1,4 +1,4 @@
-"""The model that a request names, on a stable-diffusion.cpp backend."""
+"""A request may name another model on a stable-diffusion.cpp backend."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.sdcpp_rig import LORA, PICTURE, Bench
+from support.sdcpp_setup import LORA, SMALL_IMAGE, SdCppSetup
 from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.core.request import Request
@@ -35,19 +35,19 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def setup(tmp_path: Path) -> SdCppSetup:
+    return SdCppSetup(tmp_path)
 
 
-def _prepared(bench: Bench, models: Path, model: str, **block: Any) -> Ticket:
-    request = Request(prompt="a fox").with_values(PICTURE | {"model": model})
-    with closing(bench.open(models_dir=str(models), **block)) as engine:
+def _prepared(setup: SdCppSetup, models: Path, model: str, **block: Any) -> Ticket:
+    request = Request(prompt="a fox").with_values(SMALL_IMAGE | {"model": model})
+    with closing(setup.open(models_dir=str(models), **block)) as engine:
         return engine.prepare(request)
 
 
-def test_the_program_is_given_the_model_that_was_asked_for(bench: Bench, models: Path) -> None:
-    made = bench.made(asked={"model": "juggernaut"}, models_dir=str(models))
-    arguments = bench.arguments()
+def test_sd_cli_gets_the_requested_model(setup: SdCppSetup, models: Path) -> None:
+    made = setup.generate(asked={"model": "juggernaut"}, models_dir=str(models))
+    arguments = setup.last_arguments()
     path = models / "xl" / "juggernaut.safetensors"
     assert arguments[arguments.index("--model") + 1] == str(path)
     assert made.result.facts.model == "juggernaut.safetensors"
@@ -55,8 +55,8 @@ def test_the_program_is_given_the_model_that_was_asked_for(bench: Bench, models:
     assert (fate.outcome, fate.used) == ("mapped", "xl/juggernaut.safetensors")
 
 
-def test_another_family_brings_its_own_defaults(bench: Bench, models: Path) -> None:
-    with closing(bench.open(models_dir=str(models))) as engine:
+def test_a_model_of_another_family_has_its_own_defaults(setup: SdCppSetup, models: Path) -> None:
+    with closing(setup.open(models_dir=str(models))) as engine:
         known = engine.capabilities("text-to-image", "juggernaut").parameters
         assert (engine.capabilities().parameters["width"].default, known["width"].default) == (
             512,
@@ -64,45 +64,49 @@ def test_another_family_brings_its_own_defaults(bench: Bench, models: Path) -> N
         )
 
 
-def test_a_part_of_a_name_means_one_model_as_long_as_the_backend_is_open(
-    bench: Bench, models: Path
+def test_a_partial_name_means_the_same_model_while_the_backend_is_open(
+    setup: SdCppSetup, models: Path
 ) -> None:
-    request = Request(prompt="a fox").with_values(PICTURE | {"model": "jugg"})
-    with closing(bench.open(models_dir=str(models))) as engine:
+    request = Request(prompt="a fox").with_values(SMALL_IMAGE | {"model": "jugg"})
+    with closing(setup.open(models_dir=str(models))) as engine:
         engine.capabilities("text-to-image", "jugg")
         write_file(models / "juggling.safetensors", safetensors(SD1 | VAE))
         assert engine.prepare(request).request.model == "xl/juggernaut.safetensors"
 
 
-def test_a_path_may_be_named(bench: Bench, models: Path, tmp_path: Path) -> None:
+def test_a_request_may_name_a_path(setup: SdCppSetup, models: Path, tmp_path: Path) -> None:
     path = str(write_file(tmp_path / "mine.safetensors", safetensors(SDXL)))
-    ticket = _prepared(bench, models, path)
+    ticket = _prepared(setup, models, path)
     assert (ticket.request.model, ticket.receipt["model"].outcome) == (path, "applied")
 
 
-def test_the_blocks_own_model_may_be_named(bench: Bench, models: Path) -> None:
-    ticket = _prepared(bench, models, "sd15.safetensors", parameters={"steps": 9})
+def test_a_request_may_name_the_blocks_own_model(setup: SdCppSetup, models: Path) -> None:
+    ticket = _prepared(setup, models, "sd15.safetensors", parameters={"steps": 9})
     assert (ticket.receipt["model"].outcome, ticket.warnings) == ("applied", ())
 
 
-def test_companions_are_left_out_for_another_family(bench: Bench, models: Path) -> None:
-    block = {"taesd": bench.taesd()}
-    ticket = _prepared(bench, models, "juggernaut", **block)
+def test_text_encoders_and_vae_are_left_out_for_another_family(
+    setup: SdCppSetup, models: Path
+) -> None:
+    block = {"taesd": setup.write_taesd()}
+    ticket = _prepared(setup, models, "juggernaut", **block)
     assert ticket.warnings == (
         "Ignored for this model: taesd in backends.rigged, set for its own model.",
     )
-    bench.made(asked={"model": "juggernaut"}, models_dir=str(models), **block)
-    assert "--taesd" not in bench.arguments()
+    setup.generate(asked={"model": "juggernaut"}, models_dir=str(models), **block)
+    assert "--taesd" not in setup.last_arguments()
 
 
-def test_companions_stay_for_a_model_of_the_same_family(bench: Bench, models: Path) -> None:
-    bench.made(asked={"model": "photon"}, models_dir=str(models), taesd=bench.taesd())
-    assert "--taesd" in bench.arguments()
+def test_text_encoders_and_vae_stay_for_the_same_family(setup: SdCppSetup, models: Path) -> None:
+    setup.generate(asked={"model": "photon"}, models_dir=str(models), taesd=setup.write_taesd())
+    assert "--taesd" in setup.last_arguments()
 
 
-def test_a_diffusion_model_without_its_companions_is_refused(bench: Bench, models: Path) -> None:
+def test_a_diffusion_model_without_the_files_it_needs_is_refused(
+    setup: SdCppSetup, models: Path
+) -> None:
     with pytest.raises(RequestError) as caught:
-        _prepared(bench, models, "flux")
+        _prepared(setup, models, "flux")
     assert caught.value.message == (
         "model: flux.safetensors is a flux1 diffusion model, which also needs vae and clip_l and "
         "t5xxl."
@@ -117,20 +121,18 @@ def test_a_diffusion_model_without_its_companions_is_refused(bench: Bench, model
         ("cut", "cut.safetensors is incomplete"),
     ],
 )
-def test_what_cannot_be_the_model_is_refused(
-    bench: Bench, models: Path, model: str, sentence: str
+def test_a_file_that_cannot_be_the_model_is_refused(
+    setup: SdCppSetup, models: Path, model: str, sentence: str
 ) -> None:
     write_file(models / "ink.safetensors", safetensors(dict(LORA)))
     write_file(models / "cut.safetensors", safetensors(SDXL)[:-1])
     with pytest.raises(RequestError) as caught:
-        _prepared(bench, models, model)
+        _prepared(setup, models, model)
     assert sentence in caught.value.message
 
 
-def test_models_of_the_folder_are_listed_and_the_default_is_marked(
-    bench: Bench, models: Path
-) -> None:
-    with closing(bench.open(models_dir=str(models))) as engine:
+def test_models_lists_the_folder_and_marks_the_default(setup: SdCppSetup, models: Path) -> None:
+    with closing(setup.open(models_dir=str(models))) as engine:
         found = [(m.kind, m.name, m.is_default) for m in engine.models() if "model" in m.kind]
         whole = [(m.name, m.is_default) for m in engine.models() if m.kind == "checkpoint"]
     assert found == [("diffusion_model", "flux.safetensors", False)]
@@ -141,24 +143,22 @@ def test_models_of_the_folder_are_listed_and_the_default_is_marked(
     ]
 
 
-def test_loras_are_looked_for_in_the_folder_of_models_by_default(
-    bench: Bench, models: Path
-) -> None:
+def test_loras_are_searched_in_models_dir_by_default(setup: SdCppSetup, models: Path) -> None:
     (models / "loras").mkdir()
     write_file(models / "loras" / "ink.safetensors", safetensors(dict(LORA)))
-    bench.made(asked={"loras": [{"name": "ink"}]}, models_dir=str(models))
-    arguments = bench.arguments()
+    setup.generate(asked={"loras": [{"name": "ink"}]}, models_dir=str(models))
+    arguments = setup.last_arguments()
     assert arguments[arguments.index("--lora-model-dir") + 1] == str(models / "loras")
 
 
-def test_a_server_drops_the_model_with_the_reason(bench: Bench) -> None:
+def test_a_server_drops_a_requested_model_with_the_reason(setup: SdCppSetup) -> None:
     block: dict[str, Any] = {"model": None, "binary": None, "url": "http://127.0.0.1:9"}
-    with closing(bench.open(**block)) as engine:
+    with closing(setup.open(**block)) as engine:
         ticket = engine.prepare(Request(prompt="a fox", model="photon"))
     assert ticket.receipt["model"].why == "sd-server keeps the model that it was started with"
 
 
-def test_enlarging_drops_the_model(bench: Bench, models: Path) -> None:
-    with closing(bench.open(models_dir=str(models), upscale_models=[str(models)])) as engine:
+def test_an_upscale_drops_the_model(setup: SdCppSetup, models: Path) -> None:
+    with closing(setup.open(models_dir=str(models), upscale_models=[str(models)])) as engine:
         reason = engine.capabilities("upscale").without["model"]
     assert reason == "upscaling does not use it"

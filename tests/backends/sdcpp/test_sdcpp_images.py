@@ -1,4 +1,4 @@
-"""The pictures that came out."""
+"""Generated images are checked and resized."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _png(side: int) -> bytes:
     )
 
 
-def test_a_picture_that_can_not_be_opened_is_damaged() -> None:
+def test_an_image_that_cannot_be_decoded_is_damaged() -> None:
     with pytest.raises(Failed, match="generated image is damaged"):
         images.check_image(_png(64))
 
 
-def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
+def test_an_image_of_the_right_size_stays_unchanged() -> None:
     data = BytesIO()
     Image.new("RGB", (8, 6)).save(data, "PNG", compress_level=0)
     assert images.resize_image(data.getvalue(), (8, 6)) == data.getvalue()

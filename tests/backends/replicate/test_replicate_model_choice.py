@@ -1,4 +1,4 @@
-"""The model that a request names, on Replicate."""
+"""A request may name another model on Replicate."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OWN, OTHER = "black-forest-labs/flux-schnell", "black-forest-labs/flux-dev"
 FOR_OTHER = REQUEST.with_values({"model": OTHER})
 
 
-def test_the_model_that_was_asked_for_makes_the_image() -> None:
+def test_the_requested_model_generates_the_image() -> None:
     with Replicate() as cloud:
         result = generate(cloud, FOR_OTHER, model=OWN)
         paths = [seen.path for seen in cloud.requests if seen.method == "POST"]
@@ -33,7 +33,7 @@ def test_the_model_that_was_asked_for_makes_the_image() -> None:
     assert [path for path in paths if OTHER in path]
 
 
-def test_the_ticket_has_the_models_own_inputs_and_price() -> None:
+def test_the_ticket_has_inputs_and_price_of_the_requested_model() -> None:
     with Replicate() as cloud:
         own, other = prepare_ticket(cloud, model=OWN), prepare_ticket(cloud, FOR_OTHER, model=OWN)
     assert other.payload["model"] == OTHER
@@ -43,7 +43,7 @@ def test_the_ticket_has_the_models_own_inputs_and_price() -> None:
     assert (own.estimate.usd, other.estimate.usd) == (0.003, 0.025)
 
 
-def test_the_schema_of_the_model_is_asked_for_once() -> None:
+def test_the_schema_of_a_requested_model_is_read_once() -> None:
     with Replicate() as cloud:
         prepare_ticket(cloud, FOR_OTHER, model=OWN)
         before = len(cloud.requests)
@@ -53,7 +53,7 @@ def test_the_schema_of_the_model_is_asked_for_once() -> None:
     assert kept.name.startswith("black-forest-labs-flux-dev")
 
 
-def test_defaults_of_the_own_model_are_left_out() -> None:
+def test_defaults_of_the_backends_own_model_are_left_out() -> None:
     with Replicate() as cloud:
         ticket = prepare_ticket(cloud, FOR_OTHER, model=OWN, parameters={"go_fast": True})
     assert ticket.warnings == (
@@ -61,7 +61,7 @@ def test_defaults_of_the_own_model_are_left_out() -> None:
     )
 
 
-def test_what_is_not_a_model_of_replicates_is_refused() -> None:
+def test_a_name_that_is_not_a_reference_is_refused() -> None:
     with Replicate() as cloud, pytest.raises(RequestError) as caught:
         prepare_ticket(cloud, REQUEST.with_values({"model": "flux.safetensors"}), model=OWN)
     assert caught.value.message == (
@@ -70,7 +70,7 @@ def test_what_is_not_a_model_of_replicates_is_refused() -> None:
     )
 
 
-def test_what_the_backend_takes_follows_from_the_model() -> None:
+def test_capabilities_follow_from_the_requested_model() -> None:
     with Replicate() as cloud, closing(open_replicate(cloud.url, model=OWN)) as engine:
         own = engine.capabilities("text-to-image").parameters
         other = engine.capabilities("text-to-image", OTHER).parameters
@@ -78,7 +78,7 @@ def test_what_the_backend_takes_follows_from_the_model() -> None:
     assert "guidance" not in own
 
 
-def test_an_input_that_the_model_itself_calls_model_is_still_reached(
+def test_an_input_called_model_can_be_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said = {"prompt": {"type": "string"}, "model": {"type": "string", "default": "dev"}}
@@ -93,7 +93,7 @@ def test_an_input_that_the_model_itself_calls_model_is_still_reached(
     assert (fate.outcome, fate.used) == ("mapped", {"input_model": "schnell"})
 
 
-def test_a_block_sets_the_default_of_an_input_called_model() -> None:
+def test_a_block_can_set_a_default_for_an_input_called_model() -> None:
     said = {"prompt": {"type": "string"}, "model": {"type": "string", "default": "dev"}}
     known = map_inputs("acme/tuned", parse_inputs({"Input": {"properties": said}}))
     found = build_capabilities(known, "text-to-image", {"model": "schnell"})
@@ -101,7 +101,7 @@ def test_a_block_sets_the_default_of_an_input_called_model() -> None:
     assert found.parameters["model"].default is None
 
 
-def test_a_block_needs_no_schema_for_a_model_of_a_request() -> None:
+def test_a_schema_file_of_the_block_is_not_used_for_another_model() -> None:
     with Replicate() as cloud:
         generate(cloud, FOR_OTHER, model=OWN)
         assert len(submitted_bodies(cloud)) == 1

@@ -1,4 +1,4 @@
-"""What a model takes, in imagen's words."""
+"""What a model accepts, in imagen's names."""
 
 from __future__ import annotations
 
@@ -42,56 +42,56 @@ def _offer(model: str, task: Task = "text-to-image", **defaults: Any) -> Capabil
         pytest.param("sczhou/codeformer", ("restore",), id="a restorer"),
     ],
 )
-def test_the_tasks_follow_from_the_inputs(model: str, tasks: tuple[str, ...]) -> None:
+def test_the_tasks_follow_from_the_models_inputs(model: str, tasks: tuple[str, ...]) -> None:
     assert _offer(model).tasks == tasks
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_each_parameter_says_what_it_does(model: str) -> None:
+def test_each_parameter_has_a_description(model: str) -> None:
     parameters = _offer(model).parameters
     assert [name for name, known in parameters.items() if not known.description] == []
 
 
-def test_the_models_own_ranges_and_defaults_are_kept() -> None:
+def test_parameters_keep_the_models_ranges_and_defaults() -> None:
     steps = _offer(_SCHNELL).parameters["steps"]
     assert (steps.type, steps.default, steps.min, steps.max) == ("int", 4, 1, 4)
     assert steps.description == "Number of denoising steps. 4 is recommended."
 
 
-def test_a_picture_without_loss_is_the_default() -> None:
+def test_the_default_output_format_is_lossless() -> None:
     assert _offer(_SCHNELL).parameters["output_format"].default == "png"
     assert _offer(_SCHNELL, output_format="webp").parameters["output_format"].default == "webp"
 
 
-def test_what_takes_a_picture_needs_a_task_with_one() -> None:
+def test_image_parameters_need_a_task_with_an_image() -> None:
     assert {"image", "mask", "strength"} & _offer(_SDXL).parameters.keys() == set()
     assert {"image", "mask", "strength"} <= _offer(_SDXL, "inpaint").parameters.keys()
     assert _offer(_SDXL, "inpaint").parameters["mask"].type == "image"
     assert _offer(_SDXL).without["strength"] == "it needs an initial image"
 
 
-def test_a_task_that_it_cannot_do_shows_its_first() -> None:
+def test_an_unsupported_task_shows_the_capabilities_of_the_first() -> None:
     assert _offer(_SCHNELL, "restore") == _offer(_SCHNELL)
 
 
-def test_a_model_is_told_apart_from_what_it_lacks() -> None:
+def test_capabilities_say_why_a_parameter_is_missing() -> None:
     without = _offer(_SCHNELL).without
     assert without["negative"] == f"{_SCHNELL} has no input for it"
     assert without["num_inference_steps"] == "use steps, which becomes num_inference_steps"
 
 
-def test_speed_that_costs_reproducibility_is_told() -> None:
+def test_go_fast_warns_that_it_is_not_reproducible() -> None:
     known = _offer(_SCHNELL).parameters["go_fast"]
     assert known.default is None
     assert "the same seed gives a different image" in known.description
 
 
-def test_the_configuration_has_other_defaults_by_either_name() -> None:
+def test_a_block_sets_defaults_by_imagens_or_the_models_name() -> None:
     assert _offer(_SCHNELL, steps=2).parameters["steps"].default == 2
     assert _offer(_SCHNELL, num_inference_steps=2).parameters["steps"].default == 2
 
 
-def test_a_default_for_another_task_is_no_mistake() -> None:
+def test_a_default_for_another_task_is_accepted() -> None:
     assert "strength" not in _offer(_SDXL, strength=0.5).parameters
     assert _offer(_SDXL, "inpaint", strength=0.5).parameters["strength"].default == 0.5
 
@@ -104,13 +104,13 @@ def test_a_default_for_another_task_is_no_mistake() -> None:
         pytest.param({"output_format": "gif"}, "parameters.output_format can", id="choice"),
     ],
 )
-def test_a_default_that_is_none_is_an_error(defaults: dict[str, Any], words: str) -> None:
+def test_an_invalid_default_is_an_error(defaults: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         _offer(_SCHNELL, **defaults)
     assert words in caught.value.message
 
 
-def test_an_input_that_is_called_like_another_thing_of_ours_is_renamed() -> None:
+def test_an_input_with_the_name_of_another_field_gets_a_prefix() -> None:
     said = {"prompt": {"type": "string"}, "style": {"type": "string", "enum": ["any", "icon"]}}
     known = map_inputs("acme/recraft", parse_inputs({"Input": {"properties": said}}))
     assert build_capabilities(known, "text-to-image", {}).parameters["input_style"].choices == (
@@ -119,14 +119,14 @@ def test_an_input_that_is_called_like_another_thing_of_ours_is_renamed() -> None
     )
 
 
-def test_a_control_picture_of_no_known_kind_is_an_input_of_its_own() -> None:
+def test_a_control_image_of_unknown_kind_is_an_extra_input() -> None:
     said = {"prompt": {"type": "string"}, "control_image": {"type": "string", "format": "uri"}}
     known = map_inputs("acme/steered", parse_inputs({"Input": {"properties": said}}))
     found = build_capabilities(known, "text-to-image", {})
     assert (found.tasks, found.parameters["control_image"].type) == (("text-to-image",), "image")
 
 
-def test_an_input_of_another_type_does_not_mean_our_field() -> None:
+def test_an_input_of_another_type_does_not_mean_the_field() -> None:
     said = {"prompt": {"type": "string"}, "seed": {"type": "string"}, "mask": {"type": "boolean"}}
     known = map_inputs("acme/odd", parse_inputs({"Input": {"properties": said}}))
     found = build_capabilities(known, "text-to-image", {})
@@ -134,7 +134,7 @@ def test_an_input_of_another_type_does_not_mean_our_field() -> None:
     assert found.parameters["input_mask"].type == "bool"
 
 
-def test_what_a_lora_goes_into_can_be_set_by_its_own_name() -> None:
+def test_the_inputs_for_loras_can_be_set_by_name() -> None:
     found = _offer("black-forest-labs/flux-dev", lora_weights="me/style")
     assert found.parameters["lora_weights"].default == "me/style"
     assert found.parameters["lora_scale"].default is None

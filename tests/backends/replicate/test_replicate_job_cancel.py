@@ -1,4 +1,4 @@
-"""Whoever stops waiting stops paying."""
+"""A job whose caller leaves is cancelled, and the cancellation is confirmed."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def _statuses(cloud: Replicate) -> list[str]:
     return [job.status() for job in cloud.jobs.newest_first()]
 
 
-def test_a_prediction_that_runs_is_cancelled() -> None:
+def test_a_running_prediction_is_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled):
             generate(cloud, REQUEST, _Impatient("running"), model=_SCHNELL)
         assert _statuses(cloud) == ["canceled"]
 
 
-def test_a_prediction_that_waits_is_cancelled() -> None:
+def test_a_queued_prediction_is_cancelled() -> None:
     with Replicate(queue_seconds=60) as cloud:
         with pytest.raises(Cancelled):
             generate(cloud, REQUEST, _Impatient("queued"), model=_SCHNELL)
         assert _statuses(cloud) == ["aborted"]
 
 
-def test_a_prediction_whose_submission_is_still_held_is_found_and_cancelled() -> None:
+def test_a_prediction_whose_submission_is_unanswered_is_found_and_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled) as caught:
             generate(cloud, REQUEST, _Impatient("submitted", 3), model=_SCHNELL, wait_seconds=60)
@@ -65,14 +65,14 @@ def test_a_prediction_whose_submission_is_still_held_is_found_and_cancelled() ->
     assert caught.value.remedy == ""
 
 
-def test_the_caller_hears_of_a_submission_that_is_held() -> None:
+def test_progress_is_reported_while_a_submission_is_unanswered() -> None:
     impatient = _Impatient("running")
     with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
         generate(cloud, REQUEST, impatient, model=_SCHNELL, wait_seconds=2)
     assert impatient.heard.count("submitted") >= 4
 
 
-def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
+def test_a_submission_waiting_for_its_retry_is_given_up() -> None:
     before = set(threading.enumerate())
     with Replicate(throttled=9, throttle_seconds=30) as cloud:
         with pytest.raises(Cancelled):
@@ -82,7 +82,7 @@ def test_a_submission_that_waits_to_be_sent_again_is_given_up() -> None:
     assert [thread.name for thread in new if "(_run)" in thread.name] == []
 
 
-def test_an_interrupted_program_cancels_too() -> None:
+def test_ctrl_c_cancels_the_prediction() -> None:
     def interrupt(progress: Progress) -> None:
         if progress.stage == "running":
             raise KeyboardInterrupt
@@ -93,7 +93,7 @@ def test_an_interrupted_program_cancels_too() -> None:
         assert _statuses(cloud) == ["canceled"]
 
 
-def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
+def test_a_prediction_over_its_deadline_is_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         config = replicate_config(cloud.url, model=_SCHNELL, wait_seconds=0)
         hasty = Backend(config.model_copy(update={"total_seconds": 0.2}))
@@ -102,7 +102,7 @@ def test_a_prediction_that_takes_too_long_is_cancelled() -> None:
         assert _statuses(cloud) == ["canceled"]
 
 
-def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
+def test_an_unconfirmed_cancellation_is_reported() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         doubt = cancel_job(client, lambda: id, cancel_seconds=0.1)
@@ -112,7 +112,7 @@ def test_a_prediction_that_goes_on_all_the_same_is_told_of() -> None:
     )
 
 
-def test_the_api_is_not_asked_to_cancel_without_a_pause() -> None:
+def test_cancel_requests_pause_between_each_other() -> None:
     with Replicate(seconds=60, late=True) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         cancel_job(client, lambda: id, cancel_seconds=0.5)
@@ -120,7 +120,7 @@ def test_the_api_is_not_asked_to_cancel_without_a_pause() -> None:
     assert 1 <= len(rounds) <= 6  # after 0, 0.05, 0.15, 0.35, 0.75 s
 
 
-def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
+def test_a_finished_prediction_is_not_cancelled_but_reported() -> None:
     """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
@@ -129,14 +129,14 @@ def test_a_prediction_that_has_succeeded_is_left_alone_and_told_of() -> None:
     assert [seen.path for seen in cloud.requests if seen.path.endswith("/cancel")] == []
 
 
-def test_a_prediction_that_is_not_found_yet_is_looked_for_again() -> None:
+def test_a_prediction_that_is_not_listed_yet_is_searched_again() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         found = iter(["", client.create({"prompt": "x"}).id])
         doubt = cancel_job(client, lambda: next(found), is_settled=lambda: False)
         assert (doubt, _statuses(cloud)) == ("", ["canceled"])
 
 
-def test_an_api_that_is_gone_can_cancel_nothing() -> None:
+def test_an_unreachable_api_leaves_the_cancellation_in_doubt() -> None:
     with Replicate(seconds=60) as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         cloud.stop()
@@ -144,7 +144,7 @@ def test_an_api_that_is_gone_can_cancel_nothing() -> None:
     assert doubt.startswith("Replicate could not be asked to cancel the job: http://127")
 
 
-def test_a_job_that_is_searched_for_is_cancelled_too() -> None:
+def test_a_job_that_is_being_searched_for_is_cancelled() -> None:
     heard: list[Ticket] = []
 
     def hear(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Files come down whole, and the token goes nowhere but to Replicate."""
+"""Output files are downloaded whole, and the token goes only to Replicate's hosts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def elsewhere() -> Iterator[_Elsewhere]:
         server.shutdown()
 
 
-def test_a_file_comes_from_whoever_the_system_trusts_as_the_api_does(
+def test_downloads_trust_the_systems_certificates_like_the_api(
     elsewhere: _Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate = str(Path(__file__).parents[2] / "testing" / "loopback.pem")
@@ -75,20 +75,20 @@ def test_a_file_comes_from_whoever_the_system_trusts_as_the_api_does(
 
 
 @pytest.mark.parametrize("shape", ["list", "one", "data", "named"])
-def test_a_file_is_found_in_whatever_shape_it_comes(shape: str) -> None:
+def test_files_are_found_in_outputs_of_any_shape(shape: str) -> None:
     with Replicate(shape=shape) as cloud:
         (picture,) = generate(cloud, model=_SCHNELL).images
     assert picture.media_type == "image/png"
 
 
-def test_a_download_that_is_cut_short_is_asked_for_again() -> None:
+def test_an_incomplete_download_is_retried() -> None:
     with Replicate(cut_short=2) as cloud:
         assert len(generate(cloud, model=_SCHNELL).images) == 1
     downloads = [seen for seen in cloud.requests if seen.path.startswith("/delivery/")]
     assert (len(downloads), cloud.submissions) == (3, 1)
 
 
-def test_the_token_goes_to_the_api_and_not_where_it_redirects(elsewhere: _Elsewhere) -> None:
+def test_the_token_is_not_sent_to_the_target_of_a_redirect(elsewhere: _Elsewhere) -> None:
     with Replicate(redirect=elsewhere.url) as cloud:
         (picture,) = generate(cloud, model=_SCHNELL).images
     own = [seen.headers for seen in cloud.requests if seen.path.startswith("/delivery/")]
@@ -97,7 +97,7 @@ def test_the_token_goes_to_the_api_and_not_where_it_redirects(elsewhere: _Elsewh
     assert [headers.get("authorization") for headers in elsewhere.seen] == [None]
 
 
-def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
+def test_a_redirect_loop_is_an_error(elsewhere: _Elsewhere) -> None:
     with (
         Replicate(redirect=f"{elsewhere.url}/round") as cloud,
         pytest.raises(BackendError, match="redirects in a circle"),
@@ -122,7 +122,7 @@ def test_a_redirect_in_a_circle_ends(elsewhere: _Elsewhere) -> None:
         pytest.param("https://storage.example/a.png", False, id="anywhere else"),
     ],
 )
-def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None:
+def test_the_token_is_sent_only_to_replicates_hosts(address: str, goes: bool) -> None:
     with closing(ReplicateClient(replicate_config("https://api.replicate.com/v1"))) as client:
         assert client.credential_for(address) == (
             {"Authorization": f"Bearer {TOKEN}"} if goes else {}
@@ -136,13 +136,13 @@ def test_the_token_is_for_replicates_own_hosts(address: str, goes: bool) -> None
         pytest.param("http://pictures.example/a.png", id="without TLS"),
     ],
 )
-def test_an_address_that_is_not_https_is_not_asked(address: str) -> None:
+def test_a_file_url_without_https_is_refused(address: str) -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     with pytest.raises(BackendError, match="which is not an https URL"):
         fetcher.download(address, 0, lambda: None)
 
 
-def test_a_file_within_the_answer_is_unpacked() -> None:
+def test_a_data_url_is_decoded() -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     found = fetcher.download("data:text/plain,a%20fox", 3, lambda: None)
     assert (found.data, found.media_type, found.index) == (b"a fox", "text/plain", 3)
@@ -163,16 +163,16 @@ def test_a_file_within_the_answer_is_unpacked() -> None:
         pytest.param([[[[[[["https://a/deep"]]]]]]], [], id="too deep"),
     ],
 )
-def test_only_addresses_count_as_files(output: Any, found: list[str]) -> None:
+def test_only_urls_count_as_output_files(output: Any, found: list[str]) -> None:
     assert list(find_urls(output)) == found
 
 
-def test_words_are_joined() -> None:
+def test_output_text_is_joined_from_its_parts() -> None:
     assert output_text(["a ", "fox\x1b[31m"]) == "a fox[31m"
     assert output_text({"no": "words"}) == ""
 
 
-def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
+def test_a_job_whose_file_is_unreachable_can_be_resumed() -> None:
     with Replicate(cut_short=99) as cloud:
         with pytest.raises(BackendError, match=r"broke|cut short") as caught:
             generate(cloud, model=_SCHNELL)
@@ -181,7 +181,7 @@ def test_a_file_that_stays_out_of_reach_can_be_fetched_later() -> None:
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> None:
+def test_a_refused_file_is_certainly_lost_only_after_an_hour(is_late: bool) -> None:
     with Replicate(gone=True) as cloud:
         fetcher = OutputDownloader(
             credential_for=lambda _: {}, allows_http=True, connect_seconds=5, is_expired=is_late
@@ -194,7 +194,7 @@ def test_a_file_that_is_refused_is_gone_only_after_an_hour(is_late: bool) -> Non
 
 
 @pytest.mark.parametrize("address", ["https://[", "https://[::1", "https://a:x/"])
-def test_an_address_that_is_none_is_told(address: str) -> None:
+def test_an_invalid_file_url_is_an_error(address: str) -> None:
     fetcher = OutputDownloader(credential_for=lambda _: {}, allows_http=False, connect_seconds=1)
     with pytest.raises(BackendError, match="which is not a valid URL"):
         fetcher.download(address, 0, lambda: None)

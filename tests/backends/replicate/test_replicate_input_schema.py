@@ -1,4 +1,4 @@
-"""Input schemas, in all the forms that they come in."""
+"""Input schemas are parsed in every form in which they occur."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _input(said: dict[str, Any], **others: Any) -> ModelInput:
         ),
     ],
 )
-def test_a_schema_is_found_wherever_it_lies(document: Any) -> None:
+def test_a_schema_is_found_in_every_kind_of_document(document: Any) -> None:
     assert find_schemas(document) == {"Input": _TOP}
 
 
@@ -62,7 +62,7 @@ def test_a_schema_is_found_wherever_it_lies(document: Any) -> None:
         pytest.param({"Input": {"properties": []}}, id="no properties"),
     ],
 )
-def test_what_holds_no_schema_has_none(document: Any) -> None:
+def test_a_document_without_a_schema_has_none(document: Any) -> None:
     assert find_schemas(document) is None
 
 
@@ -89,9 +89,7 @@ _RING = {"allOf": [{"$ref": "#/X"}] * 100}
         pytest.param({"type": ["string"], "format": [], "items": 1}, {}, id="odd types"),
     ],
 )
-def test_what_no_model_can_mean_is_not_taken_for_a_limit(
-    said: dict[str, Any], others: dict[str, Any]
-) -> None:
+def test_a_limit_beyond_64_bits_is_ignored(said: dict[str, Any], others: dict[str, Any]) -> None:
     found = _input(said, **others)
     assert (found.default, found.min, found.max, found.choices) == (None, None, None, ())
 
@@ -99,30 +97,30 @@ def test_what_no_model_can_mean_is_not_taken_for_a_limit(
 @pytest.mark.parametrize(
     "required", [None, True, "it", {"it": 1}, [[], []], [{}, None]], ids=lambda said: str(said)
 )
-def test_a_list_of_required_inputs_that_is_none_requires_nothing(required: Any) -> None:
+def test_an_invalid_list_of_required_inputs_requires_nothing(required: Any) -> None:
     found = parse_inputs({"Input": {"required": required, "properties": {"it": {}}}})
     assert not found["it"].is_required
 
 
-def test_inputs_whose_names_can_not_be_shown_are_left_out() -> None:
+def test_inputs_with_unprintable_names_are_left_out() -> None:
     properties: dict[str, Any] = {"\x1b[2J": {}, "a\nb": {}, "seed": {}}
     assert list(parse_inputs({"Input": {"properties": properties}})) == ["seed"]
 
 
-def test_a_schema_of_very_many_inputs_is_refused() -> None:
+def test_a_schema_with_too_many_inputs_is_refused() -> None:
     properties: dict[str, Any] = {f"a{n}": {} for n in range(501)}
     with pytest.raises(ConfigError, match="has more than 500 inputs"):
         parse_inputs({"Input": {"properties": properties}})
 
 
-def test_definitions_beside_the_properties_are_found() -> None:
+def test_definitions_beside_the_properties_are_resolved() -> None:
     document = {"properties": {"it": {"$ref": "#/$defs/X"}}, "$defs": {"X": {"type": "integer"}}}
     schemas = find_schemas(document)
     assert schemas is not None
     assert parse_inputs(schemas)["it"].type == "int"
 
 
-def test_what_a_reference_refers_to_is_kept_too() -> None:
+def test_referenced_schemas_are_kept() -> None:
     schemas = {
         "Input": {"properties": {"it": {"$ref": "#/X"}}},
         "X": {"$ref": "#/Y"},
@@ -135,11 +133,11 @@ def test_what_a_reference_refers_to_is_kept_too() -> None:
 
 
 @pytest.mark.parametrize("choice", [f"1:{'9' * 400}", f"{'9' * 400}:1", f"{'9' * 200} MP"])
-def test_a_size_beyond_all_numbers_is_none(choice: str) -> None:
+def test_a_choice_with_too_many_digits_is_not_a_size(choice: str) -> None:
     assert (parse_ratio(choice), parse_pixels(choice)) == (None, None)
 
 
-def test_only_what_the_inputs_refer_to_is_kept() -> None:
+def test_unreferenced_schemas_are_dropped() -> None:
     refers = {"properties": {"it": {"allOf": [{"$ref": "#/components/schemas/choice"}]}}}
     schemas = {"Input": refers, "choice": {"enum": ["a"]}, "PredictionRequest": {"huge": 1}}
     assert set(find_schemas(schemas) or {}) == {"Input", "choice"}
@@ -156,26 +154,26 @@ def test_only_what_the_inputs_refer_to_is_kept() -> None:
         pytest.param("not even an object", "json", id="no object"),
     ],
 )
-def test_each_type_is_known(said: Any, kind: str) -> None:
+def test_each_json_type_has_its_parameter_type(said: Any, kind: str) -> None:
     assert _input(said).type == kind
 
 
-def test_choices_are_read_through_a_reference() -> None:
+def test_choices_are_resolved_through_a_reference() -> None:
     said = {"allOf": [{"$ref": "#/components/schemas/ratio"}], "default": "1:1"}
     found = _input(said, ratio={"type": "string", "enum": ["1:1", "2:3"]})
     assert (found.choices, found.default, found.type) == (("1:1", "2:3"), "1:1", "string")
 
 
-def test_a_schema_that_refers_to_itself_ends() -> None:
+def test_a_schema_that_refers_to_itself_is_parsed() -> None:
     assert _input({"$ref": "#/components/schemas/loop"}, loop={"$ref": "x/loop"}).type == "json"
 
 
-def test_inputs_come_in_their_authors_order() -> None:
+def test_inputs_keep_the_order_of_their_author() -> None:
     properties = {"b": {"x-order": 1}, "c": {}, "a": {"x-order": 0}}
     assert list(parse_inputs({"Input": {"properties": properties}})) == ["a", "b", "c"]
 
 
-def test_a_multiple_is_read_from_the_words() -> None:
+def test_a_multiple_is_read_from_the_description() -> None:
     said = {"type": "integer", "description": "Must be a multiple of 32 (else it is rounded)."}
     assert build_parameter(_input(said)).multiple_of == 32
 
@@ -191,14 +189,14 @@ def test_a_multiple_is_read_from_the_words() -> None:
         pytest.param({"type": "boolean", "default": False}, False, id="false"),
     ],
 )
-def test_a_default_fits_or_is_none(said: dict[str, Any], default: Any) -> None:
+def test_a_default_of_another_type_or_range_is_ignored(said: dict[str, Any], default: Any) -> None:
     assert build_parameter(_input(said)).default == default
 
 
 @pytest.mark.parametrize(
     ("name", "kind"), [("init_image", "image"), ("lora_file", "string"), ("mask", "image")]
 )
-def test_a_picture_is_known_by_its_name(name: str, kind: str) -> None:
+def test_an_image_input_is_recognized_by_its_name(name: str, kind: str) -> None:
     said = {"Input": {"properties": {name: {"type": "string", "format": "uri"}}}}
     assert build_parameter(parse_inputs(said)[name]).type == kind
 
@@ -207,7 +205,7 @@ def test_a_picture_is_known_by_its_name(name: str, kind: str) -> None:
     ("choice", "ratio"),
     [("16:9", 16 / 9), ("1024x512", 2.0), ("match_input_image", None), ("0:1", None)],
 )
-def test_a_ratio_is_a_number(choice: str, ratio: float | None) -> None:
+def test_an_aspect_ratio_is_parsed(choice: str, ratio: float | None) -> None:
     assert parse_ratio(choice) == ratio
 
 
@@ -223,16 +221,16 @@ def test_a_ratio_is_a_number(choice: str, ratio: float | None) -> None:
         ("None", None),
     ],
 )
-def test_an_area_is_a_number(choice: str, pixels: float | None) -> None:
+def test_a_pixel_count_is_parsed(choice: str, pixels: float | None) -> None:
     assert parse_pixels(choice) == pixels
 
 
-def test_a_model_without_a_size_has_none() -> None:
+def test_a_model_without_size_inputs_has_none() -> None:
     assert find_size_inputs({}) == SizeInputs()
     assert not find_size_inputs({}).is_known
 
 
-def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
+def test_a_list_of_sizes_counts_as_a_list_of_ratios() -> None:
     inputs = parse_inputs(
         {"Input": {"properties": {"size": {"type": "string", "enum": ["1024x1024", "1536x1024"]}}}}
     )
@@ -250,7 +248,7 @@ def test_a_list_of_sizes_counts_as_one_of_ratios() -> None:
         pytest.param({"type": "number", "minimum": True, "maximum": "9"}, id="no range"),
     ],
 )
-def test_a_schema_that_is_off_is_read_as_far_as_it_goes(said: dict[str, Any]) -> None:
+def test_a_malformed_schema_is_parsed_as_far_as_possible(said: dict[str, Any]) -> None:
     found = build_parameter(_input(said))
     assert (found.default, found.min, found.max, found.multiple_of) == (None, None, None, None)
     assert found.choices is None

@@ -1,4 +1,4 @@
-"""What it costs: arithmetic with the figures written out."""
+"""Costs are calculated from the price table."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ def _price(model: str, **inputs: Any) -> Price | None:
         pytest.param("black-forest-labs/flux-dev", {}, PredictionUsage(), None, id="nor the count"),
     ],
 )
-def test_a_cost_is_reckoned(
+def test_the_cost_follows_from_price_and_usage(
     model: str, inputs: dict[str, Any], work: PredictionUsage, usd: float | None
 ) -> None:
     assert calculate_cost(find_price(model, inputs), work).usd == usd
 
 
-def test_a_cost_says_how_it_comes_about() -> None:
+def test_the_cost_basis_explains_the_calculation() -> None:
     found = calculate_cost(_price("black-forest-labs/flux-schnell"), PredictionUsage(images=2))
     assert found == Estimate(usd=0.006, basis=f"2 × $0.003 per image{_DATED}")
     found = calculate_cost(
@@ -121,25 +121,25 @@ def test_a_cost_says_how_it_comes_about() -> None:
     )
 
 
-def test_a_second_of_a_machine_has_its_price() -> None:
+def test_hardware_has_a_price_per_second() -> None:
     price = find_price("acme/painter", {}, hardware="gpu-t4")
     assert calculate_cost(price, PredictionUsage(seconds=10.0)).usd == 0.00225
     assert find_price("acme/painter", {}, hardware="gpu-of-next-year") is None
 
 
-def test_every_row_says_when_and_where() -> None:
+def test_every_price_has_a_date_and_a_source() -> None:
     rows = [*load_price_table().prices, *load_price_table().hardware.values()]
     assert len(rows) > 40
     assert [row.model for row in rows if not row.source.startswith("https://replicate.com/")] == []
     assert {row.as_of for row in rows} == {"2026-09-16", "2026-05-04"}
 
 
-def test_no_row_is_free() -> None:
+def test_every_price_is_above_zero() -> None:
     rows = [row for row in load_price_table().prices if row.usd is not None]
     assert [r.model for r in rows if r.usd + r.input_megapixel + r.output_megapixel <= 0] == []  # type: ignore[operator]
 
 
-def test_a_ticket_estimates_before_anything_is_sent() -> None:
+def test_a_ticket_has_an_estimate_before_anything_is_sent() -> None:
     with Replicate() as cloud:
         ticket = prepare_ticket(cloud, REQUEST, model="black-forest-labs/flux-schnell")
         unknown = prepare_ticket(cloud, REQUEST)
@@ -150,7 +150,7 @@ def test_a_ticket_estimates_before_anything_is_sent() -> None:
     assert cloud.submissions == 0
 
 
-def test_a_deployment_costs_by_its_machine() -> None:
+def test_a_deployment_costs_by_its_hardware() -> None:
     with Replicate(seconds=0.2) as cloud:
         facts = generate(cloud, model=f"deployments/{DEPLOYMENT}").facts
     assert facts.cost_usd == 0.000045
@@ -159,7 +159,7 @@ def test_a_deployment_costs_by_its_machine() -> None:
     )
 
 
-def test_pictures_that_go_in_are_counted(tmp_path: Any) -> None:
+def test_input_images_are_counted_in_the_cost(tmp_path: Any) -> None:
     from PIL import Image
 
     Image.new("RGB", (1500, 1000)).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""What becomes of a prediction, and finding one again."""
+"""A prediction is followed to its end, and found again after a crash."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
         pytest.param({"gone": True}, Lost, "no longer has a file", id="files that are gone"),
     ],
 )
-def test_each_bad_end_has_its_error(
+def test_each_failure_has_its_error(
     switches: dict[str, Any], error: type[BackendError], words: str
 ) -> None:
     with Replicate(**switches) as cloud, pytest.raises(error, match=words) as caught:
@@ -65,7 +65,7 @@ def test_each_bad_end_has_its_error(
     assert type(caught.value) is error
 
 
-def test_who_cancelled_a_prediction_that_was_found_again_is_not_known() -> None:
+def test_a_resumed_prediction_that_was_cancelled_names_nobody() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
         cloud.jobs.newest_first()[0].switches = ReplicateSwitches(end="canceled")
@@ -73,7 +73,7 @@ def test_who_cancelled_a_prediction_that_was_found_again_is_not_known() -> None:
             _again(cloud, ticket, model=_SCHNELL)
 
 
-def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
+def test_a_prediction_stopped_at_its_deadline_is_a_timeout() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
@@ -84,7 +84,7 @@ def test_the_deadline_that_replicate_keeps_is_a_timeout() -> None:
             _again(cloud, ticket, model=_SCHNELL)
 
 
-def test_progress_comes_from_the_log() -> None:
+def test_progress_is_read_from_the_predictions_log() -> None:
     with Replicate(seconds=1.5) as cloud:
         running = [p for p in collect_progress(cloud, wait_seconds=0) if p.stage == "running"]
     assert {p.steps for p in running} == {3}
@@ -92,13 +92,13 @@ def test_progress_comes_from_the_log() -> None:
     assert max(p.fraction for p in running) >= 0.6
 
 
-def test_an_api_that_stumbles_costs_nothing() -> None:
+def test_temporary_errors_of_the_api_do_not_resubmit() -> None:
     with Replicate(unsteady=2, seconds=0.5) as cloud:
         assert len(generate(cloud, model=_SCHNELL, wait_seconds=0).images) == 1
     assert cloud.submissions == 1
 
 
-def test_an_api_that_is_unplugged_keeps_the_job() -> None:
+def test_an_api_that_becomes_unreachable_leaves_the_job_to_be_resumed() -> None:
     def unplug(progress: Progress) -> None:
         if progress.stage == "running":
             cloud.stop()
@@ -111,14 +111,14 @@ def test_an_api_that_is_unplugged_keeps_the_job() -> None:
     assert not caught.value.is_certain
 
 
-def test_a_job_is_found_again_by_its_id() -> None:
+def test_a_job_is_resumed_by_its_prediction_id() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1)
         assert len(_again(cloud, ticket).images) == 1
     assert cloud.submissions == 1
 
 
-def test_a_job_that_was_killed_while_it_submitted_is_found_again() -> None:
+def test_a_job_killed_during_submission_is_found_by_its_input() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, 0)
         assert "prediction_id" not in ticket.engine
@@ -126,7 +126,7 @@ def test_a_job_that_was_killed_while_it_submitted_is_found_again() -> None:
     assert cloud.submissions == 1
 
 
-def test_a_job_that_never_arrived_is_lost_for_certain() -> None:
+def test_a_job_that_never_arrived_is_certainly_lost() -> None:
     with Replicate() as cloud, Replicate() as other:
         ticket = _left_behind(cloud, 0)
         with pytest.raises(Lost, match="it never arrived there") as caught:
@@ -134,7 +134,7 @@ def test_a_job_that_never_arrived_is_lost_for_certain() -> None:
     assert (caught.value.is_certain, other.submissions) == (True, 0)
 
 
-def test_a_job_is_found_behind_many_others() -> None:
+def test_a_job_is_found_behind_150_newer_predictions() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, 0)
         first = cloud.jobs.newest_first()[0]
@@ -143,7 +143,7 @@ def test_a_job_is_found_behind_many_others() -> None:
     assert again.facts.engine["prediction_id"] == first.id
 
 
-def test_a_job_behind_too_many_others_may_still_be_there() -> None:
+def test_a_job_behind_1000_newer_predictions_is_not_certainly_lost() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, 0)
         _crowd(cloud, cloud.jobs.newest_first()[0], 1000)
@@ -160,7 +160,7 @@ def _crowd(cloud: Replicate, like: Any, count: int) -> None:
         cloud.jobs.add(replace(like, id=f"other{number}", input={"prompt": "another"}))
 
 
-def test_the_facts_say_what_it_took_and_cost() -> None:
+def test_the_facts_hold_times_size_and_cost() -> None:
     with Replicate(seconds=0.25) as cloud:
         began = time.monotonic()
         result = generate(cloud, REQUEST.with_values({"count": 2}), model=_SCHNELL)
@@ -181,26 +181,26 @@ def test_the_facts_say_what_it_took_and_cost() -> None:
     ]
 
 
-def test_a_cost_that_nobody_knows_is_no_zero() -> None:
+def test_an_unknown_cost_is_none() -> None:
     with Replicate() as cloud:
         facts = generate(cloud).facts
     assert facts.cost_usd is None
     assert facts.cost_basis == "The price is not in imagen's table: see the model's page."
 
 
-def test_a_seed_that_the_model_drew_is_read_from_its_log() -> None:
+def test_a_random_seed_is_read_from_the_predictions_log() -> None:
     with Replicate() as cloud:
         result = generate(cloud, REQUEST.model_copy(update={"seed": None}))
     assert (result.facts.seed, result.images[0].seed) == (4242, 4242)
 
 
-def test_fewer_pictures_than_asked_for_are_told() -> None:
+def test_fewer_images_than_requested_give_a_warning() -> None:
     with Replicate(shape="one") as cloud:
         result = generate(cloud, REQUEST.with_values({"count": 3}))
     assert result.warnings == ("3 images were requested; the model made 1.",)
 
 
-def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
+def test_resuming_without_the_api_leaves_the_job_running() -> None:
     with Replicate() as cloud:
         ticket = _left_behind(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
@@ -211,7 +211,7 @@ def test_an_api_that_is_gone_when_a_job_is_to_be_found_again_keeps_it() -> None:
         assert job.status() == "processing"
 
 
-def test_a_prediction_is_not_asked_for_without_a_pause() -> None:
+def test_polls_pause_between_each_other() -> None:
     with Replicate(seconds=1.2) as cloud:
         generate(cloud, model=_SCHNELL, poll_seconds=0.5)
     asked = [s for s in cloud.requests if s.method == "GET" and "/predictions/" in s.path]

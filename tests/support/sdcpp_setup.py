@@ -1,4 +1,4 @@
-"""Puts the sdcpp adapter before its stand-in."""
+"""A stable-diffusion.cpp backend on the fake sd-cli, with small weight files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
     from support.tiny_weights import Shapes
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
-PICTURE = {"width": 64, "height": 64, "seed": 7, "steps": 2}
+FAKE_SD_CLI = Path(__file__).with_name("fake_sd_cli.py")
+SMALL_IMAGE = {"width": 64, "height": 64, "seed": 7, "steps": 2}
 
 
-class Bench:
-    """A folder with models, and the stand-in that runs them; what it can do is asked once."""
+class SdCppSetup:
+    """A folder with a model, and the fake sd-cli that runs it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.model = write(folder / "sd15.safetensors", sd15())
 
     def block(self, way: str = "ok", **more: Any) -> dict[str, Any]:
-        """A block of the configuration whose program behaves this way."""
-        command = [sys.executable, "-S", str(STAND_IN), way]
+        """A configuration block whose program behaves this way."""
+        command = [sys.executable, "-S", str(FAKE_SD_CLI), way]
         base = {
             "type": "sdcpp",
             "binary": command,
@@ -42,53 +42,55 @@ class Bench:
         return {name: value for name, value in (base | more).items() if value is not None}
 
     def open(self, way: str = "ok", **more: Any) -> Backend:
-        """A backend called `rigged` of that block."""
+        """A backend called `rigged`."""
         return open_backend("rigged", {"rigged": self.block(way, **more)})
 
-    def sdcpp(self, way: str = "ok", **more: Any) -> SdCpp:
-        """The same, as what it is."""
+    def open_sdcpp(self, way: str = "ok", **more: Any) -> SdCpp:
+        """The same backend, with its own type."""
         engine = self.open(way, **more)
         assert isinstance(engine, SdCpp)
         return engine
 
-    def made(self, way: str = "ok", asked: dict[str, Any] | None = None, **more: Any) -> Made:
-        """Prepare and collect one request."""
-        request = Request(prompt="a fox").with_values(PICTURE | (asked or {}))
-        told: list[Progress] = []
+    def generate(
+        self, way: str = "ok", asked: dict[str, Any] | None = None, **more: Any
+    ) -> SdCppRun:
+        """Generate the images of one request."""
+        request = Request(prompt="a fox").with_values(SMALL_IMAGE | (asked or {}))
+        reports: list[Progress] = []
         with closing(self.open(way, **more)) as engine:
             ticket = engine.prepare(request)
-            return Made(ticket, engine.collect(ticket, told.append), told)
+            return SdCppRun(ticket, engine.collect(ticket, reports.append), reports)
 
-    def file(self, name: str, shapes: Shapes) -> str:
-        """A small file of weights with these tensors."""
+    def write_weights(self, name: str, shapes: Shapes) -> str:
+        """Write a small weight file with these tensors."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return str(write(path, shapes))
 
-    def taesd(self) -> str:
+    def write_taesd(self) -> str:
         return str(write(self.folder / "taesd.safetensors", taesd()))
 
-    def starts(self) -> list[int]:
-        """The port of each run of the stand-in, open while it lives."""
+    def run_ports(self) -> list[int]:
+        """The port of each run of the fake, open while it lives."""
         note = Path("starts")
         return list(map(int, note.read_text("utf-8").split())) if note.exists() else []
 
-    def arguments(self) -> list[str]:
+    def last_arguments(self) -> list[str]:
         """The arguments of the last run."""
         return Path("arguments").read_text("utf-8").split("\0")
 
-    def is_at_work(self) -> bool:
-        """Whether any run of the stand-in still lives."""
-        return any(map(_is_open, self.starts()))
+    def is_running(self) -> bool:
+        """Whether any run of the fake still lives."""
+        return any(map(_is_open, self.run_ports()))
 
 
-class Made:
-    """What one run gave."""
+class SdCppRun:
+    """The ticket, result and progress of one run."""
 
-    def __init__(self, ticket: Ticket, result: Result, told: list[Progress]) -> None:
+    def __init__(self, ticket: Ticket, result: Result, reports: list[Progress]) -> None:
         self.ticket = ticket
         self.result = result
-        self.told = told
+        self.reports = reports
 
 
 def _is_open(port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a model takes is asked for once, kept for a week, and told by `check`."""
+"""Input schemas are read once, cached for a week, and checked by `check`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _aged(days: float) -> None:
     path.write_text(json.dumps(said), encoding="utf-8")
 
 
-def test_a_schema_is_asked_for_once() -> None:
+def test_a_schema_is_requested_once() -> None:
     with Replicate() as cloud:
         with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
             engine.capabilities()
@@ -48,7 +48,7 @@ def test_a_schema_is_asked_for_once() -> None:
     assert _reads(cloud) == [f"/v1/models/{_SCHNELL}"]
 
 
-def test_what_is_kept_is_used_without_the_api() -> None:
+def test_a_cached_schema_is_used_without_the_api() -> None:
     with Replicate() as cloud, closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
         engine.capabilities()
     with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
@@ -56,7 +56,9 @@ def test_what_is_kept_is_used_without_the_api() -> None:
 
 
 @pytest.mark.parametrize(("days", "reads"), [(6.9, 1), (7.1, 2)])
-def test_what_is_a_week_old_is_read_anew_after_the_next_run(days: float, reads: int) -> None:
+def test_a_schema_older_than_a_week_is_refreshed_after_the_next_run(
+    days: float, reads: int
+) -> None:
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL)
         _aged(days)
@@ -64,7 +66,7 @@ def test_what_is_a_week_old_is_read_anew_after_the_next_run(days: float, reads: 
     assert len(_reads(cloud)) - 2 == reads
 
 
-def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
+def test_a_schema_is_refreshed_after_a_rejected_input() -> None:
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL)
         _aged(1)
@@ -86,7 +88,7 @@ def test_a_schema_is_read_anew_after_an_input_was_refused() -> None:
         '{"model": 7, "schemas": {"properties": {}}}',
     ],
 )
-def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
+def test_a_damaged_cached_schema_is_requested_again(content: str) -> None:
     with Replicate() as cloud:
         for _ in range(2):
             with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
@@ -95,14 +97,14 @@ def test_a_kept_schema_that_is_spoilt_is_asked_for_again(content: str) -> None:
     assert len(_reads(cloud)) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with Replicate() as cloud:
         result = generate(cloud, model=_SCHNELL, cache_dir=tmp_path / "file")
     assert len(result.images) == 1
 
 
-def test_a_saved_schema_is_used_and_never_outdated() -> None:
+def test_a_schema_file_is_never_outdated() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL, input_schema="schema.json")
@@ -120,14 +122,16 @@ def test_a_saved_schema_is_used_and_never_outdated() -> None:
         pytest.param("{}", "holds no input schema", id="no schema"),
     ],
 )
-def test_a_saved_schema_that_is_none_is_an_error(content: str | None, words: str) -> None:
+def test_an_invalid_schema_file_is_an_error(content: str | None, words: str) -> None:
     if content is not None:
         Path("schema.json").write_text(content, encoding="utf-8")
     with Replicate() as cloud, pytest.raises(ConfigError, match=words):
         generate(cloud, input_schema="schema.json")
 
 
-def test_without_a_token_and_a_schema_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_token_and_schema_capabilities_are_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("REPLICATE_API_TOKEN")
     with (
         Replicate() as cloud,
@@ -138,7 +142,7 @@ def test_without_a_token_and_a_schema_nothing_is_known(monkeypatch: pytest.Monke
     assert caught.value.backend == "cloud"
 
 
-def test_without_the_api_and_a_schema_nothing_is_known() -> None:
+def test_without_api_and_schema_capabilities_are_an_error() -> None:
     with Replicate() as cloud:
         cloud.stop()
         with closing(open_replicate(cloud.url)) as engine, pytest.raises(Unavailable) as caught:
@@ -146,7 +150,7 @@ def test_without_the_api_and_a_schema_nothing_is_known() -> None:
     assert "Check the network connection" in caught.value.remedy
 
 
-def test_health_names_account_model_and_machine() -> None:
+def test_health_shows_account_model_and_hardware() -> None:
     with (
         Replicate() as cloud,
         closing(open_replicate(cloud.url, model=f"deployments/{DEPLOYMENT}")) as e,
@@ -177,7 +181,7 @@ def test_health_names_account_model_and_machine() -> None:
         ),
     ],
 )
-def test_health_says_what_to_do(
+def test_health_suggests_a_remedy(
     switches: dict[str, Any], block: dict[str, Any], summary: str, remedy: str
 ) -> None:
     with Replicate(**switches) as cloud, closing(open_replicate(cloud.url, **block)) as engine:
@@ -187,21 +191,21 @@ def test_health_says_what_to_do(
     assert health.remedies[0].startswith(remedy)
 
 
-def test_health_without_a_token_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_without_a_token_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REPLICATE_API_TOKEN")
     with Replicate() as cloud, closing(open_replicate(cloud.url)) as engine:
         health = engine.check()
     assert health.summary == "The environment variable REPLICATE_API_TOKEN is not set."
 
 
-def test_a_model_that_takes_nothing_of_ours_is_no_backend() -> None:
+def test_a_model_without_prompt_and_image_is_an_error() -> None:
     said = {"properties": {"audio": {"type": "string", "format": "uri"}}}
     Path("schema.json").write_text(json.dumps(said), encoding="utf-8")
     with Replicate() as cloud, pytest.raises(ConfigError, match="neither a prompt nor an image"):
         generate(cloud, input_schema="schema.json")
 
 
-def test_the_models_of_a_backend_are_its_own_and_those_of_known_price() -> None:
+def test_models_lists_the_own_model_and_those_with_a_price() -> None:
     with Replicate() as cloud, closing(open_replicate(cloud.url, model="acme/fox")) as engine:
         own, *priced = engine.models()
     assert own == Model(kind="checkpoint", name="acme/fox", is_default=True)
@@ -209,7 +213,7 @@ def test_the_models_of_a_backend_are_its_own_and_those_of_known_price() -> None:
     assert cloud.requests == []
 
 
-def test_health_by_a_saved_schema_needs_none_of_the_apis() -> None:
+def test_health_uses_the_schema_file() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
     with (
         Replicate() as cloud,

@@ -1,9 +1,9 @@
-"""Stands in for sd-cli: says what the real program says, and has its traps; no package is needed.
+"""A fake sd-cli with the output and the pitfalls of the real one; needs no package.
 
-    binary: [python, stand_in.py, WAY]
+    binary: [python, fake_sd_cli.py, WAY]
 
-WAY is how it behaves. In the working directory it notes its arguments, and for each start the port
-that is open while it lives.
+WAY is how it behaves. It writes its arguments, and for each start the port that is open while it
+lives, into the working directory.
 """
 
 from __future__ import annotations

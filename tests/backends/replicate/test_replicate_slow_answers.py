@@ -1,4 +1,4 @@
-"""A server that drips its answers holds nothing up beyond the deadline, in any phase."""
+"""A server that answers byte by byte cannot exceed the deadline, in any phase."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def _collected(server: RawServer, request: Request) -> TimedOut:
     return caught.value
 
 
-def test_an_upload() -> None:
+def test_a_slow_upload_is_ended_by_the_deadline() -> None:
     Image.frombytes("RGB", (400, 400), os.urandom(480_000)).save("large.png")
     with RawServer(answer_or_drip({})) as server:
         error = _collected(server, Request(prompt="a fox", image="large.png"))
     assert error.is_stopped
 
 
-def test_the_fetching_of_a_finished_image() -> None:
+def test_a_slow_download_is_ended_by_the_deadline_and_can_be_resumed() -> None:
     """Which stays where it is, for `imagen resume`."""
     made: dict[str, object] = {"id": "abc", "status": "succeeded", "model": "me/model"}
     with RawServer(answer_or_drip({"POST": made})) as server:
@@ -51,7 +51,7 @@ def test_the_fetching_of_a_finished_image() -> None:
     assert not error.is_stopped
 
 
-def test_the_cancelling() -> None:
+def test_a_slow_cancellation_is_ended_and_reported() -> None:
     with (
         RawServer(answer_or_drip({})) as server,
         closing(ReplicateClient(replicate_config(server.url))) as client,

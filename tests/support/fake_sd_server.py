@@ -1,4 +1,4 @@
-"""Stands in for sd-server: its own API, with a queue of jobs, as a local HTTP server."""
+"""A fake sd-server: its own API with a queue of jobs, as a local HTTP server."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from support.stand_in import png
+from support.fake_sd_cli import png
 
 _SLOW_SECONDS = 1.5
 
 
-class Between(NamedTuple):
-    """A gateway answers in the server's place: requests that begin so, after some and so often."""
+class GatewayAnswer(NamedTuple):
+    """A gateway that answers requests that begin so: `times` times, after the first `after`."""
 
     begins: str
     status: int
@@ -23,11 +23,11 @@ class Between(NamedTuple):
     times: int = 99
     after: int = 0
     reaches: bool = False
-    """Whether the server gets the request all the same."""
+    """Whether the request also reaches the server."""
 
 
-class Job:
-    """One job: it waits, works, and ends by the clock."""
+class FakeJob:
+    """A job that is queued, works, and ends by the clock."""
 
     def __init__(self, body: dict[str, Any], seconds: float, waits: bool) -> None:
         self.body = body
@@ -44,14 +44,14 @@ class Job:
         return "generating" if time.monotonic() < self.ends else "completed"
 
 
-class SdServer:
-    """One server on a port of its own; `way` says how it behaves."""
+class FakeSdServer:
+    """A server on a port of its own; `way` is how it behaves."""
 
     def __init__(self, way: str = "ok") -> None:
         self.way = way
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, FakeJob] = {}
         self.asked: list[str] = []
-        self.gateway: Between | None = None
+        self.gateway: GatewayAnswer | None = None
         self.authorization: list[str | None] = []
         handler = type("Handler", (_Handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -66,8 +66,8 @@ class SdServer:
     def is_at_work(self) -> bool:
         return any(job.status in ("queued", "generating") for job in self.jobs.values())
 
-    def between(self, line: str) -> Between | None:
-        """The answer that the gateway gives to this request, if it does."""
+    def between(self, line: str) -> GatewayAnswer | None:
+        """The answer of the gateway to this request, if it answers."""
         gateway = self.gateway
         if gateway is None or not line.startswith(gateway.begins):
             return None
@@ -81,7 +81,7 @@ class SdServer:
         self._server.server_close()
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """What it says: a status and JSON."""
+        """The status and JSON of an answer."""
         if self.way == "unauthorized":
             return 401, {"error": "a token, please"}
         if path == "/sdcpp/v1/capabilities":
@@ -105,21 +105,21 @@ class SdServer:
             return 500, {"error": "server_error", "message": "bad allocation"}
         id = f"job_6920_{len(self.jobs):08}"
         seconds = {"slow": _SLOW_SECONDS, "endless": 600.0}.get(self.way, 0.0)
-        self.jobs[id] = Job(body, seconds, self.way == "waits")
+        self.jobs[id] = FakeJob(body, seconds, self.way == "waits")
         if self.way == "breaks":
             return 0, None
         if self.way == "odd-id":
             id = "../../other"
         return 202, {"id": id, "kind": "img_gen", "status": "queued", "poll_url": f"/x/{id}"}
 
-    def _cancel(self, id: str, job: Job) -> tuple[int, Any]:
+    def _cancel(self, id: str, job: FakeJob) -> tuple[int, Any]:
         if job.status == "generating":
             error = "job is currently generating and cannot be interrupted yet"
             return 409, {"error": error}
         job.is_cancelled = job.is_cancelled or job.status == "queued"
         return 200, self._job(id, job)
 
-    def _job(self, id: str, job: Job) -> dict[str, Any]:
+    def _job(self, id: str, job: FakeJob) -> dict[str, Any]:
         said = {"id": id, "kind": "img_gen", "status": job.status, "queue_position": 0}
         said |= {"created": 100, "started": 102, "completed": 105, "result": None, "error": None}
         if job.status == "queued":
@@ -131,7 +131,7 @@ class SdServer:
             return said
         return said | {"result": {"output_format": "png", "images": list(self._images(job))}}
 
-    def _images(self, job: Job) -> list[dict[str, Any]]:
+    def _images(self, job: FakeJob) -> list[dict[str, Any]]:
         body = job.body
         count = 0 if self.way == "empty" else int(body.get("batch_count", 1))
         return [{"index": i, "b64_json": self._image(body, i)} for i in reversed(range(count))]
@@ -146,7 +146,7 @@ class SdServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    owner: SdServer
+    owner: FakeSdServer
 
     def do_GET(self) -> None:
         self._reply("GET")
@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply("POST")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
     def _reply(self, method: str) -> None:
         length = int(self.headers.get("Content-Length") or 0)

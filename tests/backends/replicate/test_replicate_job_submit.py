@@ -1,4 +1,4 @@
-"""A prediction is made once, whatever becomes of the question or the answer."""
+"""A prediction is created once, whatever happens to the request or the answer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _posts(cloud: Replicate) -> list[str]:
         ),
     ],
 )
-def test_each_kind_of_model_has_its_way(model: str, paths: list[str]) -> None:
+def test_each_kind_of_model_has_its_endpoint(model: str, paths: list[str]) -> None:
     with Replicate() as cloud:
         assert len(generate(cloud, model=model).images) == 1
     assert _posts(cloud) == paths
@@ -77,7 +77,7 @@ def test_a_community_model_is_run_by_its_latest_version() -> None:
     ]
 
 
-def test_a_submission_says_how_long_to_hold_it_and_when_to_stop() -> None:
+def test_a_submission_sends_wait_and_deadline() -> None:
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL, wait_seconds=7)
         generate(cloud, model=_SCHNELL, wait_seconds=0, total_seconds=33)
@@ -89,7 +89,7 @@ def test_a_submission_says_how_long_to_hold_it_and_when_to_stop() -> None:
 
 
 @pytest.mark.parametrize("how", ["drop", "500", "garbled"])
-def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str) -> None:
+def test_a_prediction_whose_answer_was_lost_is_found_instead_of_resubmitted(how: str) -> None:
     with Replicate(lose_answer=how, seconds=0.3) as cloud:
         result = generate(cloud)
     assert len(result.images) == 1
@@ -97,7 +97,7 @@ def test_a_prediction_whose_answer_was_lost_is_found_and_not_made_again(how: str
 
 
 @pytest.mark.parametrize("how", ["drop", "500"])
-def test_somebody_elses_prediction_is_not_taken_for_ours(how: str) -> None:
+def test_a_prediction_with_another_input_is_not_mistaken_for_the_lost_one(how: str) -> None:
     with Replicate() as cloud:
         generate(cloud, REQUEST.with_values({"seed": 99}))
         cloud.switches = type(cloud.switches)(lose_answer="drop" if how == "drop" else "500")
@@ -106,7 +106,7 @@ def test_somebody_elses_prediction_is_not_taken_for_ours(how: str) -> None:
     assert mine.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
 
 
-def test_an_older_prediction_of_the_same_is_not_taken_for_ours() -> None:
+def test_an_older_prediction_is_not_mistaken_for_the_lost_one() -> None:
     with Replicate() as cloud:
         generate(cloud)
         cloud.jobs.newest_first()[0].created -= 60
@@ -116,7 +116,7 @@ def test_an_older_prediction_of_the_same_is_not_taken_for_ours() -> None:
     assert result.facts.engine["prediction_id"] == cloud.jobs.newest_first()[0].id
 
 
-def test_what_replicate_did_not_take_is_submitted_again() -> None:
+def test_a_submission_that_certainly_failed_is_repeated() -> None:
     pauses = RecordedPauses()
     with Replicate(broken=1) as cloud:
         _submit(cloud, pauses)
@@ -125,13 +125,13 @@ def test_what_replicate_did_not_take_is_submitted_again() -> None:
     assert pauses.seconds[:3] == [0.2, 0.8, 2.0]
 
 
-def test_what_replicate_never_takes_is_given_up() -> None:
+def test_a_submission_that_keeps_failing_is_given_up() -> None:
     with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is unavailable: 500"):
         _submit(cloud, RecordedPauses())
     assert len(_posts(cloud)) == 4
 
 
-def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
+def test_nothing_is_resubmitted_where_the_list_cannot_be_read() -> None:
     with (
         Replicate(lose_answer="drop", unsteady=99) as cloud,
         pytest.raises(Lost, match="cannot be asked whether it took the job") as caught,
@@ -140,7 +140,7 @@ def test_where_the_listing_cannot_be_read_nothing_is_sent_again() -> None:
     assert (cloud.submissions, caught.value.is_certain) == (1, False)
 
 
-def test_a_submission_that_may_have_arrived_leaves_its_ticket_submitted() -> None:
+def test_an_ambiguous_submission_leaves_its_ticket_submitted() -> None:
     """Though it ends in an error: the prediction may be found later."""
     heard: list[Progress] = []
     with (
@@ -153,7 +153,7 @@ def test_a_submission_that_may_have_arrived_leaves_its_ticket_submitted() -> Non
     assert tickets[-1].submitted
 
 
-def test_a_prediction_that_is_not_known_any_more_is_not_asked_for_again() -> None:
+def test_an_unknown_prediction_is_neither_resubmitted_nor_cancelled() -> None:
     """Nor cancelled: there is nothing."""
     with Replicate(seconds=60, forgotten=True) as cloud:
         with pytest.raises(Lost) as caught:
@@ -163,12 +163,12 @@ def test_a_prediction_that_is_not_known_any_more_is_not_asked_for_again() -> Non
         assert asked == ["GET"]
 
 
-def test_a_run_that_made_what_was_asked_has_nothing_to_warn_of() -> None:
+def test_a_complete_result_has_no_warnings() -> None:
     with Replicate() as cloud:
         assert generate(cloud).warnings == ()
 
 
-def test_what_is_no_listing_is_not_taken_for_an_empty_one() -> None:
+def test_an_invalid_list_does_not_count_as_empty() -> None:
     with (
         Replicate(lose_answer="drop", portal=True) as cloud,
         pytest.raises(Lost, match="cannot be asked whether it took the job"),
@@ -184,20 +184,20 @@ def _submit(cloud: Replicate, pauses: RecordedPauses) -> None:
 
 
 @pytest.mark.parametrize("form", ["header", "body", "words"])
-def test_a_throttled_submission_is_sent_again(form: str) -> None:
+def test_a_rate_limited_submission_is_repeated(form: str) -> None:
     with Replicate(throttled=3, throttle=form) as cloud:
         assert len(generate(cloud, model=_SCHNELL).images) == 1
     assert (len(_posts(cloud)), cloud.submissions) == (4, 1)
 
 
-def test_a_throttled_submission_is_retried_three_times() -> None:
+def test_a_rate_limited_submission_is_retried_three_times() -> None:
     with Replicate(throttled=99) as cloud, pytest.raises(RateLimited) as caught:
         generate(cloud, model=_SCHNELL)
     assert len(_posts(cloud)) == 4
     assert caught.value.retry_after_seconds == 0
 
 
-def test_a_long_pause_is_left_to_the_user() -> None:
+def test_a_long_rate_limit_is_an_error() -> None:
     with (
         Replicate(throttled=99, throttle="words", throttle_seconds=300) as cloud,
         pytest.raises(RateLimited, match="resets in ~300s") as caught,
@@ -235,7 +235,7 @@ def test_a_long_pause_is_left_to_the_user() -> None:
     ],
 )
 @pytest.mark.usefixtures("_schema")
-def test_each_refusal_has_its_error(
+def test_each_rejected_submission_has_its_error(
     switches: Mapping[str, Any], block: dict[str, Any], error: type[BackendError], words: str
 ) -> None:
     usual = {"model": _SCHNELL, "input_schema": "schema.json"}
@@ -259,14 +259,14 @@ def _schema() -> None:
     Path("schema.json").write_text(json.dumps(MODELS[_SCHNELL]), encoding="utf-8")
 
 
-def test_a_ticket_is_told_before_and_after_the_submission() -> None:
+def test_tickets_are_reported_before_and_after_the_submission() -> None:
     with Replicate() as cloud:
         tickets = [p.ticket for p in collect_progress(cloud) if p.ticket is not None]
     assert [sorted(ticket.engine) for ticket in tickets] == [["began"], ["began", "prediction_id"]]
     assert all(ticket.submitted for ticket in tickets)
 
 
-def test_a_clock_that_was_set_back_since_leaves_it_open_whether_it_arrived() -> None:
+def test_a_clock_that_was_set_back_leaves_the_job_in_doubt() -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     with Replicate() as cloud, closing(open_replicate(cloud.url)) as engine:
         ticket = engine.prepare(REQUEST).sent(began=later.isoformat())
@@ -276,7 +276,7 @@ def test_a_clock_that_was_set_back_since_leaves_it_open_whether_it_arrived() -> 
     assert caught.value.remedy == "Look for it at https://replicate.com/predictions."
 
 
-def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
+def test_tickets_and_caches_do_not_contain_the_token() -> None:
     from pathlib import Path
 
     with Replicate() as cloud:
@@ -286,13 +286,13 @@ def test_the_token_stands_in_no_ticket_and_no_cache() -> None:
     assert TOKEN not in "".join([*kept, *(ticket.model_dump_json() for ticket in tickets)])
 
 
-def test_an_empty_prompt_is_sent_as_one() -> None:
+def test_an_empty_prompt_is_sent_as_empty_text() -> None:
     with Replicate() as cloud:
         generate(cloud, Request(prompt="", seed=1))
     assert submitted_bodies(cloud)[-1]["input"]["prompt"] == ""
 
 
-def test_a_value_that_is_no_json_is_refused() -> None:
+def test_a_value_that_json_cannot_hold_is_refused() -> None:
     with (
         Replicate() as cloud,
         closing(ReplicateClient(replicate_config(cloud.url))) as client,

@@ -1,4 +1,4 @@
-"""What is here already can be written into a configuration."""
+"""`config init --detect` finds a running server and complete models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from click.testing import CliRunner
-from support.sd_server import SdServer
-from support.sdcpp_rig import LORA, STAND_IN
+from support.fake_sd_server import FakeSdServer
+from support.sdcpp_setup import FAKE_SD_CLI, LORA
 from support.tiny_weights import sd15, write
 
 from imagen.backends import configure
@@ -27,22 +27,22 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def server() -> Iterator[SdServer]:
-    with closing(SdServer()) as server:
+def server() -> Iterator[FakeSdServer]:
+    with closing(FakeSdServer()) as server:
         yield server
 
 
-def test_a_server_at_an_address_is_found(server: SdServer) -> None:
+def test_a_server_at_an_address_is_detected(server: FakeSdServer) -> None:
     block = {"type": "sdcpp", "url": server.url}
     assert binary.detect(server.url) == ({"sd-server": block}, ())
 
 
-def test_where_no_server_answers_it_is_unavailable() -> None:
+def test_an_address_without_a_server_is_an_error() -> None:
     with pytest.raises(Unavailable):
         binary.detect(NOBODY)
 
 
-def test_a_server_that_is_not_comfyui_makes_a_configuration(server: SdServer) -> None:
+def test_config_init_writes_a_block_for_an_sd_server(server: FakeSdServer) -> None:
     result = CliRunner().invoke(config, ["init", "--url", server.url], catch_exceptions=False)
     written = yaml.safe_load(result.stdout)
     assert written["default_backend"] == "sd-server"
@@ -50,11 +50,9 @@ def test_a_server_that_is_not_comfyui_makes_a_configuration(server: SdServer) ->
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a script that the system starts is written")
-def test_each_whole_model_that_the_program_could_run_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_complete_model_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "sd-cli"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" ok "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{FAKE_SD_CLI}" ok "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     Path("models").mkdir()
@@ -68,7 +66,7 @@ def test_each_whole_model_that_the_program_could_run_is_found(
     assert [lack.what for lack in found.left_out] == ["sd-server"]
 
 
-def test_a_server_and_a_program_that_are_missing_are_left_out_with_a_reason(
+def test_a_missing_server_and_program_are_left_out_with_a_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "")

@@ -1,4 +1,4 @@
-"""The program is found, and asked once what it can do."""
+"""sd-cli is found, and probed once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from support.sdcpp_rig import STAND_IN
+from support.sdcpp_setup import FAKE_SD_CLI
 
 from imagen.backends.sdcpp.binary import (
     find_commands,
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def _command(way: str) -> tuple[str, ...]:
-    return (sys.executable, str(STAND_IN), way)
+    return (sys.executable, str(FAKE_SD_CLI), way)
 
 
 def _executable(folder: Path, name: str, way: str) -> Path:
     """A program of this name that behaves this way, as the system starts programs."""
     folder.mkdir(exist_ok=True)
     path = folder / name
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{STAND_IN}" {way} "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FAKE_SD_CLI}" {way} "$@"\n')
     path.chmod(0o755)
     return path
 
@@ -42,7 +42,7 @@ def _environ(folder: Path) -> dict[str, str]:
     return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
 
 
-def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
+def test_version_flags_and_choices_are_read_from_the_help() -> None:
     program = probe_sd_cli(_command("ok"))
     assert program.version == "master-471-7010bb4"
     assert program.flags >= {"-m", "--model", "--clip_l", "-r", "--ref-image", "--vae-tiling"}
@@ -51,17 +51,17 @@ def test_its_version_flags_and_choices_are_read_from_its_help() -> None:
     assert program.modes == ("img_gen", "vid_gen", "upscale", "convert", "metadata")
 
 
-def test_the_cards_that_it_lists_are_known() -> None:
+def test_graphics_cards_are_listed() -> None:
     assert [gpu.name for gpu in list_gpus(probe_sd_cli(_command("cards")))] == [
         "NVIDIA GeForce RTX 4090"
     ]
 
 
-def test_a_version_that_lists_no_devices_is_not_asked() -> None:
+def test_a_version_without_list_devices_is_not_asked() -> None:
     assert list_gpus(probe_sd_cli(_command("ok"))) == ()
 
 
-def test_a_word_within_a_description_is_no_flag() -> None:
+def test_a_word_in_a_description_is_not_a_flag() -> None:
     assert "--mistral" not in probe_sd_cli(_command("ok")).flags
 
 
@@ -72,13 +72,13 @@ def test_a_word_within_a_description_is_no_flag() -> None:
         pytest.param("old", r"is too old: it has no mode img_gen", id="old"),
     ],
 )
-def test_a_program_that_can_not_be_used_gets_a_sentence(way: str, message: str) -> None:
+def test_an_unusable_program_is_an_error(way: str, message: str) -> None:
     with pytest.raises(Unavailable, match=message):
         probe_sd_cli(_command(way))
 
 
 @_POSIX
-def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
+def test_sd_cli_takes_precedence_over_sd(tmp_path: Path) -> None:
     bin = tmp_path / "bin"
     first = _executable(bin, "sd-cli", "ok")
     second = _executable(bin, "sd", "ok")
@@ -87,7 +87,7 @@ def test_sd_cli_goes_before_sd(tmp_path: Path) -> None:
 
 
 @_POSIX
-def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
+def test_another_program_called_sd_is_skipped(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "foreign")
     ours = _executable(tmp_path / "bin", "sd", "ok")
     program = find_sd_cli("", None, _environ(tmp_path / "bin"))
@@ -95,25 +95,25 @@ def test_another_program_called_sd_is_passed_over(tmp_path: Path) -> None:
 
 
 @_POSIX
-def test_where_all_that_is_found_is_unfit_the_reason_is_told(tmp_path: Path) -> None:
+def test_if_every_program_is_unusable_the_error_says_why(tmp_path: Path) -> None:
     _executable(tmp_path / "bin", "sd-cli", "old")
     with pytest.raises(Unavailable, match="too old"):
         find_sd_cli("", None, {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)})
 
 
-def test_where_there_is_none_it_says_what_to_do(tmp_path: Path) -> None:
+def test_without_a_program_the_error_has_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"sd-cli not found on the PATH") as caught:
         find_sd_cli("", None, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
     assert "Install stable-diffusion.cpp" in caught.value.remedy
 
 
-def test_a_configured_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_configured_program_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="/nowhere/sd-cli not found"):
         find_sd_cli("/nowhere/sd-cli", tmp_path)
 
 
 @_POSIX
-def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
+def test_the_probe_is_cached_until_the_file_changes(tmp_path: Path) -> None:
     cache, bin = tmp_path / "cache", tmp_path / "bin"
     path = _executable(bin, "sd-cli", "ok")
     first = find_sd_cli(str(path), cache)
@@ -126,13 +126,13 @@ def test_what_it_said_is_noted_until_its_file_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sd-cli.cmd", "C:/tools/sd.BAT"])
-def test_a_batch_file_is_never_given_a_prompt(name: str) -> None:
+def test_a_batch_file_is_refused(name: str) -> None:
     assert is_batch_file(name)
     assert not is_batch_file("C:/tools/sd-cli.exe")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"flags": 1}', "{"], ids=repr)
-def test_a_note_that_is_damaged_is_made_anew(content: str, tmp_path: Path) -> None:
+def test_a_damaged_probe_cache_is_rewritten(content: str, tmp_path: Path) -> None:
     command = _command("ok")
     find_sd_cli(command, tmp_path / "cache")
     (note,) = (tmp_path / "cache" / "sdcpp").iterdir()

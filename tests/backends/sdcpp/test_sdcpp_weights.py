@@ -1,4 +1,4 @@
-"""The files of a block are looked into before anything runs."""
+"""The weight files of a block are checked before anything runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.sdcpp_rig import CONTROL, ESRGAN, LORA, Bench
+from support.sdcpp_setup import CONTROL, ESRGAN, LORA, SdCppSetup
 
 from imagen.backends import validate_block
 from imagen.backends.sdcpp import SdCppConfig
@@ -26,12 +26,12 @@ _FLUX = {
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def setup(tmp_path: Path) -> SdCppSetup:
+    return SdCppSetup(tmp_path)
 
 
-def _refused(bench: Bench, **block: Any) -> str:
-    engine = bench.open(**block)
+def _refused(setup: SdCppSetup, **block: Any) -> str:
+    engine = setup.open(**block)
     with pytest.raises(ConfigError) as caught:
         engine.prepare(Request(prompt="x"))
     assert not engine.check().ok
@@ -39,31 +39,31 @@ def _refused(bench: Bench, **block: Any) -> str:
 
 
 @pytest.mark.parametrize("key", ["vae", "taesd", "clip_l", "t5xxl", "llm", "model"])
-def test_a_file_that_is_not_there_is_an_error(bench: Bench, key: str) -> None:
-    said = _refused(bench, **{key: str(bench.folder / "nope.safetensors")})
+def test_a_missing_weight_file_is_an_error(setup: SdCppSetup, key: str) -> None:
+    said = _refused(setup, **{key: str(setup.folder / "nope.safetensors")})
     assert said.startswith(f"backends.rigged.{key}: ")
 
 
 @pytest.mark.parametrize("key", ["loras_dir", "embeddings_dir"])
-def test_a_folder_that_is_not_there_is_an_error(bench: Bench, key: str) -> None:
-    assert "not found" in _refused(bench, **{key: str(bench.folder / "nope")})
+def test_a_missing_folder_is_an_error(setup: SdCppSetup, key: str) -> None:
+    assert "not found" in _refused(setup, **{key: str(setup.folder / "nope")})
 
 
-def test_a_control_net_that_is_not_there_is_an_error(bench: Bench, tmp_path: Path) -> None:
-    health = bench.open(controlnets={"canny": str(tmp_path / "no.safetensors")}).check()
+def test_a_missing_controlnet_is_an_error(setup: SdCppSetup, tmp_path: Path) -> None:
+    health = setup.open(controlnets={"canny": str(tmp_path / "no.safetensors")}).check()
     assert (health.ok, "backends.rigged.controlnets.canny" in health.summary) == (False, True)
 
 
-def test_a_lora_in_the_place_of_a_model_gets_a_sentence(bench: Bench) -> None:
-    said = _refused(bench, model=bench.file("ink.safetensors", LORA))
+def test_a_lora_named_as_model_is_an_error_with_a_remedy(setup: SdCppSetup) -> None:
+    said = _refused(setup, model=setup.write_weights("ink.safetensors", LORA))
     assert said == (
         "backends.rigged.model: ink.safetensors is a LoRA, not a complete model.\n"
         "Put it into `loras_dir`, and use it with --lora."
     )
 
 
-def test_a_vae_in_the_place_of_a_tiny_one_gets_a_sentence(bench: Bench) -> None:
-    said = _refused(bench, taesd=bench.file("vae.safetensors", _VAE))
+def test_a_vae_named_as_taesd_is_an_error(setup: SdCppSetup) -> None:
+    said = _refused(setup, taesd=setup.write_weights("vae.safetensors", _VAE))
     assert said == (
         "backends.rigged.taesd: vae.safetensors is a VAE, not a tiny VAE.\nName it in `vae`."
     )
@@ -78,21 +78,21 @@ def test_a_vae_in_the_place_of_a_tiny_one_gets_a_sentence(bench: Bench) -> None:
         pytest.param((99).to_bytes(8, "little") + b'{"a":', id="truncated"),
     ],
 )
-def test_a_file_that_is_no_model_gets_a_sentence(bench: Bench, content: bytes) -> None:
-    path = bench.folder / "bad.safetensors"
+def test_a_file_that_is_not_a_model_is_an_error(setup: SdCppSetup, content: bytes) -> None:
+    path = setup.folder / "bad.safetensors"
     path.write_bytes(content)
-    assert _refused(bench, model=str(path)).startswith("backends.rigged.model: ")
+    assert _refused(setup, model=str(path)).startswith("backends.rigged.model: ")
 
 
-def test_a_diffusion_model_alone_names_what_it_also_needs(bench: Bench) -> None:
-    flux = bench.file("flux.safetensors", _FLUX)
-    said = _refused(bench, model=None, diffusion_model=flux)
+def test_a_diffusion_model_alone_names_the_missing_files(setup: SdCppSetup) -> None:
+    flux = setup.write_weights("flux.safetensors", _FLUX)
+    said = _refused(setup, model=None, diffusion_model=flux)
     assert said == "backends.rigged: a flux1 diffusion model also needs vae and clip_l and t5xxl."
 
 
-def test_a_model_of_another_kind_has_other_sizes_and_parameters(bench: Bench) -> None:
-    flux = bench.file("flux.safetensors", _FLUX)
-    engine = bench.open(model=None, diffusion_model=flux)
+def test_sizes_and_parameters_follow_from_the_family(setup: SdCppSetup) -> None:
+    flux = setup.write_weights("flux.safetensors", _FLUX)
+    engine = setup.open(model=None, diffusion_model=flux)
     known = engine.capabilities("edit")
     assert "edit" in known.tasks
     assert known.parameters["width"].multiple_of == 8
@@ -100,21 +100,24 @@ def test_a_model_of_another_kind_has_other_sizes_and_parameters(bench: Bench) ->
     assert "clip_skip" not in known.parameters
 
 
-def test_what_is_made_after_a_reference_has_its_shape(bench: Bench, tmp_path: Path) -> None:
+def test_an_edit_has_the_shape_of_its_reference(setup: SdCppSetup, tmp_path: Path) -> None:
     Image.new("RGB", (3000, 2000)).save(tmp_path / "photo.png")
-    flux: dict[str, Any] = {"model": None, "diffusion_model": bench.file("flux.safetensors", _FLUX)}
-    parts = {key: bench.file(f"{key}.safetensors", _TEXT) for key in ("clip_l", "t5xxl")}
-    engine = bench.open(**flux, **parts, vae=bench.file("vae.safetensors", _VAE))
+    flux: dict[str, Any] = {
+        "model": None,
+        "diffusion_model": setup.write_weights("flux.safetensors", _FLUX),
+    }
+    parts = {key: setup.write_weights(f"{key}.safetensors", _TEXT) for key in ("clip_l", "t5xxl")}
+    engine = setup.open(**flux, **parts, vae=setup.write_weights("vae.safetensors", _VAE))
     request = engine.prepare(Request(references=(str(tmp_path / "photo.png"),))).request
     assert (request.width, request.height) == (1256, 840)
 
 
-def test_all_that_is_on_offer_is_listed(bench: Bench, tmp_path: Path) -> None:
-    bench.file("loras/ink.safetensors", LORA)
-    engine = bench.open(
+def test_all_that_is_on_offer_is_listed(setup: SdCppSetup, tmp_path: Path) -> None:
+    setup.write_weights("loras/ink.safetensors", LORA)
+    engine = setup.open(
         loras_dir=str(tmp_path / "loras"),
-        controlnets={"canny": bench.file("net.safetensors", CONTROL)},
-        upscale_models=[bench.file("up.safetensors", ESRGAN)],
+        controlnets={"canny": setup.write_weights("net.safetensors", CONTROL)},
+        upscale_models=[setup.write_weights("up.safetensors", ESRGAN)],
     )
     found = [(m.kind, m.name, m.family) for m in engine.models()]
     assert found[:4] == [

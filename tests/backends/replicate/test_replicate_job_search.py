@@ -1,4 +1,4 @@
-"""Which prediction is ours, where its submission was not answered."""
+"""A prediction whose submission was not answered is found by input and creation time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _found(
         (None, None),
     ],
 )
-def test_lists_of_inputs_are_compared_item_by_item(there: Any, found: str | None) -> None:
+def test_list_inputs_are_compared_item_by_item(there: Any, found: str | None) -> None:
     made = replace(_OURS, input=_VALUES | {"words": there})
     assert _found(made, values=_VALUES | {"words": ["a", "b"]}) == found
 
@@ -97,21 +97,23 @@ def test_lists_of_inputs_are_compared_item_by_item(there: Any, found: str | None
         pytest.param({"created_at": _BEGAN - timedelta(seconds=1.5)}, "ours", id="rounded down"),
     ],
 )
-def test_only_the_very_same_is_ours(changes: dict[str, Any], found: str | None) -> None:
+def test_only_a_prediction_with_the_same_input_and_time_matches(
+    changes: dict[str, Any], found: str | None
+) -> None:
     assert _found(replace(_OURS, **changes)) == found
 
 
-def test_of_one_version_no_other_is_ours() -> None:
+def test_a_pinned_version_matches_no_other_version() -> None:
     model = f"acme/painter:{'0' * 64}"
     assert _found(_OURS, model=model) == "ours"
     assert _found(replace(_OURS, version="1" * 64), model=model) is None
 
 
-def test_of_a_deployment_whatever_model_it_runs_is_ours() -> None:
+def test_a_deployment_matches_any_model_that_it_runs() -> None:
     assert _found(replace(_OURS, model="acme/inner"), model="deployments/acme/studio") == "ours"
 
 
-def test_the_oldest_of_the_same_is_ours() -> None:
+def test_the_oldest_of_equal_predictions_matches() -> None:
     assert _found(replace(_OURS, id="later"), _OURS) == "ours"
 
 
@@ -124,7 +126,7 @@ class _Late(_Listing):
         return listed
 
 
-def test_one_that_is_listed_a_moment_later_is_waited_for() -> None:
+def test_resuming_waits_for_a_prediction_that_is_listed_late() -> None:
     config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
     sent = _ticket(began=datetime.now(UTC).isoformat())
     with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
@@ -162,7 +164,7 @@ def test_cancelling_a_job_that_cannot_be_found_says_that_it_may_still_run() -> N
     assert caught.value.remedy.startswith("Replicate may have the job: The job is not among")
 
 
-def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
+def test_a_ticket_without_its_submission_time_is_lost() -> None:
     config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
     with (
         closing(_Listing(config, 0.0)) as client,
@@ -173,7 +175,7 @@ def test_a_ticket_without_its_time_can_not_be_found_again() -> None:
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
-def test_a_clock_that_is_wrong_by_an_hour_is_no_matter(ahead: float) -> None:
+def test_a_clock_that_is_wrong_by_an_hour_does_not_matter(ahead: float) -> None:
     made = replace(_OURS, created_at=_BEGAN + timedelta(seconds=ahead))
     before = replace(made, id="before", created_at=_BEGAN + timedelta(seconds=ahead - 9))
     assert _found(made, before, ahead=ahead) == "ours"

@@ -1,4 +1,4 @@
-"""Our files on their way into a model's input."""
+"""Local files reach a model's input as data URLs or uploads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _uploads(cloud: Replicate) -> list[str]:
     return [seen.method for seen in cloud.requests if "/files" in seen.path]
 
 
-def test_a_small_file_lies_within_the_input() -> None:
+def test_a_small_file_is_sent_as_a_data_url() -> None:
     with Replicate() as cloud:
         generate(cloud, _with(_small()), model=_DEV)
     assert submitted_bodies(cloud)[0]["input"]["image"].startswith(
@@ -83,7 +83,7 @@ def test_the_same_content_is_uploaded_once() -> None:
     assert _uploads(cloud) == ["POST", "DELETE"]
 
 
-def test_what_was_uploaded_is_deleted_after_a_cancel_too() -> None:
+def test_uploads_are_deleted_after_a_cancellation() -> None:
     def cancel(progress: Progress) -> None:
         if progress.stage == "running":
             raise Cancelled
@@ -104,7 +104,7 @@ class _Once(ReplicateClient):
         raise Rejected(f"There is no room for the {len(data)} bytes of {name} ({media_type}).")
 
 
-def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
+def test_an_upload_is_deleted_where_the_next_one_is_refused() -> None:
     both = Request(prompt="x", references=(_large(), _large("other.png")))
     with Replicate() as cloud:
         config = replicate_config(cloud.url, model=_FLUX2)
@@ -115,7 +115,7 @@ def test_what_was_uploaded_before_another_was_refused_is_deleted() -> None:
     assert (_uploads(cloud), cloud.uploaded_files) == (["POST", "DELETE"], {})
 
 
-def test_a_job_with_an_uploaded_file_is_found_again() -> None:
+def test_a_job_with_an_upload_is_resumed() -> None:
     from support.replicate_backend import open_replicate
 
     request = _with(_large())
@@ -128,7 +128,7 @@ def test_a_job_with_an_uploaded_file_is_found_again() -> None:
     assert cloud.submissions == 1
 
 
-def test_a_lost_answer_to_a_submission_with_a_file_is_found() -> None:
+def test_a_job_with_a_file_is_found_after_a_lost_answer() -> None:
     with Replicate(lose_answer="drop") as cloud:
         assert len(generate(cloud, _with(_small()), model=_DEV).images) == 1
     assert cloud.submissions == 1
@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_is_sent(
     assert submitted_bodies(cloud) == []
 
 
-def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
+def test_uploads_stay_while_the_job_may_still_run() -> None:
     with (
         Replicate(seconds=60, unsteady=999) as cloud,
         pytest.raises(Lost, match="gave no state of the job"),
@@ -162,7 +162,7 @@ def test_what_was_uploaded_stays_while_the_job_may_go_on() -> None:
     assert "DELETE" not in _uploads(cloud)
 
 
-def test_what_was_uploaded_for_nothing_is_deleted() -> None:
+def test_uploads_are_deleted_where_the_submission_is_rejected() -> None:
     with Replicate(throttled=9) as cloud, pytest.raises(RateLimited):
         generate(cloud, _with(_large()), model=_DEV)
     assert cloud.uploaded_files == {}

@@ -1,4 +1,4 @@
-"""The program's output is understood, in whatever pieces it comes."""
+"""The output of sd-cli is parsed, in whatever pieces it arrives."""
 
 from __future__ import annotations
 
@@ -41,30 +41,30 @@ _STEP = "  |=========================>                        | 1/2 - 3.15s/it\x
         pytest.param("terminate called after throwing", None, id="neither"),
     ],
 )
-def test_a_line_is_a_bar_or_a_word_or_neither(
+def test_a_line_is_a_progress_bar_a_log_line_or_neither(
     line: str, expected: LogLine | CliProgressBar | None
 ) -> None:
     assert parse_line(line) == expected
 
 
-def test_bars_end_with_a_return_and_words_with_a_newline() -> None:
+def test_progress_bars_end_with_a_carriage_return() -> None:
     lines = LineSplitter()
     found = [*lines.feed(b"one\r\ntwo\rth"), *lines.feed(b"ree\n"), *lines.feed(b"fo")]
     assert [*found, *lines.end()] == ["one", "two", "three", "fo"]
 
 
-def test_colours_are_taken_off() -> None:
+def test_color_codes_are_removed() -> None:
     assert list(LineSplitter().feed(b"\x1b[34;1m[INFO ]\x1b[0m a.cpp:1 - x\n")) == [
         "[INFO ] a.cpp:1 - x"
     ]
 
 
-def test_a_character_that_is_cut_in_two_comes_out_whole() -> None:
+def test_a_character_split_between_two_pieces_is_decoded() -> None:
     lines = LineSplitter()
     assert [*lines.feed("süß".encode()[:2]), *lines.feed("süß".encode()[2:] + b"\n")] == ["süß"]
 
 
-def test_a_line_that_never_ends_does_not_fill_the_memory() -> None:
+def test_an_endless_line_is_cut() -> None:
     lines = LineSplitter()
     assert [len(line) for line in lines.feed(b"x" * 70000)] == [70000]
     assert list(lines.end()) == []
@@ -77,7 +77,7 @@ def _told(*texts: str, is_upscale: bool = False) -> CliOutput:
     return record
 
 
-def test_steps_count_only_while_a_picture_is_sampled() -> None:
+def test_steps_count_only_while_an_image_is_sampled() -> None:
     before = _told("  |=| 1/1 - 1.11it/s")
     after = _told(
         "generating image: 1/1 - seed 7",
@@ -89,25 +89,25 @@ def test_steps_count_only_while_a_picture_is_sampled() -> None:
     assert (after.step, after.steps, after.is_sampled) == (2, 2, True)
 
 
-def test_loading_in_between_is_no_step() -> None:
+def test_loading_between_steps_is_not_a_step() -> None:
     record = _told(
         "  |==   | 50/100 - 1.11GB/s", "generating image: 1/1 - seed 7", "  |=| 9/9 - 2.00MB/s"
     )
     assert (record.step, record.fraction) == (None, 0.1)
 
 
-def test_half_of_the_second_picture_is_three_quarters_of_the_steps() -> None:
+def test_half_of_the_second_image_is_three_quarters_of_the_steps() -> None:
     record = _told("generating image: 2/2 - seed 8", "  |==   | 1/2 - 1.11it/s")
     assert record.fraction == pytest.approx(0.1 + 0.8 * 0.75)
     assert (record.image, record.images, record.seeds) == (2, 2, [8])
 
 
-def test_enlarging_counts_from_the_first_bar_on() -> None:
+def test_an_upscale_counts_steps_from_its_first_bar() -> None:
     record = _told("  |==   | 1/2 - 1.11it/s", is_upscale=True)
     assert (record.step, record.steps) == (1, 2)
 
 
-def test_what_was_written_and_what_was_not_is_kept() -> None:
+def test_written_and_failed_images_are_recorded() -> None:
     record = _told(
         "save result image 0 to '/tmp/it's_0.png' (success)",
         "save result image 1 to '/tmp/it's_1.png' (failure)",
@@ -121,7 +121,7 @@ def test_what_was_written_and_what_was_not_is_kept() -> None:
     assert (record.seconds, record.version) == (2.03, "SD 1.x")
 
 
-def test_a_number_of_windows_own_is_a_breakdown() -> None:
+def test_an_exit_status_of_windows_is_a_crash() -> None:
     error = exit_error(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
     assert error is not None
     assert error.message == "sd-cli.exe crashed (0xC0000005), without a message."

@@ -1,4 +1,4 @@
-"""A request under a model's own names, and what the receipt says of it."""
+"""A request becomes a model's input, and the receipt records it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _fates(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
         ),
     ],
 )
-def test_a_value_goes_by_the_models_own_name(
+def test_a_value_is_sent_under_the_models_own_name(
     model: str, asked: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     bound = _bound(model, **asked)
@@ -111,18 +111,18 @@ def test_a_value_goes_by_the_models_own_name(
         ),
     ],
 )
-def test_a_picture_goes_where_the_model_takes_it(
+def test_an_image_is_sent_as_the_models_image_input(
     model: str, asked: dict[str, Any], files: dict[str, Any]
 ) -> None:
     assert _bound(model, **asked).files == files
 
 
-def test_the_receipt_names_no_folder() -> None:
+def test_the_receipt_shows_file_names_without_folders() -> None:
     bound = _bound(_KONTEXT, image="/home/me/secret/a.png")
     assert _fates(bound, "image") == [("mapped", {"input_image": "a.png"})]
 
 
-def test_what_has_the_same_name_is_applied() -> None:
+def test_a_parameter_with_the_models_own_name_is_applied() -> None:
     bound = _bound(_PAINTER, width=96, height=64, seed=5)
     assert bound.input == {"prompt": "a fox", "width": 96, "height": 64, "seed": 5}
     assert _fates(bound, "prompt", "width", "seed") == [("applied", None)] * 3
@@ -141,7 +141,7 @@ def test_what_has_the_same_name_is_applied() -> None:
         ),
     ],
 )
-def test_a_size_becomes_the_nearest_ratio(
+def test_a_size_becomes_the_nearest_aspect_ratio(
     model: str, size: tuple[int, int], sent: dict[str, str]
 ) -> None:
     bound = _bound(model, width=size[0], height=size[1])
@@ -161,23 +161,23 @@ def test_a_size_becomes_the_nearest_ratio(
     ],
     ids=["nearly", "visibly another", "half again as large", "far too large", "far too small"],
 )
-def test_a_size_that_is_visibly_another_is_told(size: tuple[int, int], why: str) -> None:
+def test_the_receipt_explains_a_visibly_different_size(size: tuple[int, int], why: str) -> None:
     assert _bound(_SCHNELL, width=size[0], height=size[1]).receipt["width"].why == why
 
 
-def test_pixels_count_where_the_ratio_is_custom() -> None:
+def test_a_custom_aspect_ratio_uses_width_and_height() -> None:
     bound = _bound(_PRO, width=1000, height=2000)
     sent = {"prompt": "a fox", "aspect_ratio": "custom", "width": 992, "height": 1440}
     assert bound.input == sent
     assert _fates(bound, "width", "height") == [("clamped", 992), ("clamped", 1440)]
 
 
-def test_one_side_alone_makes_a_square() -> None:
+def test_one_side_alone_means_a_square() -> None:
     assert _bound(_PRO, width=512).input["height"] == 512
     assert _bound(_SCHNELL, height=512).input["aspect_ratio"] == "1:1"
 
 
-def test_a_size_goes_before_a_ratio() -> None:
+def test_width_and_height_take_precedence_over_an_aspect_ratio() -> None:
     bound = _bound(_SCHNELL, width=1344, height=768, extra={"aspect_ratio": "1:1"})
     assert bound.input["aspect_ratio"] == "16:9"
     assert bound.receipt["aspect_ratio"].used == "16:9"
@@ -192,25 +192,25 @@ def test_a_size_goes_before_a_ratio() -> None:
         pytest.param(_FLUX2, 2**31 + 3, 3, id="beyond the model's own end"),
     ],
 )
-def test_a_seed_beyond_the_last_begins_again(model: str, seed: int, sent: int) -> None:
+def test_a_seed_beyond_the_largest_wraps_around(model: str, seed: int, sent: int) -> None:
     bound = _bound(model, seed=seed)
     assert (bound.input["seed"], bound.values["seed"]) == (sent, sent)
     assert (bound.receipt["seed"].outcome == "applied") is (seed == sent)
 
 
-def test_a_seed_makes_a_model_reproducible() -> None:
+def test_a_seed_switches_off_inputs_that_prevent_reproduction() -> None:
     assert _bound(_SCHNELL, seed=1).input["go_fast"] is False
     assert "go_fast" not in _bound(_SCHNELL).input
     assert _bound(_SCHNELL, seed=1, extra={"go_fast": True}).input["go_fast"] is True
 
 
-def test_of_two_words_for_one_input_the_nearer_counts() -> None:
+def test_of_cfg_and_guidance_the_closer_name_sets_a_shared_input() -> None:
     bound = _bound(_DEV, cfg=4, guidance=2)
     assert bound.input["guidance"] == 2
     assert _fates(bound, "cfg", "guidance") == [("dropped", None), ("applied", None)]
 
 
-def test_what_is_too_many_is_told() -> None:
+def test_the_receipt_says_how_many_loras_and_references_were_used() -> None:
     bound = _bound(_KONTEXT, references=["a.png", "b.png"])
     assert _fates(bound, "references") == [("clamped", {"input_image": ["a.png"]})]
     assert bound.receipt["references"].why == "input_image takes one image"
@@ -218,18 +218,18 @@ def test_what_is_too_many_is_told() -> None:
     assert _bound(_DEV, loras=loras).receipt["loras"].why == "the model takes at most 1"
 
 
-def test_a_control_picture_of_another_kind_is_refused() -> None:
+def test_a_control_image_of_an_unsupported_kind_is_refused() -> None:
     with pytest.raises(RequestError, match="no control image of the kind 'depth'") as caught:
         _bound(_CANNY, controls=[{"kind": "depth", "image": "a.png"}])
     assert caught.value.remedy == "It takes: canny."
 
 
-def test_what_was_clamped_stays_so_under_the_models_own_name() -> None:
+def test_a_clamped_value_stays_clamped_under_the_models_name() -> None:
     bound = _bound(_SCHNELL, steps=50)
     assert _fates(bound, "steps") == [("clamped", {"num_inference_steps": 4})]
 
 
-def test_an_input_of_its_own_goes_by_its_name() -> None:
+def test_an_extra_input_is_sent_under_its_own_name() -> None:
     bound = _bound(_PRO, extra={"safety_tolerance": 9})
     assert bound.input["safety_tolerance"] == 6
     assert _fates(bound, "safety_tolerance") == [("clamped", 6)]
@@ -247,14 +247,14 @@ _ADDRESS = "https://a.example/1.png"
         pytest.param([], {}, {"moods": []}, id="none"),
     ],
 )
-def test_files_for_an_input_of_its_own_are_never_sent_as_paths(
+def test_files_for_an_extra_input_are_uploaded_instead_of_sent_as_paths(
     value: Any, files: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     bound = bind_input(_moody(), {"moods": value}, {})
     assert (bound.files, bound.input) == (files, sent)
 
 
-def test_files_and_addresses_for_one_input_are_refused() -> None:
+def test_files_mixed_with_urls_are_refused() -> None:
     with pytest.raises(RequestError, match="moods takes files or URLs"):
         bind_input(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
 
@@ -265,7 +265,7 @@ def _moody() -> InputMapping:
     return map_inputs("acme/moody", parse_inputs({"Input": said}))
 
 
-def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
+def test_an_inverse_strength_is_converted() -> None:
     said = {
         "image_prompt": {"type": "string", "format": "uri"},
         "image_prompt_strength": {"type": "number", "default": 0.8, "minimum": 0, "maximum": 1},
@@ -277,7 +277,7 @@ def test_how_much_stays_is_the_inverse_of_how_much_goes() -> None:
     assert build_capabilities(known, "image-to-image", {}).parameters["strength"].default == 0.2
 
 
-def test_an_input_that_is_required_is_asked_for() -> None:
+def test_a_missing_required_input_is_an_error() -> None:
     said = {"prompt": {"type": "string"}, "mood": {"type": "string", "description": "The mood"}}
     top = {"properties": said, "required": ["mood"]}
     known = map_inputs("acme/moody", parse_inputs({"Input": top}))
@@ -286,7 +286,7 @@ def test_an_input_that_is_required_is_asked_for() -> None:
     assert caught.value.remedy == "Set it with: --set mood=…"
 
 
-def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
+def test_a_side_becomes_the_nearest_choice() -> None:
     side = {"type": "integer", "enum": [256, 512, 768], "default": 512}
     said = {"prompt": {"type": "string"}, "width": side, "height": side}
     known = map_inputs("acme/old", parse_inputs({"Input": {"properties": said}}))
@@ -295,7 +295,7 @@ def test_a_side_with_few_choices_is_the_nearest_of_them() -> None:
     assert bind_input(known, values, receipt).input == {"prompt": "x", "width": 512, "height": 768}
 
 
-def test_loras_go_before_what_they_go_into() -> None:
+def test_loras_take_precedence_over_their_inputs() -> None:
     bound = _bound(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
     assert (bound.input["lora_weights"], bound.input["lora_scale"]) == ("one", 1.0)
     assert bound.receipt["lora_weights"].why == "loras take precedence"
@@ -314,7 +314,7 @@ _FILE: dict[str, Any] = {"type": "string", "format": "uri"}
 _WEIGHT: dict[str, Any] = {"type": "number"}
 
 
-def test_the_strength_of_a_control_goes_to_the_input_for_it() -> None:
+def test_the_control_strength_is_sent_as_its_input() -> None:
     properties = {"prompt": _TEXT, "control_image": _FILE, "controlnet_conditioning_scale": _WEIGHT}
     control = {"kind": "canny", "image": "a.png", "strength": 0.7}
     bound = _of("me/some-canny", properties, controls=[control])
@@ -325,7 +325,7 @@ def test_the_strength_of_a_control_goes_to_the_input_for_it() -> None:
     assert (fate.outcome, fate.used) == ("mapped", used)
 
 
-def test_of_several_controls_a_model_takes_the_first() -> None:
+def test_only_the_first_of_several_control_images_is_used() -> None:
     controls = [{"kind": "canny", "image": name} for name in ("a.png", "b.png")]
     properties = {"prompt": _TEXT, "control_image": _FILE}
     bound = _of("me/some-canny", properties, controls=controls)
@@ -335,7 +335,7 @@ def test_of_several_controls_a_model_takes_the_first() -> None:
     assert fate.why == "me/some-canny takes one control image"
 
 
-def test_a_side_that_is_no_choice_becomes_the_nearest() -> None:
+def test_a_side_between_choices_becomes_the_nearest() -> None:
     side = {"type": "integer", "enum": [500, 1001]}
     bound = _of("me/some", {"prompt": _TEXT, "width": side, "height": side}, width=600, height=500)
     assert (bound.input["width"], bound.input["height"]) == (500, 500)
@@ -344,7 +344,7 @@ def test_a_side_that_is_no_choice_becomes_the_nearest() -> None:
     assert bound.receipt["height"].outcome == "applied"
 
 
-def test_a_model_with_a_list_of_loras_takes_all_of_them() -> None:
+def test_a_model_with_a_list_of_loras_takes_all() -> None:
     many = {"type": "array"}
     loras = [{"name": "ink", "strength": 0.5}, {"name": "fog", "strength": 1.0}]
     properties = {"prompt": _TEXT, "hf_loras": many, "lora_scales": many}
@@ -354,7 +354,7 @@ def test_a_model_with_a_list_of_loras_takes_all_of_them() -> None:
     assert (bound.receipt["loras"].outcome, bound.receipt["loras"].used) == ("mapped", used)
 
 
-def test_a_model_that_requires_a_prompt_is_sent_an_empty_one_where_none_is_asked() -> None:
+def test_a_required_prompt_is_sent_empty_where_none_is_given() -> None:
     schema = {"required": ["prompt", "image"], "properties": {"prompt": _TEXT, "image": _FILE}}
     known = map_inputs("me/some", parse_inputs({"Input": schema}))
     bound = bind_input(known, {"image": "a.png"}, {})
