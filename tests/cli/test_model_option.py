@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.weight_files import SD1, VAE, safetensors, write_file
+from support.model_file_samples import SD1, VAE, safetensors, write_file
 
 from imagen.cli import run
 

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.doctor_lab import settings, told
+from support.doctor_samples import settings, told
 
 import imagen
 from imagen.core.filesystem import lock

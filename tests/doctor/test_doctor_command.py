@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.doctor_lab import keep
+from support.doctor_samples import keep
 
 from imagen.cli import run
 from imagen.config import check

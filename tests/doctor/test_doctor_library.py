@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from support.doctor_lab import keep, settings, told
+from support.doctor_samples import keep, settings, told
 
 from imagen.doctor import run_checks
 from imagen.doctor.checks import library_checks

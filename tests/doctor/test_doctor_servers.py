@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
-from support.doctor_lab import settings, told
+from support.doctor_samples import settings, told
 
 from imagen.doctor import run_checks
 from imagen.doctor.checks import Check, backend_checks, check_cloud

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from support.editor_lab import CATALOGUE, editor, node, subgraph
+from support.editor_files import CATALOGUE, editor, node, subgraph
 from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
+from support.model_file_samples import SD1, VAE, gguf, gguf_text, safetensors
 from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
-from support.weight_files import SD1, VAE, gguf, gguf_text, safetensors
 
 from imagen.cli import run
 from imagen.errors import ConfigError

@@ -13,7 +13,7 @@ import respx
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from support.editor_lab import CATALOGUE
+from support.editor_files import CATALOGUE
 from support.foreign_pictures import graph
 from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.replicate import MODELS
+from support.model_file_samples import SD1, VAE, safetensors, write_file
 from support.pages import section
-from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.backends import open_backend
 from imagen.core.request import TASKS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen.backends import validate_block
 from imagen.backends.diffusers import Diffusers, adapter
-from support.weight_files import SD1, VAE, safetensors
+from support.model_file_samples import SD1, VAE, safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED, open_comfyui
 from support.comfyui_tasks import NOWHERE, node, on, shelve
-from support.weight_files import SD1, VAE, safetensors, write_file
+from support.model_file_samples import SD1, VAE, safetensors, write_file
 
 from imagen.config import Settings
 from imagen.core.request import Request

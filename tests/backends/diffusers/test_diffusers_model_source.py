@@ -11,7 +11,7 @@ from support.diffusers_model_files import (
     write_pipeline_folder,
     write_sd1_file,
 )
-from support.weight_files import VAE, gguf, safetensors, write_file
+from support.model_file_samples import VAE, gguf, safetensors, write_file
 
 from imagen.backends.diffusers.model_source import find_cached_folder
 from imagen.errors import ConfigError

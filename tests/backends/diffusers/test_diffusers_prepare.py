@@ -13,7 +13,7 @@ from support.diffusers_model_files import (
     write_pipeline_folder,
     write_sd1_file,
 )
-from support.weight_files import VAE, safetensors, write_file
+from support.model_file_samples import VAE, safetensors, write_file
 
 from imagen.core.request import Request
 from imagen.errors import ConfigError, RequestError

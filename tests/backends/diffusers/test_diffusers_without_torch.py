@@ -15,7 +15,7 @@ from support.diffusers_model_files import (
     write_pipeline_folder,
     write_sd1_file,
 )
-from support.weight_files import safetensors, write_file
+from support.model_file_samples import safetensors, write_file
 
 from imagen.backends import validate_block
 from imagen.backends.diffusers import adapter

@@ -6,8 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.model_file_samples import SD1, VAE, safetensors, write_file
 from support.sdcpp_setup import LORA, SMALL_IMAGE, SdCppSetup
-from support.weight_files import SD1, VAE, safetensors, write_file
 
 from imagen.core.request import Request
 from imagen.errors import RequestError

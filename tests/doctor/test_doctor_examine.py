@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from support.doctor_lab import told
+from support.doctor_samples import told
 
 from imagen.doctor import Finding, examine, run_checks
 from imagen.doctor.checks import Check

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from support.weight_files import SD1, VAE, gguf, safetensors, write_file
+from support.model_file_samples import SD1, VAE, gguf, safetensors, write_file
 
 from imagen.model_files.headers import ModelHeader
 from imagen.model_files.identify import ModelFile, classify, identify_model

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.editor_lab import PORTRAIT
-from support.proposal_lab import SAVE, encode, proposed, sampler, tokens
+from support.editor_files import PORTRAIT
+from support.proposed_workflows import SAVE, encode, proposed, sampler, tokens
 
 from imagen.graphs import Workflow
 from imagen.graphs.importer.convert import ConvertedGraph

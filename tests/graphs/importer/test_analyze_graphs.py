@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.proposal_lab import encode, sampler
+from support.proposed_workflows import encode, sampler
 
 from imagen.graphs.importer.convert import ConvertedGraph
 from imagen.graphs.importer.extract_settings import extract_settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.editor_lab import CATALOGUE, PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, editor, node
+from support.editor_files import CATALOGUE, PORTRAIT, PORTRAIT_NODES, PORTRAIT_WIRES, editor, node
 
 from imagen.errors import OutputError, WorkflowError
 from imagen.graphs import find_faults, find_workflow

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from support.weight_files import SD1, gguf, gguf_text, safetensors, write_file
+from support.model_file_samples import SD1, gguf, gguf_text, safetensors, write_file
 
 from imagen.errors import ConfigError
 from imagen.model_files.headers import read_model_header

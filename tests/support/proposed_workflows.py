@@ -8,7 +8,7 @@ from imagen.graphs import Workflow, find_faults
 from imagen.graphs.importer.convert import ConvertedGraph
 from imagen.graphs.importer.parameters import ProposedWorkflow, propose_parameters
 from imagen.graphs.node_catalog import read_catalog
-from support.editor_lab import CATALOGUE, PORTRAIT
+from support.editor_files import CATALOGUE, PORTRAIT
 
 SAVE = {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": ["8", 0]}}
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.editor_lab import (
+from support.editor_files import (
     CATALOGUE,
     PORTRAIT,
     PORTRAIT_NODES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.surgery_graphs import CHECKPOINT, EDIT, INPAINT, node, titled
+from support.comfyui_graphs import CHECKPOINT, EDIT, INPAINT, node, titled
 
 from imagen.core.request import Outpaint
 from imagen.errors import RequestError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.editor_lab import PORTRAIT
-from support.proposal_lab import SAVE, proposed, sampler, tokens
+from support.editor_files import PORTRAIT
+from support.proposed_workflows import SAVE, proposed, sampler, tokens
 
 from imagen.graphs.importer.convert import Download
 

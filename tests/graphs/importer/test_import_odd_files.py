@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from support.editor_lab import (
+from support.editor_files import (
     CATALOGUE,
     PORTRAIT,
     PORTRAIT_NODES,

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from support.surgery_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
+from support.comfyui_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
 
 from imagen.core.request import Lora
 from imagen.errors import WorkflowError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.editor_lab import CATALOGUE, Wire, editor, graph_of, node
+from support.editor_files import CATALOGUE, Wire, editor, graph_of, node
 
 from imagen.errors import WorkflowError
 from imagen.graphs.importer import detect_in_json, import_workflow

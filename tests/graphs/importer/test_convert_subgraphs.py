@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.editor_lab import Wire, editor, graph_of, node, shown, subgraph
+from support.editor_files import Wire, editor, graph_of, node, shown, subgraph
 
 from imagen.errors import WorkflowError
 

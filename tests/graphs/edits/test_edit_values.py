@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.surgery_graphs import node, titled
+from support.comfyui_graphs import node, titled
 
 from imagen.errors import RequestError
 from imagen.graphs.edits import resolve_address, with_value

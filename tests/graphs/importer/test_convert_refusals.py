@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.editor_lab import (
+from support.editor_files import (
     CATALOGUE,
     PORTRAIT_NODES,
     PORTRAIT_WIRES,

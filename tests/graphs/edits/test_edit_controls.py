@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.surgery_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
+from support.comfyui_graphs import CHECKPOINT, EDIT, INPAINT, SPLIT, node, titled
 
 from imagen.errors import WorkflowError
 from imagen.graphs.edits import ControlNetUse, place_of_controls, with_controls
