@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.foreign_pictures import A1111, comfyui, png
+from support.other_tools_images import A1111, comfyui, png
 
 from imagen.cli import run
 from imagen.testing.comfyui import ComfyUI

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.foreign_pictures import A1111, comfyui, png
+from support.other_tools_images import A1111, comfyui, png
 
 from imagen.cli import run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support.foreign_pictures import comfyui
+from support.other_tools_images import comfyui
 
 from imagen.cli import run
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase
 from simulators.supabase.storage import Bucket
-from support.foreign_pictures import A1111, png
+from support.other_tools_images import A1111, png
 from support.sync_folder import SyncFolder
 
 from imagen.cli import run

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from support.editor_files import CATALOGUE, editor, node, subgraph
-from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
 from support.model_file_samples import SD1, VAE, gguf, gguf_text, safetensors
-from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
+from support.mutated_inputs import limits, mutated_bytes, mutated_text, run_imagen
+from support.other_tools_images import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png
 
 from imagen.cli import run
 from imagen.errors import ConfigError
@@ -126,7 +126,7 @@ def _written(name: str, data: bytes) -> str:
 
 @given(data=st.data())
 def test_an_image(data: st.DataObject) -> None:
-    imagen("show", _written("odd.png", data.draw(mutated_bytes(_images()))))
+    run_imagen("show", _written("odd.png", data.draw(mutated_bytes(_images()))))
 
 
 @given(data=st.data())
@@ -134,15 +134,15 @@ def test_a_text_within_an_image(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["parameters", "Comment", "prompt", "workflow", "imagen"]))
     text = data.draw(mutated_bytes(_TEXTS) | mutated_text([*_GRAPHS, INVOKEAI, _sidecar()]))
     png("odd.png", **{kind: text.decode("utf-8", "replace").replace("\0", " ")})
-    imagen("show", "odd.png")
-    imagen("again", "odd.png", "--dry-run", "-b", "mock")
+    run_imagen("show", "odd.png")
+    run_imagen("again", "odd.png", "--dry-run", "-b", "mock")
 
 
 @given(data=st.data())
 def test_a_sidecar(data: st.DataObject) -> None:
     name = _written("odd.json", data.draw(mutated_text([_sidecar()])))
-    imagen("show", name)
-    imagen("generate", "--from-json", name, "--dry-run", "-b", "mock")
+    run_imagen("show", name)
+    run_imagen("generate", "--from-json", name, "--dry-run", "-b", "mock")
 
 
 @given(data=st.data())
@@ -154,8 +154,8 @@ def test_an_odd_image_among_sound_ones_in_the_library(data: st.DataObject) -> No
     sidecar = data.draw(mutated_text([_sidecar()]))
     Path("added/other.png").write_bytes(_images()[0])
     Path("added/other.png.json").write_bytes(sidecar)
-    imagen("library", "add", "added", "--json")
-    code, listing = imagen("history", "--json")
+    run_imagen("library", "add", "added", "--json")
+    code, listing = run_imagen("history", "--json")
     assert code == 0
     assert "z.png" in listing
 
@@ -163,22 +163,22 @@ def test_an_odd_image_among_sound_ones_in_the_library(data: st.DataObject) -> No
 @given(data=st.data())
 def test_a_graph(data: st.DataObject) -> None:
     name = _written("odd.json", data.draw(mutated_text(_GRAPHS)))
-    imagen("workflows", "add", name, "--dry-run")
-    imagen("workflows", "check", name)
+    run_imagen("workflows", "add", name, "--dry-run")
+    run_imagen("workflows", "check", name)
 
 
 @given(data=st.data())
 def test_a_file_of_the_editor(data: st.DataObject) -> None:
     Path("catalog.json").write_text(json.dumps(CATALOGUE), "utf-8")
     name = _written("odd.json", data.draw(mutated_text(_EDITORS)))
-    imagen("workflows", "add", name, "--catalog", "catalog.json", "--dry-run")
+    run_imagen("workflows", "add", name, "--catalog", "catalog.json", "--dry-run")
 
 
 @given(data=st.data())
 def test_a_node_catalog(data: st.DataObject) -> None:
     name = _written("catalog.json", data.draw(mutated_text([CATALOGUE])))
     Path("editor.json").write_text(json.dumps(_EDITORS[0]), "utf-8")
-    imagen("workflows", "add", "editor.json", "--catalog", name, "--dry-run")
+    run_imagen("workflows", "add", "editor.json", "--catalog", name, "--dry-run")
 
 
 @given(data=st.data())
@@ -188,17 +188,17 @@ def test_a_manifest_among_sound_ones(data: st.DataObject) -> None:
     Path("imagen.yaml").write_text("workflow_dirs: [workflows]\n", "utf-8")
     (folder / "odd.yaml").write_bytes(data.draw(_MANIFESTS))
     (folder / "odd.json").write_text(json.dumps(_GRAPHS[0]), "utf-8")
-    code, listing = imagen("workflows", "list")
+    code, listing = run_imagen("workflows", "list")
     assert code == 0
     assert "flux1-schnell" in listing
-    imagen("workflows", "show", "odd")
+    run_imagen("workflows", "show", "odd")
 
 
 @given(data=st.data())
 def test_a_configuration(data: st.DataObject) -> None:
     name = _written("odd.yaml", data.draw(_CONFIGS))
-    imagen("config", "validate", "--config", name)
-    imagen("config", "show", "--config", name)
+    run_imagen("config", "validate", "--config", name)
+    run_imagen("config", "show", "--config", name)
 
 
 @given(data=st.data())
@@ -206,7 +206,7 @@ def test_an_input_schema_of_replicate(data: st.DataObject) -> None:
     _written("schema.json", data.draw(mutated_text([_SCHEMA])))
     block = {"type": "replicate", "model": "a/b", "input_schema": "schema.json"}
     Path("imagen.yaml").write_text(yaml.safe_dump({"backends": {"cloud": block}}), "utf-8")
-    imagen("backends", "show", "cloud")
+    run_imagen("backends", "show", "cloud")
 
 
 @given(data=st.data())
@@ -228,10 +228,10 @@ def test_the_record_of_a_comparison(data: st.DataObject) -> None:
         shutil.copy(folder / "compare.json", "sound.json")
     sound = json.loads(Path("sound.json").read_bytes())
     (folder / "compare.json").write_bytes(data.draw(mutated_text([sound])))
-    imagen("compare", "a fox", "--models", "mock", "-o", "compared", "--dry-run")
+    run_imagen("compare", "a fox", "--models", "mock", "-o", "compared", "--dry-run")
 
 
 @given(prompt=mutated_bytes([b"a (cat:1.5) <lora:ink:0.8:te> {a|b} [x] \\(y\\)", A1111.encode()]))
 def test_a_prompt(prompt: bytes) -> None:
     text = prompt.decode("utf-8", "replace").replace("\0", " ")
-    imagen("generate", "-b", "mock", "--dry-run", "--", text)
+    run_imagen("generate", "-b", "mock", "--dry-run", "--", text)

@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.editor_files import CATALOGUE
-from support.foreign_pictures import graph
-from support.mutated_inputs import imagen, limits, mutated_bytes, mutated_text
+from support.mutated_inputs import limits, mutated_bytes, mutated_text, run_imagen
+from support.other_tools_images import graph
 
 from imagen.backends.comfyui import ComfyUIConfig, websocket
 from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient
@@ -121,8 +121,8 @@ def test_what_a_comfyui_says_of_itself(answer: tuple[int, bytes]) -> None:
     Path("imagen.yaml").write_text(yaml.safe_dump({"backends": {"studio": block}}), "utf-8")
     with respx.mock(assert_all_called=False) as router:
         router.route().mock(return_value=httpx.Response(answer[0], content=answer[1]))
-        imagen("backends", "show", "studio")
-        imagen("models", "--json")
+        run_imagen("backends", "show", "studio")
+        run_imagen("models", "--json")
 
 
 @given(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.supabase import SERVICE_KEY, Supabase
-from support.foreign_pictures import A1111, png
 from support.library_samples import make_failure
+from support.other_tools_images import A1111, png
 from support.pages import section
 
 from imagen.cli import run

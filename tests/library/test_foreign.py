@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.foreign_pictures import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png, webp
+from support.other_tools_images import A1111, INVOKEAI, SDCPP, comfyui, graph, noise, png, webp
 
 from imagen.cli import run
 from imagen.core.request import Lora, Request

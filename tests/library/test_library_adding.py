@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 from sqlalchemy import select
-from support.foreign_pictures import A1111, comfyui, png
 from support.library_samples import make_image, make_record, record_all
+from support.other_tools_images import A1111, comfyui, png
 
 from imagen.cli import run
 from imagen.library import (

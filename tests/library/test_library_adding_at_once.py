@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, text
-from support.foreign_pictures import A1111, png
 from support.import_process import release_all, start_importer
 from support.library_process import open_at
+from support.other_tools_images import A1111, png
 
 from imagen.cli import run
 from imagen.library import Query, add_files, search_images

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import insert, literal, select, text, update
-from support.foreign_pictures import A1111, noise, png
 from support.library_samples import make_image, make_record
+from support.other_tools_images import A1111, noise, png
 
 from imagen.cli import run
 from imagen.library import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.foreign_pictures import A1111, INVOKEAI, SDCPP, graph
+from support.other_tools_images import A1111, INVOKEAI, SDCPP, graph
 
 from imagen.core.request import Request
 from imagen.core.samplers import comfyui_names

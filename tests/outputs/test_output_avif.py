@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 from support.output_samples import TEXTS, encoded, opened, pixels
-from support.secrets_in_pictures import exif, xmp
+from support.secrets_in_images import exif, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata

@@ -19,7 +19,7 @@ from support.output_samples import (
     pixels,
     user_comment,
 )
-from support.secrets_in_pictures import exif, planted, traces, xmp
+from support.secrets_in_images import exif, find_encodings, write_secret, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata
@@ -104,9 +104,9 @@ def test_a_profile_for_shades_of_grey_is_left_out_of_a_format_that_has_only_colo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_metadata_no_word_is_left_and_the_orientation_stays(kind: Kind) -> None:
-    source = planted("jpeg", "zyxomma")
+    source = write_secret("jpeg", "zyxomma")
     made = convert_image(source, kind, keeps_metadata=False).data
-    assert traces(made, "zyxomma") == []
+    assert find_encodings(made, "zyxomma") == []
     turned = encoded("JPEG", exif=exif("zyxomma", orientation=6))
     after = opened(convert_image(turned, kind, keeps_metadata=False).data)
     assert after.getexif()[0x0112] == 6
@@ -167,7 +167,7 @@ def test_an_image_too_large_for_webp_is_refused() -> None:
 
 def test_an_animation_is_refused() -> None:
     with pytest.raises(OutputError, match="animation"):
-        convert_image(planted("apng", "a fox"), "webp")
+        convert_image(write_secret("apng", "a fox"), "webp")
 
 
 def test_what_is_not_an_image_is_refused() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.foreign_pictures import INVOKEAI, png
+from support.other_tools_images import INVOKEAI, png
 
 from imagen.outputs import ImageRecord, read_record
 from imagen.outputs.metadata.invokeai import parse_metadata

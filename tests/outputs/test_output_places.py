@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from support.output_samples import encoded, opened, pixels
-from support.secrets_in_pictures import exif, png_chunk, traces
+from support.secrets_in_images import exif, find_encodings, png_chunk
 
 from imagen import generate, load_settings
 from imagen.core.request import Request
@@ -45,7 +45,7 @@ def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) 
     whole = _comfy_exif(format)
     assert b"/home/ann" in whole
     told = redact_file(whole, "full")
-    assert traces(told, "/home/ann") == []
+    assert find_encodings(told, "/home/ann") == []
     assert pixels(told) == pixels(whole)
 
 
@@ -59,7 +59,7 @@ def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str
         "prompt": '{"1":{"inputs":{"video":"fox.mp4"}}}',
         "workflow": '{"nodes":[{"widgets_values":["fox.mp4"]}]}',
     }
-    assert traces(told, "/home/ann") == []
+    assert find_encodings(told, "/home/ann") == []
 
 
 def test_a_picture_without_parameters_gets_none() -> None:

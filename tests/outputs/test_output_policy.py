@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
-from support.secrets_in_pictures import exif, planted, segment, traces
+from support.secrets_in_images import exif, find_encodings, segment, write_secret
 
 from imagen import generate, load_settings
 from imagen.core.request import Request
@@ -50,7 +50,7 @@ def _wordy(word: str) -> Request:
 def _saved(kind: str, word: str) -> Path:
     request = _wordy(word)
     given = InputImage(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
-    output = Output(data=planted(kind, word), media_type="image/unknown")
+    output = Output(data=write_secret(kind, word), media_type="image/unknown")
     made = result(output, cost_basis=word, engine={"log": word})
     (saved,) = save_outputs(
         made,
@@ -75,7 +75,7 @@ def _frames(data: bytes) -> list[bytes]:
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_search_finds_a_word_that_is_there(kind: str, word: str) -> None:
-    assert "utf-8" in traces(_saved(kind, word).read_bytes(), word)
+    assert "utf-8" in find_encodings(_saved(kind, word).read_bytes(), word)
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
@@ -86,7 +86,7 @@ def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
 ) -> None:
     whole = _saved(kind, word).read_bytes()
     told = redact_file(whole, policy)
-    assert traces(told, word) == []
+    assert find_encodings(told, word) == []
     assert _frames(told) == _frames(whole)
 
 
@@ -97,8 +97,15 @@ def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: RedactionPolicy) -> No
     )
     whole = made.saved[0].path.read_bytes()
     told = redact_file(whole, policy)
-    assert traces(whole, "zyxomma") == ["utf-8", "latin-1", "json", "json in json", "url", "xml"]
-    assert traces(told, "zyxomma") == []
+    assert find_encodings(whole, "zyxomma") == [
+        "utf-8",
+        "latin-1",
+        "json",
+        "json in json",
+        "url",
+        "xml",
+    ]
+    assert find_encodings(told, "zyxomma") == []
     assert pixels(told) == pixels(whole)
 
 
@@ -138,7 +145,7 @@ def test_a_bare_picture_tells_nothing(kind: str) -> None:
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_the_colour_profile_stays(kind: str, policy: RedactionPolicy) -> None:
-    told = redact_file(planted(kind, "zyxomma"), policy)
+    told = redact_file(write_secret(kind, "zyxomma"), policy)
     assert opened(told).info["icc_profile"] == b"p" * 200
 
 
@@ -168,7 +175,7 @@ def test_exif_without_a_place_goes_on_byte_for_byte(format: str) -> None:
 def test_it_still_says_how_it_is_to_be_held(format: str, policy: RedactionPolicy) -> None:
     told = redact_file(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
     assert dict(opened(told).getexif()) == {0x0112: 6}
-    assert traces(told, "zyxomma") == []
+    assert find_encodings(told, "zyxomma") == []
 
 
 def test_transparency_and_gamma_stay() -> None:
@@ -186,9 +193,9 @@ def test_a_bare_picture_comes_back_byte_for_byte(format: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
-    told = redact_file(planted(kind, "zyxomma"), "no_prompt")
+    told = redact_file(write_secret(kind, "zyxomma"), "no_prompt")
     assert metadata.read_texts(told, ("imagen", "parameters", "prompt")) == {}
-    assert traces(told, "zyxomma") == []
+    assert find_encodings(told, "zyxomma") == []
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
@@ -229,7 +236,7 @@ def test_where_files_lie_is_told_nowhere(kind: str, policy: RedactionPolicy) -> 
     path = _saved(kind, "zyxomma")
     sidecar = json.loads(Path(f"{path}.json").read_bytes())
     told = redact_file(path.read_bytes(), policy)
-    assert traces(told, "/home/ann") == []
+    assert find_encodings(told, "/home/ann") == []
     assert "/home/ann" not in json.dumps(redact_record(sidecar, policy))
 
 
@@ -244,8 +251,8 @@ def test_a_block_that_nobody_can_read_is_left_out(policy: RedactionPolicy) -> No
 def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
     sidecar = json.loads(Path(f"{_saved('png', word)}.json").read_bytes())
     told = redact_record(sidecar, "no_prompt")
-    assert traces(json.dumps(told, ensure_ascii=False).encode(), word) == []
-    assert traces(json.dumps(told).encode(), word) == []
+    assert find_encodings(json.dumps(told, ensure_ascii=False).encode(), word) == []
+    assert find_encodings(json.dumps(told).encode(), word) == []
     assert set(told) == {
         *("imagen", "sha256", "media_type", "created", "seed", "index", "backend", "ticket"),
         *("request", "resolved", "receipt", "facts", "inputs"),

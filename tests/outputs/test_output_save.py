@@ -24,7 +24,7 @@ from support.output_samples import (
     ticket,
     user_comment,
 )
-from support.secrets_in_pictures import exif, planted, traces
+from support.secrets_in_images import exif, find_encodings, write_secret
 
 from imagen.core.result import Output, Result
 from imagen.outputs import SavedImage, save_outputs
@@ -223,11 +223,11 @@ def test_without_metadata_the_graph_of_comfyui_is_removed() -> None:
 
 @pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "avif", "animation"])
 def test_without_metadata_no_trace_of_the_prompt_is_left_in_an_image(kind: str) -> None:
-    made = planted(kind, "zyxomma")
+    made = write_secret(kind, "zyxomma")
     (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
     after = saved.path.read_bytes()
-    assert "utf-8" in traces(made, "zyxomma")
-    assert traces(after, "zyxomma") == []
+    assert "utf-8" in find_encodings(made, "zyxomma")
+    assert find_encodings(after, "zyxomma") == []
     assert pixels(after) == pixels(made)
     assert opened(after).info.get("icc_profile") == opened(made).info.get("icc_profile")
 

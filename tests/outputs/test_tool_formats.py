@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support.foreign_pictures import graph, noise, png
+from support.other_tools_images import graph, noise, png
 
 from imagen.errors import OutputError
 from imagen.outputs import read_record

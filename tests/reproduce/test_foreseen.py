@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.foreign_pictures import graph
+from support.other_tools_images import graph
 
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request

@@ -1,4 +1,4 @@
-"""What the tests of the adapter share: two graphs, and a backend on a simulated server."""
+"""Graphs, and a backend for a simulated server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SAMPLED: dict[str, Any] = {
     "90": {"class_type": "VAEDecode", "inputs": {"samples": ["8", 0], "vae": ["1", 2]}},
     "99": {"class_type": "SaveImage", "inputs": {"images": ["90", 0], "filename_prefix": "lab/a"}},
 }
-"""A checkpoint that samples, as the commonest workflows are."""
+"""A checkpoint and a sampler, as in the most common workflows."""
 
 MANIFEST: dict[str, Any] = {
     "parameters": {
@@ -83,7 +83,7 @@ TWO_OUTPUTS: dict[str, Any] = SAMPLED | {
 REQUEST = Request(prompt="a fox", width=64, height=48, seed=7, steps=3, cfg=2.0)
 
 SHORT_WAITS = {"poll_seconds": 0.02, "lost_seconds": 0.2}
-"""Waits that are worth their while on a server that answers in a millisecond."""
+"""Short waits for a server that answers in a millisecond."""
 
 
 def open_comfyui(
@@ -110,7 +110,7 @@ def run_request(
     on_progress: OnProgress = no_progress,
     **block: Any,
 ) -> Result:
-    """What one request gives on a server."""
+    """The result of one request."""
     with closing(open_comfyui(server.url, graph, **block)) as backend:
         return backend.collect(backend.prepare(request), on_progress)
 
@@ -118,12 +118,12 @@ def run_request(
 def run_and_collect_progress(
     server: Server, graph: Mapping[str, Any] = SAMPLED, **block: Any
 ) -> list[Progress]:
-    """What is told of one request."""
+    """The progress of one request."""
     progress: list[Progress] = []
     run_request(server, graph, on_progress=progress.append, **block)
     return progress
 
 
 def request_paths(server: Server) -> list[str]:
-    """The path of each request that the server saw."""
+    """The path of each request that the server received."""
     return [seen.path.partition("?")[0] for seen in server.requests]

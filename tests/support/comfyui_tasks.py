@@ -1,4 +1,4 @@
-"""What the tests of tasks share: pictures in files, workflows on a shelf, and backends of them."""
+"""Image files, workflow files and backends for the tests of tasks."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ REPAINTED: dict[str, Any] = REDRAWN | {
 
 
 def drawn(name: str, colour: str = "teal", size: tuple[int, int] = (64, 48)) -> str:
-    """A picture of one colour in a file of the working folder, by its path."""
+    """Write an image of one colour into the working folder."""
     Image.new("RGB", size, colour).save(name)
     return name
 
 
 def called(path: str) -> str:
-    """What a graph calls a picture, before the server says otherwise."""
+    """The name of an image in a graph before it is uploaded."""
     digest = sha256(Path(path).read_bytes()).hexdigest()
     return f"imagen/imagen-{digest[:32]}.png"
 
@@ -63,13 +63,13 @@ def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | No
 
 
 def on(url: str, workflow: str, **block: Any) -> ComfyUIBackend:
-    """A backend of a workflow, which may lie on the shelf."""
+    """A backend for a workflow, which may be in the folder `shelf`."""
     known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **SHORT_WAITS, **block}
     return ComfyUIBackend(validate_block("lab", known, ComfyUIConfig))
 
 
-def picture(result: Result) -> Image.Image:
-    """The one picture that came."""
+def only_image(result: Result) -> Image.Image:
+    """The only image of a result."""
     (output,) = result.images
     with Image.open(BytesIO(output.data)) as found:
         return found.convert("RGB")

@@ -1,4 +1,4 @@
-"""Generations that ended, as the sinks are handed them, and the settings they are sent by."""
+"""Finished generations for delivery targets, and the settings to deliver them with."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PROMPT = "A red fox, in snow"
 def make_image(
     folder: Path, name: str = "fox.png", *, colour: int = 7, sidecar: bool = True
 ) -> StoredImage:
-    """A small picture with its metadata inside and its sidecar beside it."""
+    """A small image with its metadata and its sidecar."""
     record = {
         "imagen": 1,
         "file": name,
@@ -64,9 +64,9 @@ def make_image(
 
 
 def make_record(
-    *pictures: StoredImage, id: str = ID, prompt: str = PROMPT, **more: Any
+    *images: StoredImage, id: str = ID, prompt: str = PROMPT, **more: Any
 ) -> GenerationRecord:
-    """A generation with these pictures."""
+    """A generation with these images."""
     request = Request(prompt=prompt, seed=MOST, steps=4)
     ticket = Ticket(
         id=id,
@@ -88,16 +88,16 @@ def make_record(
         ticket=ticket,
         created_at=WHEN,
         ended_at=WHEN,
-        images=pictures,
+        images=images,
         **values,
     )
 
 
 def settings(**more: Any) -> Settings:
-    """Settings with an owner, and these keys besides."""
+    """Settings with an owner and these keys."""
     return Settings.model_validate({"owner_user_id": OWNER, **more})
 
 
 def environ(cloud: Supabase) -> dict[str, str]:
-    """The environment in which this project is the user's."""
+    """The environment variables of this project."""
     return {"SUPABASE_URL": cloud.url, "SUPABASE_SERVICE_KEY": SERVICE_KEY}

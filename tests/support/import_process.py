@@ -1,4 +1,4 @@
-"""Another process that takes folders in: `adding_worker.py URL ROUNDS FOLDER…`.
+"""Another process that imports folders: `import_process.py URL ROUNDS FOLDER…`.
 
 It waits for a line on stdin, so that several begin at once. With PICTURES instead of ROUNDS it
 records `generate`'s entries of the files in the folders instead.
@@ -18,7 +18,7 @@ from support.library_samples import make_image, make_record
 
 
 def start_importer(url: str, *words: str) -> Popen[str]:
-    """Such a process, once it is ready."""
+    """Start the process and wait until it is ready."""
     process = Popen(
         [sys.executable, __file__, url, *words],
         stdin=PIPE,
@@ -32,7 +32,7 @@ def start_importer(url: str, *words: str) -> Popen[str]:
 
 
 def release_all(*processes: Popen[str]) -> list[int]:
-    """Let them all go, and wait for their exit codes."""
+    """Release all processes, and wait for their exit codes."""
     with ExitStack() as stack:
         for process in processes:
             stack.enter_context(process)

@@ -1,4 +1,4 @@
-"""Small pictures and capabilities for the tests of the inputs."""
+"""Small images and capabilities for the tests of the inputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def side(**values: Any) -> Parameter:
 
 
 def takes(**parameters: Parameter) -> Capabilities:
-    """What does all tasks, with these parameters beside the size and the controls."""
+    """Capabilities for all tasks, with size, controls and these parameters."""
     own = {"width": side(), "height": side(), "controls": Parameter(), **parameters}
     return Capabilities(tasks=TASKS, parameters=own, controls=("canny", "depth"))
 
@@ -31,7 +31,7 @@ def drawn(
     mode: str = "RGB",
     **options: Any,
 ) -> str:
-    """A plain picture in the working directory."""
+    """Write a plain image into the working directory."""
     Image.new(mode, size, colour).save(name, **options)
     return name
 
@@ -50,6 +50,6 @@ def staged(capabilities: Capabilities | None = None, **asked: Any) -> PreparedIn
 
 def opened(path: str | None) -> Image.Image:
     assert path is not None
-    with Image.open(path) as picture:
-        picture.load()
-        return picture
+    with Image.open(path) as image:
+        image.load()
+        return image

@@ -1,4 +1,4 @@
-"""Kills a command before each of its steps in turn, and brings to an end what each kill left."""
+"""Kill a command before each of its steps in turn, and recover after each kill."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _KILLED = -9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What there is after a kill, and after all was brought to its end."""
+    """What exists after a kill and the recovery."""
 
     generations: int
-    """At the engine."""
+    """Jobs at the engine."""
     in_library: int
-    """Pictures."""
+    """Images."""
     on_disk: int
-    """Pictures, each with a sidecar."""
+    """Images with a sidecar."""
     accounted: int
     """Rows of the ledger."""
     left: int
-    """Tickets."""
+    """Job files."""
 
 
 class Runner:
-    """The process that runs and kills; used by one thread at a time."""
+    """The process that runs commands and kills them; used by one thread at a time."""
 
     def __init__(self, *arguments: str) -> None:
         words = [sys.executable, str(_SWITCH), *arguments]
@@ -88,11 +88,11 @@ class Matrix:
         self._made = made_at_engine
         self._recover = recover
         self._since = since
-        """The kind of step before which the first kill comes; "" for any."""
+        """The kind of step before the first kill; "" for any."""
         self._idle: Queue[Runner] = Queue()
 
     def outcomes(self) -> dict[str, Outcome]:
-        """To each step, in words, what there was in the end when the kill came before it."""
+        """The outcome of the kill before each step, by the step's description."""
         runners = [Runner() for _ in range(_AT_ONCE)]
         for runner in runners:
             self._idle.put(runner)
@@ -116,7 +116,7 @@ class Matrix:
         return (folder / "steps.txt").read_text().splitlines()
 
     def _killed_at(self, step: int) -> Outcome:
-        """A run that ends before that step comes, since threads went another way, is as good."""
+        """A run may end before that step, since threads interleave differently."""
         folder = self._folder(str(step))
         assert self._run(folder, self._line, step) in (0, _KILLED)
         assert self._run(folder, self._recover) == 0, (folder / "said.txt").read_text()
@@ -147,19 +147,19 @@ class Matrix:
 
 
 def outcome(folder: Path, generations: int) -> Outcome:
-    """What there is in a folder with a configuration."""
+    """What exists in a folder with a configuration."""
     settings = load_settings(folder / "imagen.yaml")
     images = [*folder.glob("**/*.png"), *folder.glob("**/*.webp")]
-    pictures = [path for path in images if path.name != "contact-sheet.png"]
-    whole = [path for path in pictures if path.with_name(f"{path.name}.json").is_file()]
+    saved = [path for path in images if path.name != "contact-sheet.png"]
+    whole = [path for path in saved if path.with_name(f"{path.name}.json").is_file()]
     with open_library_synced(settings) as library:
         known = search_images(library, Query()).images
         ledger = sum(total.generations for total in sum_usage(library))
-    assert all(picture.path in whole for picture in known)
+    assert all(image.path in whole for image in known)
     return Outcome(
         generations=generations,
         in_library=len(known),
-        on_disk=len(pictures),
+        on_disk=len(saved),
         accounted=ledger,
         left=len(file_store.pending(settings.state_dir)),
     )

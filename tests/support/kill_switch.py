@@ -34,7 +34,7 @@ _EFFECTS = {
     "sqlite3": {"execute", "commit"},
     "_io": {"write"},
 }
-"""What changes something outside, by the module of the function, or of its object's class."""
+"""Functions that change something outside the process, by module."""
 _LOADED = (
     *(
         "imagen.cli.commands.generate",
@@ -61,7 +61,7 @@ _LOADED = (
 )
 """Loaded once, before any run."""
 _WORDS = {"socket": {"send", "sendall"}}
-"""What a server says."""
+"""Functions that send something from a server."""
 _PROGRESS = "make.<locals>.tell"
 
 
@@ -141,7 +141,7 @@ def _served(port: int, at: int) -> int:
 def _serve_all() -> None:
     import imagen.testing.comfyui.__main__  # noqa: F401
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that were killed
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # killed processes are not waited for
     for line in sys.stdin:
         sys.stdout.write(f"{_served(*json.loads(line))}\n")
         sys.stdout.flush()

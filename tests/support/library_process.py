@@ -1,4 +1,4 @@
-"""Another process that takes generations into a library: `library_worker.py URL FIRST LAST [end]`.
+"""Another process that takes generations into a library: `library_process.py URL FIRST LAST [end]`.
 
 With `end` it stops within the last one's transaction, says so, and waits to be killed.
 """
@@ -38,10 +38,10 @@ def open_at(url: str) -> Library:
 
 
 def numbered_record(number: int) -> GenerationRecord:
-    """One generation of two pictures; all of them began in the same millisecond."""
+    """One generation of two images; all generations start in the same millisecond."""
     id = f"{number:08x}-0000-4000-8000-000000000000"
     request = Request(prompt=f"a fox and {number} hens", seed=number)
-    pictures = [
+    images = [
         StoredImage(
             path=Path(f"/x/{number}-{n}.png"), index=n, sha256=f"{number:063x}{n}", size_bytes=9
         )
@@ -54,12 +54,12 @@ def numbered_record(number: int) -> GenerationRecord:
         request=request,
         created_at=WHEN,
         ended_at=WHEN,
-        images=tuple(pictures),
+        images=tuple(images),
     )
 
 
 def numbered_delivery(number: int) -> Delivery:
-    """What the mirror is told of it."""
+    """The delivery of this generation to the usage table."""
     return Delivery(
         kind="mirror", generation=numbered_record(number).id, payload={"number": number}
     )
@@ -76,7 +76,7 @@ def start_worker(url: str, first: int, last: int, *more: str) -> Popen[str]:
 
 
 class _Stuck(tuple[Delivery, ...]):
-    """Deliveries that nobody gets to the end of."""
+    """Deliveries that are never finished."""
 
     def __iter__(self) -> Iterator[Delivery]:
         yield from tuple.__iter__(self)

@@ -1,4 +1,4 @@
-"""Generations that were never made, to be put into a library."""
+"""Generation records, images and deliveries to put into a library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
 
 def settings_at(url: str, **values: Any) -> Settings:
-    """Settings whose library is there."""
+    """Settings with the library at this URL."""
     return Settings(library=LibrarySettings(url=url), **values)
 
 
@@ -33,7 +33,7 @@ def uuid_of(number: int) -> str:
 
 
 def make_record(number: int = 1, prompt: str = "a fox", **values: Any) -> GenerationRecord:
-    """The generation of this number: of one picture, unless `pictures` says otherwise."""
+    """The generation of this number, with one image unless `images` are given."""
     usd = values.pop("estimated_usd", None)
     is_paid = values.pop("is_paid", usd is not None)
     seed = values.pop("seed", 7)
@@ -61,22 +61,22 @@ def make_record(number: int = 1, prompt: str = "a fox", **values: Any) -> Genera
 
 
 def record_all(library: Library, entries: Iterable[GenerationRecord]) -> None:
-    """Take them all in, one after another."""
+    """Record them one after another."""
     for each in entries:
         record_generation(library, each)
 
 
 def make_failure(number: int = 1, **values: Any) -> GenerationRecord:
-    """The same as it came to nothing."""
+    """The same generation as a failure."""
     error = {"code": "failed", "message": "Out of memory."}
     return make_record(number, state="failed", error=error, images=(), **values)
 
 
 def make_image(number: int = 1, index: int = 0, path: Path | None = None) -> StoredImage:
-    """A picture: the file at `path` as it is, or one that lies nowhere."""
+    """An image: the file at `path`, or a file that does not exist."""
     data = path.read_bytes() if path else f"{number}.{index}".encode()
     return StoredImage(
-        path=path or Path(f"/pictures/{number}-{index}.png").absolute(),
+        path=path or Path(f"/images/{number}-{index}.png").absolute(),
         index=index,
         media_type="image/png",
         width=64,
@@ -90,5 +90,5 @@ def make_image(number: int = 1, index: int = 0, path: Path | None = None) -> Sto
 def make_delivery(
     number: int = 1, kind: DeliveryKind = "webhook", part: int = 0, **payload: Any
 ) -> Delivery:
-    """Something that is to be told of the generation of this number."""
+    """A delivery of the generation of this number."""
     return Delivery(kind=kind, generation=uuid_of(number), part=part, payload=payload)

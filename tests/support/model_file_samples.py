@@ -1,4 +1,4 @@
-"""Tiny files of weights: a true header, and as many zeros as it promises."""
+"""Tiny weights files: a real header, and as many zeros as it announces."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VAE: dict[str, tuple[int, ...]] = {"first_stage_model.decoder.conv_in.weight": (
 def safetensors(
     tensors: Mapping[str, tuple[int, ...]], notes: Mapping[str, str] | None = None
 ) -> bytes:
-    """A file of one-byte numbers with these names and shapes."""
+    """A safetensors file of one-byte numbers with these names and shapes."""
     header: dict[str, object] = {"__metadata__": dict(notes)} if notes else {}
     end = 0
     for name, shape in tensors.items():
@@ -31,7 +31,7 @@ def safetensors(
 
 
 def gguf(tensors: Mapping[str, tuple[int, ...]], notes: bytes = b"", count: int = 0) -> bytes:
-    """A file of 16-bit numbers; `notes` are `count` pairs as the format writes them."""
+    """A GGUF file of 16-bit numbers; `notes` are `count` encoded metadata pairs."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), count) + notes
     end = 0
     for name, shape in tensors.items():
@@ -42,11 +42,11 @@ def gguf(tensors: Mapping[str, tuple[int, ...]], notes: bytes = b"", count: int 
 
 
 def gguf_text(text: str) -> bytes:
-    """Its length, then itself."""
+    """A GGUF string: its length, then its bytes."""
     return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """The path, with these bytes in it."""
+    """Write a file and return its path."""
     path.write_bytes(data)
     return path

@@ -1,4 +1,4 @@
-"""What the fuzzers share: inputs that are almost right, limits, and the command line to feed.
+"""Almost valid inputs for the fuzz tests, resource limits, and a command line to feed them to.
 
 `scripts/test fuzz 20000 --hypothesis-seed=7` gives each parser so many; each seed gives others.
 """
@@ -42,7 +42,7 @@ _BYTES = 300 * 1000**2
 
 @contextmanager
 def limits() -> Iterator[None]:
-    """Two seconds of processor time and 300 MB for what runs within; on Linux only.
+    """Limit the block to two seconds of CPU time and 300 MB; on Linux only.
 
     Raises TimeoutError or MemoryError. A loaded machine takes no more processor time.
     """
@@ -153,7 +153,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
                 waiting.append(parent[key])
 
 
-def imagen(*arguments: str) -> tuple[int, str]:
+def run_imagen(*arguments: str) -> tuple[int, str]:
     """Run a command within the limits: its exit code, and what it printed.
 
     Errors other than imagen's own leave it as they are. What it prints holds no control characters.

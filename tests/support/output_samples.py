@@ -1,4 +1,4 @@
-"""Small pictures and runs for the tests of the outputs; Pillow writes and reads them."""
+"""Small images, tickets and results for the tests of the outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation's pages hold: blocks of code, headings, links."""
+"""The documentation: its code blocks, headings and links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Block:
     line: int
     language: str
     about: str
-    """What follows the language: `file=NAME`, or a word."""
+    """The rest of the info string: `file=NAME`, or a word."""
     text: str
 
     @property
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The file it is, where it is a whole one."""
+        """The name of the file, if the block is a complete one."""
         return self.about.removeprefix("file=") if self.about.startswith("file=") else ""
 
 
@@ -68,7 +68,7 @@ def section(page: str, heading: str) -> str:
 
 
 def links() -> list[tuple[str, Path, str]]:
-    """Every link to a place of ours: the page it is on, the file, and the anchor."""
+    """Every link within the project: its page, the file, and the anchor."""
     return [
         (f"{page.name} {target}", _file(page, target), target.partition("#")[2])
         for page in PAGES
@@ -78,7 +78,7 @@ def links() -> list[tuple[str, Path, str]]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What can be linked to on a page, as GitHub has it."""
+    """The anchors of a page, as GitHub builds them."""
     return {_anchor(heading) for heading in _HEADING.findall(_prose(page))}
 
 

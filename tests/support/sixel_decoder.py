@@ -1,4 +1,4 @@
-"""A decoder of sixels, written from the manual: https://vt100.net/docs/vt3xx-gp/chapter14.html"""
+"""A sixel decoder, written from the manual: https://vt100.net/docs/vt3xx-gp/chapter14.html"""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _TOKEN = re.compile(rb'"([\d;]+)|#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|!(\d+)([?-~])
 
 
 def decoded(sixels: bytes) -> Image.Image:
-    """The picture that a terminal would draw; what is not drawn is magenta."""
+    """The image that a terminal would draw; undrawn pixels are magenta."""
     found = re.fullmatch(rb"\x1bP[\d;]*q(.*)\x1b\\", sixels, re.DOTALL)
     assert found is not None
     assert _TOKEN.sub(b"", found[1]) == b""
     page = _Page()
     for token in _TOKEN.finditer(found[1]):
         page.take(*token.groups(b""))
-    return page.picture
+    return page.image
 
 
 class _Page:
     def __init__(self) -> None:
-        self.picture = Image.new("RGB", (0, 0))
+        self.image = Image.new("RGB", (0, 0))
         self._colours: dict[bytes, tuple[int, int, int]] = {}
         self._colour = (0, 0, 0)
         self._x = self._y = 0
@@ -42,7 +42,7 @@ class _Page:
     ) -> None:
         if raster:
             _, _, width, height = map(int, raster.split(b";"))
-            self.picture = Image.new("RGB", (width, height), "magenta")
+            self.image = Image.new("RGB", (width, height), "magenta")
         if number:
             self._colours[number] = (_channel(red), _channel(green), _channel(blue))
         if chosen:
@@ -56,7 +56,7 @@ class _Page:
     def _draw(self, dots: int) -> None:
         for place in range(6):
             if dots >> place & 1:
-                self.picture.putpixel((self._x, self._y + place), self._colour)
+                self.image.putpixel((self._x, self._y + place), self._colour)
         self._x += 1
 
 

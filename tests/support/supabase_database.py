@@ -1,4 +1,4 @@
-"""What a Supabase project has before anybody adds to it, in a PostgreSQL of the tests' own."""
+"""The initial schema of a Supabase project, in the PostgreSQL of the tests."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def make_project(url: str) -> None:
 
 
 def apply(url: str) -> None:
-    """Run the file of the documentation, as its reader does."""
+    """Run the SQL file of the documentation, as its reader does."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"set role {OWNER}".encode())
         connection.execute(SQL.read_bytes())
@@ -108,7 +108,7 @@ def session(url: str, role: str, user: str = "") -> Iterator[psycopg.Connection[
 
 
 def insert(connection: psycopg.Connection[Any], table: str, row: Mapping[str, Any]) -> None:
-    """A row as PostgREST puts it there: only the columns that it names, and no second time."""
+    """Insert a row as PostgREST does: only the named columns, ignoring duplicates."""
     columns = ", ".join(f'"{name}"' for name in row)
     connection.execute(
         f"insert into {table} ({columns}) select {columns} "
@@ -118,12 +118,12 @@ def insert(connection: psycopg.Connection[Any], table: str, row: Mapping[str, An
 
 
 def add_object(connection: psycopg.Connection[Any], bucket: str, path: str) -> None:
-    """What Storage notes of an upload."""
+    """Insert the row that Storage writes for an upload."""
     connection.execute(
         "insert into storage.objects (bucket_id, name) values (%s, %s)", [bucket, path]
     )
 
 
 def values(connection: psycopg.Connection[Any], query: str) -> list[Any]:
-    """The first column of what is found."""
+    """The first column of the result."""
     return [row[0] for row in connection.execute(query.encode())]

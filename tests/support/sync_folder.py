@@ -1,4 +1,4 @@
-"""A place with a simulated Supabase, a library of its own, and imagen's command line."""
+"""A folder with a configuration, a library and a simulated Supabase, and commands in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OWNER = "99999999-8888-4777-8666-555555555555"
 
 
 class SyncFolder:
-    """The folder in which a test runs, with the cloud switched on."""
+    """The working folder of a test, with Supabase enabled."""
 
     def __init__(self, cloud: Supabase, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cloud = cloud
@@ -41,16 +41,16 @@ class SyncFolder:
         self.configure()
 
     def set(self, **variables: str) -> None:
-        """Put these into the environment."""
+        """Set environment variables."""
         for name, value in variables.items():
             self._patch.setenv(name, value)
 
     def configure(self, **more: Any) -> None:
-        """Write imagen.yaml, with these keys besides."""
+        """Write imagen.yaml with these additional keys."""
         Path("imagen.yaml").write_text(json.dumps(configuration(**more)))
 
     def make(self, *arguments: str, many: int = 1) -> None:
-        """Pictures, each by a command of its own."""
+        """Generate images, each by its own command."""
         for seed in range(1, many + 1):
             words = ["generate", "a fox", "--size", "32x32", "--seed", str(seed), "--quiet"]
             assert run([*words, *arguments]) == 0
@@ -60,41 +60,41 @@ class SyncFolder:
         return load_settings()
 
     def left(self) -> list[PendingDelivery]:
-        """What is not sent yet."""
+        """The deliveries that are not sent yet."""
         with open_library_synced(load_settings()) as library:
             return outbox.list_unsent(library)
 
     def states(self, kind: str = "cloud") -> list[tuple[str, int]]:
-        """Of each that is left of a kind, its state and how often it was tried."""
+        """State and attempts of each pending delivery of a kind."""
         return [(one.state, one.attempts) for one in self.left() if one.delivery.kind == kind]
 
     def pass_time(self) -> None:
-        """Each pause is over by now, and each claim of a dead process."""
+        """Let every back-off and every claim of a dead process expire."""
         let_time_pass(Path())
 
     def ids(self) -> list[str]:
-        """Of the pictures in the library, the oldest first."""
+        """The ids of the images in the library, the oldest first."""
         with open_library_synced(load_settings()) as library:
-            return [picture.id for picture in reversed(search_images(library, Query()).images)]
+            return [image.id for image in reversed(search_images(library, Query()).images)]
 
     def uploads(self) -> list[str]:
-        """The path of each upload, also where it was refused or its answer lost."""
+        """The path of each upload, including refused ones and those whose answer was lost."""
         return [seen.below for seen in self.cloud.requests if seen.is_upload]
 
     def there(self) -> tuple[int, int, int]:
-        """How many objects, rows of pictures, and rows of the ledger the cloud has."""
+        """How many objects, image rows and usage rows the cloud has."""
         images, usage = self.cloud.rows("imagen", "images"), self.cloud.rows("mai", "imagen_usage")
         return len(self.cloud.objects), len(images), len(usage)
 
 
 def configuration(**more: Any) -> dict[str, Any]:
-    """That of a folder which holds everything."""
+    """The configuration of a folder that holds everything."""
     own = {"owner_user_id": OWNER, "state_dir": "state", "library": {"url": "library.db"}}
     return own | more
 
 
 def let_time_pass(folder: Path) -> None:
-    """Until each pause is over in this folder's library, and each claim of a dead process."""
+    """Let every back-off and every claim in this folder's library expire."""
     settings = load_settings(folder / "imagen.yaml")
     with open_library_synced(settings) as library, library.writing() as connection:
         later = update(rows).where(rows.c.state == "waiting")
@@ -102,14 +102,14 @@ def let_time_pass(folder: Path) -> None:
 
 
 def count_unsent(folder: Path) -> tuple[int, int]:
-    """How much is left in this folder's outbox, and how many pictures it knows in the cloud."""
+    """How many deliveries are pending, and how many images are in the cloud."""
     with open_library_synced(load_settings(folder / "imagen.yaml")) as library:
-        pictures = search_images(library, Query()).images
-        return len(outbox.list_unsent(library)), sum(bool(one.cloud) for one in pictures)
+        images = search_images(library, Query()).images
+        return len(outbox.list_unsent(library)), sum(bool(image.cloud) for image in images)
 
 
 def start_imagen(*arguments: str, **environ: str) -> subprocess.Popen[str]:
-    """The command line as a process of its own."""
+    """A command as its own process."""
     return subprocess.Popen(
         [sys.executable, "-m", "imagen", *arguments],
         env=os.environ | environ,

@@ -1,4 +1,4 @@
-"""Kills `imagen sync` before each of its steps in turn, and lets the next one finish the work."""
+"""Kill `imagen sync` before each of its steps in turn; the next sync finishes the work."""
 
 from __future__ import annotations
 
@@ -37,25 +37,24 @@ _LINE = ["sync", "--quiet"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What there is elsewhere after a kill, and after the next sync."""
+    """What the targets have after a kill and the next sync."""
 
     objects: int
-    """In the bucket, each under a path of its own."""
+    """Objects in the bucket, each under its own path."""
     rows: int
-    """Of pictures."""
+    """Rows of images."""
     accounted: int
     """Rows of the ledger's copy."""
     messages: int
-    """That the webhook was told, each with an id of its own."""
+    """Webhook messages, each with its own id."""
     recorded: int
-    """Pictures of which the library says where they lie in the cloud."""
+    """Images whose cloud path the library knows."""
     left: int
-    """In the outbox."""
+    """Deliveries in the outbox."""
 
 
 class Kills:
-    """Two pictures are to go to the cloud, and their generation to be told: killed again and
-    again, each time in a folder of its own."""
+    """Two images and their generation are delivered; each kill happens in its own folder."""
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._place = place
@@ -63,7 +62,7 @@ class Kills:
         self._template = place / "template"
 
     def outcomes(self) -> dict[str, Outcome]:
-        """To each step, in words, what there was in the end when the kill came before it."""
+        """The outcome of the kill before each step, by the step's description."""
         with Supabase() as cloud, Receiver() as hook:
             self._patch.setenv("SUPABASE_URL", cloud.url)
             self._patch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
@@ -76,8 +75,8 @@ class Kills:
         self._patch.chdir(self._template)
         settings = configuration(webhooks=[{"url": hook.url}])
         Path("imagen.yaml").write_text(json.dumps(settings))
-        pictures = self._place / "pictures"
-        line = f"generate fox --count 2 --latent-batch --size 32x32 --seed 1 -q -o {pictures}"
+        images = self._place / "images"
+        line = f"generate fox --count 2 --latent-batch --size 32x32 --seed 1 -q -o {images}"
         assert run(line.split()) == 0
 
     def _killed(
@@ -103,7 +102,7 @@ class Kills:
 
 
 class _Runner:
-    """The process that runs and kills."""
+    """The process that runs commands and kills them."""
 
     def __init__(self) -> None:
         words = [sys.executable, "-c", _PROGRAM]

@@ -1,4 +1,4 @@
-"""Runs of the command line on a terminal of a given width."""
+"""Run the command line on a terminal of a given width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagen.cli import run
 
 
 def run_on_terminal(columns: int, *arguments: str, streams: str = "stdout, stderr") -> str:
-    """What a run shows on a terminal so wide; only these streams go there, others to a file."""
+    """The terminal output of a run; only these streams go there, others to a file."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     shown = bytearray()

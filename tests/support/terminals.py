@@ -1,4 +1,4 @@
-"""Stand-ins for what shows a picture: a terminal, a tmux, a viewer."""
+"""Fakes for programs that show an image: a terminal, tmux, a viewer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUESTION = b"\x1b[c"
 
 
 class Terminal:
-    """A pseudo-terminal that answers the question for its attributes, and keeps what it hears."""
+    """A pseudo-terminal that answers the attributes query and records the output."""
 
     def __init__(self, answer: bytes = b"", *, pixels: tuple[int, int] = (640, 384)) -> None:
         self._answer = answer
@@ -38,7 +38,7 @@ class Terminal:
         os.close(self.master)
 
     def hang_up(self) -> bytes:
-        """All that was written to it, once nobody writes any more."""
+        """All output, once the writers have closed it."""
         with suppress(OSError):
             os.close(self.slave)
         self._listener.join()
@@ -54,7 +54,7 @@ class Terminal:
 
 
 def program(folder: Path, name: str, body: str) -> Path:
-    """An executable of this name, in Python."""
+    """Write an executable Python program of this name."""
     path = folder / name
     path.write_text(f"#!{sys.executable}\nimport sys, json\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -62,6 +62,6 @@ def program(folder: Path, name: str, body: str) -> Path:
 
 
 def recorder(folder: Path, name: str, log: Path) -> Path:
-    """An executable that appends its arguments to a log, a JSON list each time."""
+    """Write an executable that appends its arguments to a log, as a JSON list each time."""
     note = f"open({str(log)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
     return program(folder, name, note)

@@ -40,7 +40,7 @@ def tiny_model(family: str) -> Path:
 
 @cache
 def tiny_controlnet(family: str = "sd1") -> Path:
-    """The folder of a control net for the tiny model of this family."""
+    """The folder of a ControlNet for the tiny model of this family."""
     return tiny_pipelines.saved_controlnet(
         family, tiny_model(family), _HERE / f"controlnet-{family}"
     )
@@ -61,7 +61,7 @@ def open_tiny(tiny: str = "sd1", **block: Any) -> Backend:
 
 
 def generate(backend: Backend, told: list[Progress] | None = None, **asked: Any) -> Result:
-    """What it makes of a small request."""
+    """The result of a small request."""
     width, height = SIZE
     usual = {"prompt": "a fox", "width": width, "height": height, "seed": 7, "steps": 3}
     ticket = backend.prepare(Request.of({**usual, **asked}))
@@ -69,36 +69,36 @@ def generate(backend: Backend, told: list[Progress] | None = None, **asked: Any)
 
 
 def open_image(result: Result, index: int = 0) -> Image.Image:
-    """One of its pictures."""
+    """One of its images."""
     return Image.open(BytesIO(result.images[index].data))
 
 
 def first_pixels(backend: Backend, **asked: Any) -> bytes:
-    """The pixels of the first picture of a small request."""
+    """The pixels of the first image of a small request."""
     return open_image(generate(backend, **asked)).tobytes()
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far two pictures are apart, as the mean of all pixels: 0 to 255."""
+    """The mean difference of the pixels of two images: 0 to 255."""
     between = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
     return sum(ImageStat.Stat(between).mean) / 3
 
 
 def greatest_difference(one: Image.Image, other: Image.Image) -> int:
-    """How far the pixels that differ most are apart: 0 to 255."""
+    """The greatest difference of the pixels of two images: 0 to 255."""
     between = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
     return max(high for _, high in between.getextrema())  # type: ignore[misc]
 
 
 def write_photo(folder: Path, name: str = "photo.png", *, turned: int = 0) -> Path:
-    """A picture with something in it, turned by so many degrees."""
+    """Write an image with a gradient, rotated by so many degrees."""
     gradient = Image.linear_gradient("L").resize(SIZE).rotate(turned)
     Image.merge("RGB", (gradient, gradient.rotate(180), gradient)).save(folder / name)
     return folder / name
 
 
 def write_half_mask(folder: Path) -> Path:
-    """A mask of it."""
+    """Write a mask of the right half."""
     mask = Image.new("L", SIZE, 0)
     mask.paste(255, (SIZE[0] // 2, 0, *SIZE))
     mask.save(folder / "mask.png")

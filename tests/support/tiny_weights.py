@@ -1,4 +1,4 @@
-"""Files of weights for tests: safetensors with no more in them than their headers need."""
+"""Weights files with the tensors of real models and minimal contents."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ _DECODER: tuple[_Layer, ...] = (
 
 
 def controlnet() -> Shapes:
-    """A control net for Stable Diffusion 1.5."""
+    """A ControlNet for Stable Diffusion 1.5."""
     shared = ("time_embed.", "input_blocks.", "middle_block.")
     found = {name: shape for name, shape in _unet() if name.startswith(shared)}
     widths = (3, 16, 16, 32, 32, 96, 96, 256, 320)
@@ -154,7 +154,7 @@ def controlnet() -> Shapes:
 
 
 def esrgan() -> Shapes:
-    """A model that enlarges four times, with one block instead of 23."""
+    """An upscaler by four, with one block instead of 23."""
     grown = [64 + 32 * number for number in range(5)]
     block = [
         (f"body.0.rdb{part}.conv{number}", 32 if number < 5 else 64, grown[number - 1], 3, 3)
@@ -172,7 +172,7 @@ def esrgan() -> Shapes:
 
 
 def taesd() -> Shapes:
-    """Both halves of the tiny VAE, by the names that diffusers gives its layers."""
+    """Encoder and decoder of the tiny VAE, with the layer names of diffusers."""
     return {
         name: shape
         for half, layers in (("encoder", _ENCODER), ("decoder", _DECODER))

@@ -1,4 +1,4 @@
-"""A ComfyUI that only says what it has, and the configuration that names it."""
+"""A ComfyUI that only serves its node catalog, and a configuration with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Server(ThreadingHTTPServer):
-    """It answers what a check asks."""
+    """Answers the requests of a check."""
 
     daemon_threads = True
     version = "0.9.2"
@@ -25,7 +25,7 @@ class _Answer(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Answer what a check asks."""
+        """Answer a request of a check."""
         said = {
             "/object_info": self.server.object_info,
             "/system_stats": {"system": {"comfyui_version": self.server.version}, "devices": []},
@@ -38,12 +38,12 @@ class _Answer(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
 def serving(object_info: Mapping[str, Any]) -> Iterator[Server]:
-    """A server of this catalogue, until the block ends."""
+    """A server with this node catalog, until the block ends."""
     with Server(("127.0.0.1", 0), _Answer) as server:
         server.object_info = object_info
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

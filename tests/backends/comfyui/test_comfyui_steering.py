@@ -15,7 +15,7 @@ from support.comfyui_tasks import (
     drawn,
     node,
     on,
-    picture,
+    only_image,
     shelve,
 )
 
@@ -51,7 +51,7 @@ def shelf() -> None:
 def made(request: Request, **switches: Any) -> Image.Image:
     """The picture of a request on a server."""
     with ComfyUI(models=MODELS, **switches) as server, closing(on(server.url, "mine")) as backend:
-        return picture(backend.collect(backend.prepare(request), no_progress))
+        return only_image(backend.collect(backend.prepare(request), no_progress))
 
 
 def payload(request: Request, workflow: str = "mine", **block: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.comfyui_backends import REQUEST, request_paths
-from support.comfyui_tasks import NOWHERE, REDRAWN, called, drawn, on, picture, shelve
+from support.comfyui_tasks import NOWHERE, REDRAWN, called, drawn, on, only_image, shelve
 
 from imagen.backends.comfyui import client
 from imagen.core.result import no_progress
@@ -40,7 +40,7 @@ def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
         name = called(path).removeprefix("imagen/")
         assert server.files.get("input", "imagen", name) == Path(path).read_bytes()
         assert server.prompts[0]["prompt"]["10"]["inputs"]["image"] == called(path)
-    assert picture(result).getpixel((5, 5)) == (0, 128, 128)
+    assert only_image(result).getpixel((5, 5)) == (0, 128, 128)
 
 
 def test_preparing_sends_nothing_and_writes_down_what_to_send() -> None:
@@ -67,7 +67,7 @@ def test_what_the_server_renames_is_followed() -> None:
     tickets = [progress.ticket for progress in told if progress.ticket is not None]
     assert sent == called(path).replace(".png", " (1).png")
     assert tickets[-1].payload["10"]["inputs"]["image"] == sent
-    assert picture(result).getpixel((5, 5)) == (0, 128, 128)
+    assert only_image(result).getpixel((5, 5)) == (0, 128, 128)
 
 
 def test_one_picture_in_two_places_goes_up_once() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.foreign_pictures import graph
+from support.other_tools_images import graph
 
 from imagen.core.request import Lora
 from imagen.graphs import edits

@@ -1,4 +1,4 @@
-"""Pictures as other tools write them, made of their published formats; Pillow does the writing."""
+"""Images with the metadata of other tools, built from their published formats with Pillow."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ INVOKEAI: dict[str, Any] = {
 
 
 def graph(workflow: str = "sdxl", **values: Any) -> dict[str, Any]:
-    """A bundled workflow as it is queued, with these values."""
+    """The graph of a bundled workflow, with these values."""
     found = find_workflow(workflow, ())
     defaults = {name: known.default for name, known in found.parameters.items()}
     return bind(found.graph, defaults | {"prompt": "a glass fox", "seed": 99} | values)
 
 
 def noise(side: int = 64) -> Image.Image:
-    """A picture that is never the same twice."""
+    """An image of random noise."""
     return Image.effect_noise((side, 48), 60).convert("RGB")
 
 
 def png(path: str | Path, **texts: str) -> Path:
-    """A PNG with these texts in it."""
+    """A PNG with these text chunks."""
     info = PngInfo()
     for name, text in texts.items():
         info.add_text(name, text)
@@ -58,7 +58,7 @@ def png(path: str | Path, **texts: str) -> Path:
 
 
 def comfyui(path: str | Path, **values: Any) -> Path:
-    """What ComfyUI saves of the bundled sdxl."""
+    """A PNG as ComfyUI saves it, of the bundled sdxl workflow."""
     return png(path, prompt=json.dumps(graph(**values)))
 
 

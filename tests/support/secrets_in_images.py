@@ -1,4 +1,4 @@
-"""Pictures with a word wherever a file can hold one, and a search that finds it again."""
+"""Images with a word in every place of the file that can hold one, and a search for it."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _USER_COMMENT, _MAKER_NOTE = 0x9286, 0x927C
 _PLACE = 0x8825
 
 
-def traces(data: bytes, word: str) -> list[str]:
-    """In which spellings `word` stands in `data`, or in anything in it that can be inflated."""
+def find_encodings(data: bytes, word: str) -> list[str]:
+    """The encodings in which `word` is found in `data` or in its compressed parts."""
     texts = [data, *_inflated(data)]
     spelt = dict(_spellings(word))
     return [name for name, spelling in spelt.items() if any(spelling in text for text in texts)]
 
 
-def planted(kind: str, word: str) -> bytes:
-    """A picture of this kind with the word in every place that we know of."""
+def write_secret(kind: str, word: str) -> bytes:
+    """An image of this kind with the word in every known place."""
     makers = {"png": _png, "jpeg": _jpeg, "webp": _webp, "avif": _avif, "apng": _apng}
     return (makers | {"animation": _animation})[kind](word)
 
 
 def exif(word: str = "", *, orientation: int = 1, place: bool = False) -> Image.Exif:
-    """A block with the word where cameras and programs leave words."""
+    """An EXIF block with the word where cameras and programs write text."""
     block = Image.Exif()
     block[_ORIENTATION] = orientation
     if word:
@@ -82,7 +82,7 @@ def _spellings(word: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _inflated(data: bytes) -> Iterator[bytes]:
-    """Whatever begins like a compressed text, and is one."""
+    """Every part that is zlib-compressed."""
     at = data.find(b"\x78")
     while at >= 0:
         with suppress(zlib.error):
