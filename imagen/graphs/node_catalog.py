@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from imagen.core.json_values import as_list, as_mapping
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -92,19 +94,19 @@ def read_catalog(object_info: Mapping[str, object]) -> NodeCatalog:
 
 
 def _parse_class(value: Mapping[str, object]) -> NodeSpec:
-    inputs, order = _mapping(value.get("input")), _mapping(value.get("input_order"))
+    inputs, order = as_mapping(value.get("input")), as_mapping(value.get("input_order"))
     specs: dict[str, InputSpec] = {}
     for section in ("required", "optional"):
-        declared = _mapping(inputs.get(section))
-        listed = (name for name in _list(order.get(section)) if isinstance(name, str))
+        declared = as_mapping(inputs.get(section))
+        listed = (name for name in as_list(order.get(section)) if isinstance(name, str))
         shown = [name for name in listed if name in declared]
         for name in dict.fromkeys([*shown, *declared]):
             spec = parse_input(name, declared[name], required=section == "required")
             specs.setdefault(name, spec)
     return NodeSpec(
         inputs=specs,
-        outputs=tuple(map(_type_name, _list(value.get("output")))),
-        output_names=tuple(map(str, _list(value.get("output_name")))),
+        outputs=tuple(map(_type_name, as_list(value.get("output")))),
+        output_names=tuple(map(str, as_list(value.get("output_name")))),
         is_output=value.get("output_node") is True,
         display_name=str(value.get("display_name") or ""),
     )
@@ -112,11 +114,11 @@ def _parse_class(value: Mapping[str, object]) -> NodeSpec:
 
 def parse_input(name: str, value: object, *, required: bool) -> InputSpec:
     """One declared input: `["INT", {…}]`, `[["a", "b"], {…}]` or `["COMBO", {"options": […]}]`."""
-    parts = _list(value)
+    parts = as_list(value)
     kind = parts[0] if parts else ""
-    options = _mapping(parts[1]) if len(parts) > 1 else {}
+    options = as_mapping(parts[1]) if len(parts) > 1 else {}
     values = kind if isinstance(kind, list) else options.get("options")
-    listed = tuple(_list(values))
+    listed = tuple(as_list(values))
     if kind == DYNAMIC_COMBO:
         listed = tuple(item.get("key") for item in listed if isinstance(item, dict))
     type_name = _type_name(kind)
@@ -149,11 +151,3 @@ def missing_package_remedy(classes: Collection[str]) -> str:
 def _type_name(value: object) -> str:
     """The name of a type. A list of choices is an older way to declare a COMBO."""
     return value if isinstance(value, str) else "COMBO" if isinstance(value, list) else ""
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []

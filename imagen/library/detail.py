@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from imagen.core.json_values import as_mapping
 from imagen.errors import LibraryError
 from imagen.library.ledger import find_row
 from imagen.library.outbox import deliveries_for
@@ -72,8 +73,8 @@ def find_paths(library: Library, digests: Collection[str]) -> list[Path]:
 
 
 def _record(row: Row[Any], picture: LibraryImage) -> ImageRecord:
-    ticket = _mapping(row.ticket)
-    told = _mapping(_mapping(row.facts).get("told"))
+    ticket = as_mapping(row.ticket)
+    told = as_mapping(as_mapping(row.facts).get("told"))
     if told.get("source") in ("parameters", "invokeai", "settings", "prompt"):
         return _stranger(told, ticket)
     inputs = ticket.get("inputs")
@@ -81,11 +82,11 @@ def _record(row: Row[Any], picture: LibraryImage) -> ImageRecord:
         source="sidecar",
         backend=row.backend,
         workflow=str(ticket.get("workflow", "")),
-        request=dict(_mapping(row.asked)),
-        resolved=_said(_mapping(ticket.get("request"))),
-        receipt=dict(_mapping(ticket.get("receipt"))),
-        facts=dict(_mapping(row.facts)),
-        graph=dict(_mapping(ticket.get("payload"))),
+        request=dict(as_mapping(row.asked)),
+        resolved=_said(as_mapping(ticket.get("request"))),
+        receipt=dict(as_mapping(ticket.get("receipt"))),
+        facts=dict(as_mapping(row.facts)),
+        graph=dict(as_mapping(ticket.get("payload"))),
         inputs=tuple(inputs) if isinstance(inputs, list) else (),
         file={
             "file": picture.path.name,
@@ -104,9 +105,9 @@ def _stranger(told: Mapping[str, Any], ticket: Mapping[str, Any]) -> ImageRecord
     return ImageRecord(
         source=told["source"],
         tool=_tool(told),
-        resolved=dict(_mapping(told.get("resolved"))),
-        facts=dict(_mapping(told.get("facts"))),
-        graph=dict(_mapping(ticket.get("payload"))),
+        resolved=dict(as_mapping(told.get("resolved"))),
+        facts=dict(as_mapping(told.get("facts"))),
+        graph=dict(as_mapping(ticket.get("payload"))),
     )
 
 
@@ -119,10 +120,6 @@ def _tool(told: Mapping[str, Any]) -> str:
 
 def _said(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in request.items() if value not in (None, [], {})}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,12 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from imagen.core.json_values import as_list, as_mapping
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import WorkflowError
 from imagen.graphs.graph import Link, ancestors, is_link
 from imagen.graphs.importer.detect import find_odd_numbers, shorten_list
-from imagen.graphs.importer.editor_format import (
-    BYPASSED,
-    MUTED,
-    as_list,
-    as_mapping,
-    read_document,
-    read_widgets,
-)
+from imagen.graphs.importer.editor_format import BYPASSED, MUTED, read_document, read_widgets
 from imagen.graphs.importer.group_nodes import expand_group_nodes
 from imagen.graphs.importer.resolve_links import FixedValue, LinkResolver, PlacedNode
 from imagen.graphs.manifest import Manifest

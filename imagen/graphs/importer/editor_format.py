@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
+from imagen.core.json_values import as_list, as_mapping, as_text
 from imagen.core.text import one_line
 from imagen.errors import WorkflowError
 from imagen.graphs.model_names import is_model_file
@@ -196,7 +197,7 @@ def read_node(value: object, source: str) -> EditorNode:
     return EditorNode(
         id=str(value["id"]),
         type=value["type"],
-        title=_as_text(value.get("title")),
+        title=as_text(value.get("title")),
         mode=mode if isinstance(mode, int) else 0,
         inputs=_read_slots(value.get("inputs")),
         outputs=_read_slots(value.get("outputs")),
@@ -213,11 +214,11 @@ def _read_slots(value: object) -> tuple[EditorSlot, ...]:
         if isinstance(item, dict):
             link, kind = item.get("link"), item.get("type")
             slot = EditorSlot(
-                name=_as_text(item.get("name")),
+                name=as_text(item.get("name")),
                 type=kind if isinstance(kind, str) else "COMBO" if isinstance(kind, list) else "*",
                 link=None if link is None else str(link),
                 has_widget=isinstance(item.get("widget"), dict),
-                label=_as_text(item.get("label")),
+                label=as_text(item.get("label")),
             )
             slots.append(slot)
     return tuple(slots)
@@ -236,20 +237,6 @@ def _read_links(value: object) -> Iterator[tuple[str, EditorLink]]:
                     source=str(source), slot=slot, target=str(target), target_slot=target_slot
                 )
                 yield str(key), link
-
-
-def as_mapping(value: object) -> Mapping[str, object]:
-    """A JSON object; empty for any other value."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list[object]:
-    """A JSON list; empty for any other value."""
-    return value if isinstance(value, list) else []
-
-
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 # -- Inputs as the editor shows them ---------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from imagen.core.json_values import as_list, as_mapping
 from imagen.core.text import one_line
 from imagen.errors import WorkflowError
 from imagen.graphs.importer.editor_format import (
@@ -21,8 +22,6 @@ from imagen.graphs.importer.editor_format import (
     EditorLink,
     EditorSlot,
     Sheet,
-    as_list,
-    as_mapping,
     has_control,
     has_upload,
     has_widget,
