@@ -7,7 +7,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy.dialects.sqlite  # noqa: F401 - so that each job is recorded at once
 from support import postgres_server
+
+import imagen.library.database
+import imagen.library.write  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

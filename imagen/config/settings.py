@@ -20,7 +20,16 @@ from pydantic import (
 )
 
 from imagen.config.paths import default_library, default_state_dir
-from imagen.core.request import Seed, Side, Steps, Unit
+from imagen.core.request import (
+    CfgScale,
+    Guidance,
+    SamplerName,
+    SchedulerName,
+    Seed,
+    Side,
+    Steps,
+    Strength,
+)
 from imagen.core.text import is_variable_name
 
 if TYPE_CHECKING:
@@ -102,17 +111,11 @@ class Style(Section):
     height: Side | None = Field(None, description="Pixels, if the request has none.")
     seed: Seed | None = Field(None, description="The seed of the noise.")
     steps: Steps | None = Field(None, description="Sampling steps.")
-    cfg: float | None = Field(
-        None, ge=0, le=100, allow_inf_nan=False, description="Classifier-free guidance scale."
-    )
-    guidance: float | None = Field(
-        None, ge=0, le=100, allow_inf_nan=False, description="Distilled guidance (FLUX.1-dev)."
-    )
-    sampler: str | None = Field(None, min_length=1, description="The sampler's name.")
-    scheduler: str | None = Field(None, min_length=1, description="The scheduler's name.")
-    strength: Unit | None = Field(
-        None, description="Denoising strength: 0 keeps the image, 1 ignores it."
-    )
+    cfg: CfgScale = None
+    guidance: Guidance = None
+    sampler: SamplerName = None
+    scheduler: SchedulerName = None
+    strength: Strength = None
     model: str | None = Field(
         None, min_length=1, description="The checkpoint, if the request names none."
     )

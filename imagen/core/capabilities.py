@@ -1,4 +1,4 @@
-"""What one backend accepts, and the receipt of what became of each parameter asked for."""
+"""Capabilities: what a backend accepts; receipts: what became of each parameter of a request."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Kind = Literal["int", "float", "bool", "string", "image", "json"]
 Outcome = Literal["applied", "mapped", "clamped", "dropped"]
 
 UNREAD = "syntax not read by this engine"
-"""How the reason of a text begins that is sent as it is, though not all of it means anything."""
-_NEAREST = "the nearest that it has"
+"""The reason in the receipt of a text that is sent unchanged although not all of it is read."""
+_NEAREST = "the nearest that this backend has"
 NEEDS_PROMPT = ("text-to-image", "variation")
-"""Tasks that start from words alone: without a prompt there is nothing to draw."""
+"""Tasks that need a prompt, because they start from nothing else."""
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,),
@@ -42,54 +42,59 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "image": (str,),
 }
-_A = {
+_TYPE_NAMES = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
     "string": "text",
-    "image": "a picture's file",
+    "image": "an image file",
 }
 
 
 class Parameter(BaseModel):
-    """One value a backend takes: its type, default, range, choices and a sentence."""
+    """One parameter of a backend: its type, default, range, choices and description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Kind = Field(
         "json", description="int, float, bool, string, image (a file), or json for anything."
     )
-    default: Any = Field(None, description="The value used when none is asked for.")
-    min: int | float | None = Field(None, description="The least it may be.")
-    max: int | float | None = Field(None, description="The most it may be.")
-    multiple_of: int | None = Field(None, ge=1, description="Whole numbers are rounded to this.")
-    choices: tuple[str, ...] | None = Field(None, description="The only values it may have.")
+    default: Any = Field(None, description="The value if the request has none.")
+    min: int | float | None = Field(None, description="The smallest value.")
+    max: int | float | None = Field(None, description="The largest value.")
+    multiple_of: int | None = Field(None, ge=1, description="Whole numbers are rounded to it.")
+    choices: tuple[str, ...] | None = Field(None, description="The only valid values.")
     description: str = Field("", description="What it does, in a sentence.")
 
     def fit(self, name: str, value: Any) -> Any:
-        """`value` within range and of the right type; differs from `value` where it was clamped.
+        """The value, clamped to the range and rounded.
 
-        Raises RequestError where it is of another type, or no choice.
+        Raises RequestError if it has another type, or is not one of the choices.
         """
-        value = self._typed(name, value)
+        value = self._check_type(name, value)
         if self.choices is not None and value not in self.choices:
             raise RequestError(
-                f"{name} can't be {value!r}.{did_you_mean(str(value), self.choices)}",
+                f"{name} cannot be {value!r}.{did_you_mean(str(value), self.choices)}",
                 remedy=f"Known: {', '.join(self.choices)}.",
             )
-        return self._clamped(value) if self.type in ("int", "float") else value
+        return self._clamp(value) if self.type in ("int", "float") else value
 
-    def _typed(self, name: str, value: Any) -> Any:
+    def _check_type(self, name: str, value: Any) -> Any:
         if self.type == "json":
             return value
         if self.type == "int" and isinstance(value, float) and value.is_integer():
             value = int(value)
         wrong = not isinstance(value, _TYPES[self.type])
         if wrong or (isinstance(value, bool) and self.type != "bool"):
-            raise RequestError(f"{name} must be {_A[self.type]}, not {value!r}.")
-        return _finite(name, value) if self.type == "float" else value
+            raise RequestError(f"{name} must be {_TYPE_NAMES[self.type]}, not {value!r}.")
+        if self.type != "float":
+            return value
+        if not abs(value) <= sys.float_info.max:  # written so that it is true of NaN, too
+            shown = one_line(repr(value), limit=40)
+            raise RequestError(f"{name} must be a finite number, not {shown}.")
+        return float(value)
 
-    def _clamped(self, value: Any) -> Any:
+    def _clamp(self, value: Any) -> Any:
         if self.type == "int" and self.multiple_of:
             value = max(1, (value + self.multiple_of // 2) // self.multiple_of) * self.multiple_of
         number = int if self.type == "int" else float
@@ -100,44 +105,36 @@ class Parameter(BaseModel):
         return value
 
 
-def _finite(name: str, value: float) -> float:
-    if not abs(value) <= sys.float_info.max:  # said so, it is true of "not a number" too
-        raise RequestError(
-            f"{name} must be a finite number, not {one_line(repr(value), limit=40)}."
-        )
-    return float(value)
-
-
 class Capabilities(BaseModel):
     """What one backend accepts for one task.
 
-    The names are those of `Request`'s fields, or its own.
+    Parameters have the names of the fields of `Request`, or names of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     tasks: tuple[str, ...] = Field(
-        ("text-to-image",), description="All that the backend can do, whichever was asked about."
+        ("text-to-image",), description="Everything that the backend can do, whatever the task."
     )
     parameters: dict[str, Parameter] = {}
-    controls: tuple[str, ...] = Field((), description="The kinds of control picture it takes.")
+    controls: tuple[str, ...] = Field((), description="The kinds of control image that it takes.")
     preprocessors: tuple[str, ...] = Field(
-        (), description="The kinds of control picture it can make of a picture."
+        (), description="The kinds of control image that it can make from an image."
     )
     preprocesses_in_run: tuple[str, ...] = Field(
-        (), description="The kinds that it makes within the run that they steer."
+        (), description="The kinds that it makes in the same run that uses them."
     )
     batch_seeds: bool = Field(
         False,
-        description="Whether image n of a batch is exactly the image that seed + n gives alone.",
+        description="Whether image n of a batch equals the image that seed + n gives alone.",
     )
     without: dict[str, str] = Field(
-        default_factory=dict, description="Why a parameter it lacks is lacking, in a sentence."
+        default_factory=dict, description="For missing parameters, why they are missing."
     )
     prompt_syntax: tuple[Syntax, ...] | None = Field(
         None,
-        description="What it reads in a prompt: weights, such as (fog:1.5), choices, such as "
-        "{red|blue}, and loras, such as <lora:ink:0.8>; null where that is not known.",
+        description="The syntax that it reads in prompts: weights, such as (fog:1.5), choices, "
+        "such as {red|blue}, and loras, such as <lora:ink:0.8>; null if unknown.",
     )
 
 
@@ -149,11 +146,11 @@ class ParameterOutcome(BaseModel):
     outcome: Outcome
     asked: Any = None
     used: Any = None
-    """What was used instead: for `mapped` and `clamped`."""
+    """The value used instead, for `mapped` and `clamped`."""
     why: str = ""
 
     def sentence(self, name: str) -> str:
-        """`steps: 50 became 10 (at most 10)`; of one that was applied, the reason alone."""
+        """`steps: 50 became 10 (at most 10)`; for one that was applied, only the reason."""
         if self.outcome == "applied":
             return f"{name}: {self.why}"
         asked = format_value(self.asked)
@@ -168,7 +165,7 @@ class ParameterOutcome(BaseModel):
 
 
 def format_value(value: Any) -> str:
-    """As people would write it: `10`, `'euler'`, `aspect_ratio 4:3, megapixels 1`."""
+    """A value in a sentence: `10`, `'euler'`, `aspect_ratio 4:3, megapixels 1`."""
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_none=True)
     if isinstance(value, dict):
@@ -179,30 +176,31 @@ def format_value(value: Any) -> str:
 
 
 Receipt = dict[str, ParameterOutcome]
-"""For each parameter asked for, what became of it."""
+"""For each parameter of a request, what became of it."""
 
 
 def not_honoured(receipt: Receipt) -> list[str]:
     """A sentence for each parameter that was clamped, dropped, or not wholly read."""
-    return [fate.sentence(name) for name, fate in mark_not_honoured(receipt).items()]
+    return [outcome.sentence(name) for name, outcome in mark_not_honoured(receipt).items()]
 
 
 def mark_not_honoured(receipt: Receipt) -> Receipt:
-    """The parameters that were clamped, dropped or not fully read; dropping "" loses nothing."""
+    """The parameters that were clamped, dropped or not fully read; a dropped "" does not count."""
     return {
-        name: fate
-        for name, fate in receipt.items()
-        if (fate.outcome in ("clamped", "dropped") and fate.asked != "") or UNREAD in fate.why
+        name: outcome
+        for name, outcome in receipt.items()
+        if (outcome.outcome in ("clamped", "dropped") and outcome.asked != "")
+        or UNREAD in outcome.why
     }
 
 
 def resolve_parameters(
     request: Request, capabilities: Capabilities
 ) -> tuple[dict[str, Any], Receipt]:
-    """The values a backend of these capabilities will use, and the receipt of how they came about.
+    """The values that a backend with these capabilities will use, and the receipt.
 
-    Raises RequestError for an unsupported task, a missing prompt, a value of the wrong type and a
-    value outside the choices.
+    Raises RequestError for an unsupported task, a missing prompt, a value of the wrong type or one
+    that is not a choice.
     """
     refuse_unable(request.task, capabilities)
     wanted, translated = translate_words(request.asked(), capabilities.parameters)
@@ -212,32 +210,40 @@ def resolve_parameters(
     if request.prompt is None and prompt is not None and prompt.default is None:
         if request.task in NEEDS_PROMPT:
             raise MissingPrompt(
-                "This backend needs a prompt: say what the image should show.",
+                "This backend needs a prompt that says what the image should show.",
                 remedy='Give one, such as "a lighthouse in fog".',
             )
         values["prompt"] = ""
     for name, asked in wanted.items():
         parameter = capabilities.parameters.get(name)
         if parameter is None:
-            receipt[name] = ParameterOutcome(
-                outcome="dropped", asked=asked, why=_lacking(name, capabilities)
-            )
+            near = nearest(name, capabilities.parameters)
+            why = f"this backend has no {name}" + (f"; did you mean {near}?" if near else "")
+            why = capabilities.without.get(name, why)
+            receipt[name] = ParameterOutcome(outcome="dropped", asked=asked, why=why)
             continue
-        values[name] = parameter.fit(name, asked)
-        receipt[name] = _fate(parameter, asked, values[name])
-        if name in TEXTS and isinstance(asked, str) and values[name] == asked:
-            receipt[name] = _read(asked, capabilities)
+        used = values[name] = parameter.fit(name, asked)
+        if used != asked:
+            receipt[name] = ParameterOutcome(
+                outcome="clamped", asked=asked, used=used, why=_describe_bounds(parameter)
+            )
+        else:
+            unread: list[str] = []
+            if name in TEXTS and isinstance(asked, str) and capabilities.prompt_syntax is not None:
+                unread = find_unread(asked, capabilities.prompt_syntax)
+            why = f"{UNREAD}: {', '.join(unread)}" if unread else ""
+            receipt[name] = ParameterOutcome(outcome="applied", asked=asked, why=why)
     return values, with_translated(receipt, translated)
 
 
 def translate_words(
     asked: Mapping[str, Any], parameters: Mapping[str, Parameter]
 ) -> tuple[dict[str, Any], Receipt]:
-    """The values by the engine's words: sampler, scheduler and scale; and what became of those.
+    """The values in the engine's words for sampler, scheduler and scale, and their receipt.
 
-    A sampler's name may carry its schedule ("DPM++ 2M Karras"), and a sampler may come as the
-    scheduler, as diffusers and InvokeAI have it. A name that no engine knows stays. Raises
-    RequestError where two words for one scale have different values.
+    The name of a sampler may include its scheduler ("DPM++ 2M Karras"), and a sampler may be given
+    as the scheduler, as in diffusers and InvokeAI. A name that no engine knows is kept. Raises
+    RequestError if two words for one scale have different values.
     """
     values, receipt = dict(asked), dict[str, ParameterOutcome]()
     if OF_EITHER_SCALE in values and OF_EITHER_SCALE not in parameters:
@@ -267,12 +273,12 @@ def translate_words(
 def _translate_scale(
     values: dict[str, Any], parameters: Mapping[str, Parameter], receipt: Receipt
 ) -> None:
-    """`guidance_scale` is the guidance of a model that has one distilled into it, else its cfg."""
+    """`guidance_scale` is the distilled guidance of a model that has one, else its cfg."""
     scale = values.pop(OF_EITHER_SCALE)
     name = "guidance" if "guidance" in parameters else "cfg"
     if values.get(name, scale) != scale:
         raise RequestError(
-            f"{OF_EITHER_SCALE} is {name} to this backend, and they have different values: "
+            f"{OF_EITHER_SCALE} means {name} for this backend, and they have different values: "
             f"{scale!r} and {values[name]!r}.",
             remedy="Keep one of them.",
         )
@@ -304,7 +310,7 @@ def _translate_sampler(
             outcome="applied", asked=schedule, why=f"the sampler {asked!r} names it"
         )
     elif schedule and parse_scheduler(str(values["scheduler"])) != schedule:
-        outcome, why = "clamped", f"scheduler {values['scheduler']!r} was asked for too"
+        outcome, why = "clamped", f"the request also has scheduler {values['scheduler']!r}"
     if used != asked:
         receipt["sampler"] = ParameterOutcome(outcome=outcome, asked=asked, used=used, why=why)
 
@@ -333,48 +339,24 @@ def _translate_scheduler(values: dict[str, Any], parameter: Parameter, receipt: 
 
 
 def with_translated(receipt: Receipt, translated: Receipt) -> Receipt:
-    """The receipt with what was asked before it was put into the engine's names."""
+    """The receipt with the values as they were before they were translated."""
     return receipt | {
-        name: fate
+        name: outcome
         if (now := receipt.get(name)) is None or now.outcome == "applied"
-        else now.model_copy(update={"asked": fate.asked})
-        for name, fate in translated.items()
+        else now.model_copy(update={"asked": outcome.asked})
+        for name, outcome in translated.items()
     }
 
 
 def refuse_unable(task: str, capabilities: Capabilities) -> None:
-    """A parameter can be left out, but a picture of another kind is not what was asked for.
-
-    Raises RequestError for a task that is none of the backend's.
-    """
+    """Raises RequestError if the backend cannot do the task."""
     if task not in capabilities.tasks:
         raise RequestError(
-            f"This backend can't do {task}.", remedy=f"It does: {', '.join(capabilities.tasks)}."
+            f"This backend cannot do {task}.", remedy=f"It does: {', '.join(capabilities.tasks)}."
         )
 
 
-def _lacking(name: str, capabilities: Capabilities) -> str:
-    if name in capabilities.without:
-        return capabilities.without[name]
-    near = nearest(name, capabilities.parameters)
-    return f"this backend has no {name}" + (f"; did you mean {near}?" if near else "")
-
-
-def _fate(parameter: Parameter, asked: Any, used: Any) -> ParameterOutcome:
-    if used == asked:
-        return ParameterOutcome(outcome="applied", asked=asked)
-    return ParameterOutcome(outcome="clamped", asked=asked, used=used, why=_bounds(parameter))
-
-
-def _read(text: str, capabilities: Capabilities) -> ParameterOutcome:
-    """What becomes of a text that is sent as it is: an engine may not read all of its syntax."""
-    read = capabilities.prompt_syntax
-    unread = [] if read is None else find_unread(text, read)
-    why = f"{UNREAD}: {', '.join(unread)}" if unread else ""
-    return ParameterOutcome(outcome="applied", asked=text, why=why)
-
-
-def _bounds(parameter: Parameter) -> str:
+def _describe_bounds(parameter: Parameter) -> str:
     low, high, step = parameter.min, parameter.max, parameter.multiple_of
     parts = (
         "" if low is None else f"at least {low:g}",

@@ -1,4 +1,4 @@
-"""What other tools call the fields of a request: one table for whatever is read as one."""
+"""Other tools' names for the fields of a request, in one table."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """Case, `_`, `-` and spaces do not matter."""
 OF_EITHER_SCALE = "guidance_scale"
-"""Guidance to diffusers and Replicate: distilled in FLUX.1-dev, classifier-free elsewhere. Which
-it is, only the backend knows."""
+"""Used by diffusers and Replicate for distilled guidance (FLUX.1-dev) and for classifier-free
+guidance; only the backend knows which it is."""
 
 
 def field_named(name: str) -> str | None:
-    """The field of a request that any tool means by this name."""
+    """The field of a request that some tool calls by this name."""
     return _fields().get(_squash(name))
 
 
 def with_own_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values by the names of a request's fields.
+    """The values under the names of a request's fields.
 
-    Raises RequestError for an unknown name, and where two names of one field have different values.
+    Raises RequestError for an unknown name, and for two names of one field with different values.
     """
     _refuse_unknown(values)
     own: dict[str, Any] = {}
-    said_by: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for name, value in values.items():
         for field, inner in _own_values(name, value):
             if own.get(field, inner) != inner:
                 raise RequestError(
-                    f"{said_by[field]} and {name} mean the same and have different values: "
+                    f"{sources[field]} and {name} mean the same and have different values: "
                     f"{own[field]!r} and {inner!r}.",
                     remedy="Keep one of them.",
                 )
-            own[field], said_by[field] = inner, name
+            own[field], sources[field] = inner, name
     scale = own.pop(OF_EITHER_SCALE, None)
     extra = own.get("extra") or {}
     if scale is not None and isinstance(extra, dict):

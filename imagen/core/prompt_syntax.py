@@ -1,4 +1,4 @@
-"""Syntax in a prompt that only some engines read: `(fog:1.5)`, `{red|blue}`, `<lora:ink:0.8>`."""
+"""Prompt syntax that only some engines read: `(fog:1.5)`, `{red|blue}`, `<lora:ink:0.8>`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Syntax = Literal["weights", "choices", "loras"]
 TEXTS = ("prompt", "negative", "prompt_2", "negative_2")
-"""The parameters of a request that may hold such syntax."""
+"""The parameters of a request that may contain such syntax."""
 
 _NUMBER = r"[+-]?(?:\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})"
 _LORA = re.compile(r"<(?:lora|lyco):([^<>:]+)(?::([^<>]*))?>")
@@ -21,7 +21,7 @@ _BRACES = re.compile(r"(?<!\\)\{([^{}]*)\}")
 _JSON_KEY = re.compile(r"[\"']\s{0,9}:")
 _WEIGHT = re.compile(rf"(.):\s{{0,3}}({_NUMBER})\s{{0,3}}", re.DOTALL)
 _LONGEST_WEIGHT = 26
-"""Characters of `_WEIGHT` at most."""
+"""The most characters of a match of `_WEIGHT`."""
 _LARGEST_WEIGHT = 10
 """`(Room:101)` is not a weight."""
 _SHOWN = 40
@@ -34,9 +34,9 @@ class LoraTag(NamedTuple):
     """The tag as written: `<lora:ink:0.8>`."""
     name: str
     strength: float | None
-    """None where it is not one number: a request has one strength for a LoRA."""
+    """None if it is not a single number: a request has one strength for a LoRA."""
     weights: str
-    """As written; "" where the tag has none."""
+    """As written; "" if the tag has none."""
 
 
 def lora_tags(text: str) -> list[LoraTag]:
@@ -54,7 +54,7 @@ def _strength(weights: str | None) -> float | None:
 
 
 def find_unread(text: str, read: Collection[Syntax]) -> list[str]:
-    """An example of each syntax in a prompt that an engine which reads only `read` does not."""
+    """An example of each syntax in a prompt that an engine does not read; it reads only `read`."""
     examples: list[tuple[Syntax, str | None]] = [
         ("weights", next(_weights(text), None)),
         ("choices", next(_choices(text), None)),

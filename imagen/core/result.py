@@ -1,4 +1,4 @@
-"""What a backend gives back: bytes and facts, never paths; and how far along it is."""
+"""Result: the bytes and facts that a backend returns, never paths; and its progress."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Stage = Literal["submitted", "queued", "loading", "running", "fetching", "done"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One thing that was made: as a rule a picture, sometimes a video, a sound or a text."""
+    """One output of a job: usually an image, sometimes a video, a sound or a text."""
 
     data: bytes
     media_type: str
     """`image/png`, `video/mp4`, `text/plain`, …"""
     seed: int | None = None
     index: int = 0
-    """Which of a batch, from 0."""
+    """Its number in the batch, from 0."""
     name: str = ""
-    """What the engine called it: data, never a path to write to."""
+    """The name that the engine gave it: data, never a path to write to."""
     source: str = ""
-    """The part of the engine that made it: for ComfyUI the node's id."""
+    """The part of the engine that produced it: for ComfyUI the id of the node."""
 
     @property
     def is_image(self) -> bool:
@@ -36,7 +36,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of one run; None means unknown, never zero. Times are seconds."""
+    """What is known of one job; None means unknown, never zero. Times are seconds."""
 
     model: str = ""
     models: tuple[str, ...] = ()
@@ -49,32 +49,32 @@ class Facts:
     width: int | None = None
     height: int | None = None
     latency_seconds: float | None = None
-    """From submission to the last byte; None where a process that died had submitted it."""
+    """From submission to the last byte; None if a process that died had submitted it."""
     queued_seconds: float | None = None
     executing_seconds: float | None = None
     cost_usd: float | None = None
     cost_basis: str = ""
-    """How the cost was reckoned, in a sentence."""
+    """How the cost was calculated, in a sentence."""
     cached: bool | None = None
     """Whether the engine answered from its cache without computing."""
     engine: Mapping[str, Any] = field(default_factory=dict)
-    """What only this kind of engine tells; JSON."""
+    """What only this kind of engine reports; JSON."""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Facts:
-        """The facts that were kept as JSON; what this version does not know is left out."""
+        """The facts as recorded in JSON, without those that this version does not know."""
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What came back of one ticket."""
+    """What a backend returned for one ticket."""
 
     outputs: tuple[Output, ...]
     facts: Facts = field(default_factory=Facts)
     warnings: tuple[str, ...] = ()
-    """Sentences for the user about a run that succeeded."""
+    """Sentences for the user about a job that succeeded."""
 
     @property
     def images(self) -> tuple[Output, ...]:
@@ -83,41 +83,41 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far along one run is. Told on each step, and at least once a second of waiting."""
+    """The progress of one job, reported on each step and at least once a second."""
 
     stage: Stage
     fraction: float = 0.0
-    """Of the whole, 0 to 1; never falls within one run."""
+    """0 to 1; never decreases within one job."""
     node: str = ""
-    """The part of the work that runs now, in words."""
+    """The part of the work that is running, in words."""
     step: int | None = None
     steps: int | None = None
     queue_position: int | None = None
-    """How many are before ours: 0 is next."""
+    """How many jobs are ahead in the queue: 0 is next."""
     image: int | None = None
-    """Which image is being made, from 1, where one command makes several."""
+    """The number of the image in progress, from 1, if one command makes several."""
     images: int | None = None
-    """How many images the command makes; None where it makes one."""
+    """How many images the command makes; None if it makes one."""
     preview: bytes | None = None
-    """A small picture of the unfinished work, JPEG or PNG."""
+    """A small preview of the unfinished image, JPEG or PNG."""
     ticket: Ticket | None = None
-    """The ticket, where it changed: the engine has the work, or has named its files."""
+    """The ticket, if it changed: the engine has the job, or has named its files."""
 
 
 OnProgress = Callable[[Progress], None]
-"""Called by every adapter while it works; it may raise `Cancelled`."""
+"""Called by every adapter while it works; may raise `Cancelled`."""
 
 
 def no_progress(progress: Progress) -> None:
-    """An `OnProgress` for those who don't want to know."""
+    """An `OnProgress` that ignores progress."""
 
 
 def count_images(on_progress: OnProgress, made: int, images: int) -> OnProgress:
-    """An `OnProgress` for one run of several, which says how many images were made before it."""
+    """An `OnProgress` for one job of several, which adds the number of images made before it."""
     if images < 2:
         return on_progress
 
-    def counted(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         on_progress(replace(progress, image=made + (progress.image or 1), images=images))
 
-    return counted
+    return report

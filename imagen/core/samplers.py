@@ -1,6 +1,6 @@
-"""Samplers and noise schedules by the names of any tool: one table for every engine.
+"""Samplers and schedulers under the names of every tool, in one table.
 
-The names that count are ComfyUI's, where it has one. Sources: ComfyUI 0.3.64, A1111 1.10 and
+The usual names are ComfyUI's, where it has one. Sources: ComfyUI 0.3.64, A1111 1.10 and
 Forge, InvokeAI, stable-diffusion.cpp, diffusers' classes, models on Replicate, NovelAI, SwarmUI.
 """
 
@@ -52,8 +52,8 @@ _SAMPLERS: Mapping[str, tuple[str, ...]] = {
     "restart": (),
     "res_2s": (),
 }
-"""Further names. Case, spaces, `_`, `-` and the `Scheduler` behind a class count for nothing, `++`
-is `pp`, and `k_` may come before any."""
+"""Other names. Case, spaces, `_`, `-` and `Scheduler` at the end of a class name are ignored, `++`
+is `pp`, and any name may begin with `k_`."""
 _SCHEDULERS: Mapping[str, tuple[str, ...]] = {
     "normal": ("uniform", "discrete"),
     "ddim_uniform": ("ddim",),
@@ -75,23 +75,23 @@ _NEAREST: Mapping[str, str] = {
     "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
     "simple": "normal",
 }
-"""What comes nearest to one that an engine lacks, in both directions."""
+"""The nearest substitute for one that an engine lacks, in both directions."""
 _AUTOMATIC = ("automatic", "default", "auto")
-"""A1111 and its like leave the schedule to the sampler."""
+"""A1111 and similar tools leave the schedule to the sampler."""
 _INVOKEAI_KARRAS = "k"
-"""How InvokeAI's names end that spread the noise after Karras: `dpmpp_2m_k`."""
+"""The end of InvokeAI's names of samplers with the schedule of Karras: `dpmpp_2m_k`."""
 
 
 class Sampling(NamedTuple):
-    """What a sampler's name means."""
+    """What the name of a sampler means."""
 
     sampler: str
     scheduler: str = ""
-    """The noise schedule that the name carries; "" where it carries none."""
+    """The scheduler in the name; "" if it has none."""
 
 
 def parse_sampler(name: str) -> Sampling:
-    """A sampler by its usual name, without the schedule in it; an unknown name as it is."""
+    """A sampler by its usual name, and the scheduler in it; an unknown name is kept."""
     return _find_sampler(name) or Sampling(name)
 
 
@@ -100,7 +100,7 @@ def is_sampler(name: str) -> bool:
 
 
 def parse_scheduler(name: str) -> str:
-    """A noise schedule by its usual name, "" for "automatic"; an unknown name as it is."""
+    """A scheduler by its usual name, "" for "automatic"; an unknown name is kept."""
     return "" if _squash(name) in _AUTOMATIC else _schedulers().get(_squash(name), name)
 
 
@@ -109,10 +109,10 @@ def is_scheduler(name: str) -> bool:
 
 
 def match_sampler(wanted: Sampling, choices: Iterable[str] | None) -> str | None:
-    """What an engine calls this sampler with the schedule in its name, or the nearest that it has.
+    """The engine's name for this sampler, with the scheduler in it, or for the nearest it has.
 
-    `choices` are the engine's own names; None for a ComfyUI server that was not asked. None where
-    the engine has nothing of the kind.
+    `choices` are the engine's own names; None for a ComfyUI server whose names are unknown. Returns
+    None if the engine has nothing similar.
     """
     if choices is None:
         return _comfyui_name(wanted.sampler, COMFYUI_SAMPLERS)
@@ -120,7 +120,7 @@ def match_sampler(wanted: Sampling, choices: Iterable[str] | None) -> str | None
 
 
 def match_scheduler(wanted: str, choices: Iterable[str] | None) -> str | None:
-    """The same for a schedule by its usual name."""
+    """The engine's name for this scheduler, or for the nearest it has; see `match_sampler`."""
     if choices is None:
         return _comfyui_name(wanted, COMFYUI_SCHEDULERS)
     return _match(
@@ -129,7 +129,7 @@ def match_scheduler(wanted: str, choices: Iterable[str] | None) -> str | None:
 
 
 def comfyui_names(sampler: str | None, scheduler: str | None) -> tuple[str, str]:
-    """Both by ComfyUI's names, the schedule also out of the sampler's; "" for what is not given."""
+    """ComfyUI's names for both; the scheduler may be part of the sampler's name. "" for neither."""
     wanted = parse_sampler((sampler or "").strip().lower())
     schedule = parse_scheduler((scheduler or "").strip().lower()) if scheduler else wanted.scheduler
     return (
@@ -139,7 +139,7 @@ def comfyui_names(sampler: str | None, scheduler: str | None) -> tuple[str, str]
 
 
 def _comfyui_name(wanted: str, known: tuple[str, ...]) -> str:
-    """A server may have further ones, so a name without a nearest one stays."""
+    """A name without a substitute is kept: the server may have others."""
     return wanted if wanted in known else _NEAREST.get(wanted, wanted)
 
 
@@ -151,7 +151,7 @@ def _match(wanted: Sampling, choices: Mapping[Sampling, str]) -> str | None:
 
 
 def _find_sampler(name: str) -> Sampling | None:
-    """By the whole name, or by its beginning where its end is a schedule."""
+    """By the whole name, or by its beginning if its end is a scheduler."""
     words = [word for word in re.split(r"[\s_-]+", name.strip()) if word]
     if words and words[0].lower() == "k":
         del words[0]

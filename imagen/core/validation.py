@@ -1,4 +1,4 @@
-"""Pydantic's faults, as sentences: the key's path, what is wrong, and the nearest right key."""
+"""Pydantic's errors as sentences: the path of the key, what is wrong, and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: where, what, and what to do about it."""
+    """One problem: where it is, what is wrong, and what to do about it."""
 
     path: Path
     what: str
     remedy: str = ""
     line: int | None = None
-    """The line of the file it stands on, counted from 1, where a file is at fault."""
+    """Its line in the file, from 1, if it is in a file."""
 
     @property
     def sentence(self) -> str:
@@ -40,12 +40,12 @@ def dotted(path: Path) -> str:
 
 
 def problems(error: ValidationError, *, at: Path = (), model: type[BaseModel]) -> list[Problem]:
-    """Each fault of a validation of `model`, whose values lie under the path `at`."""
+    """The problems in a validation of `model`, whose values are at the path `at`."""
     return list(_problems(error, at, model))
 
 
 def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
-    """Each fault of a validation of `model` on a line of its own."""
+    """The problems in a validation of `model`, each on its own line."""
     return "\n".join(problem.sentence for problem in problems(error, model=model))
 
 
@@ -68,8 +68,8 @@ def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 _WANTED = {
-    "dict_type": "hold keys and values of its own",
-    "model_type": "hold keys and values of its own",
+    "dict_type": "be a mapping with keys and values",
+    "model_type": "be a mapping with keys and values",
     "list_type": "be a list",
     "tuple_type": "be a list",
     "string_type": "be text",
@@ -88,11 +88,11 @@ _WANTED = {
     "less_than_equal": "be at most {le}",
     "literal_error": "be {expected}",
 }
-"""In plain words; and types of YAML and JSON, where pydantic speaks of Python's."""
+"""Plain words, with types of YAML and JSON instead of Python's."""
 
 
 def _whole(limit: Any) -> Any:
-    """1 for 1.0, as it was written."""
+    """1 for 1.0, as the limit is written in the model."""
     return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
@@ -103,7 +103,7 @@ def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:
         known = ", ".join(name for name, field in fields.items() if not field.exclude)
         return f"Known here: {known}." if known else ""
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
-        return "Put it in quotes, if it is meant as text."
+        return "Put it in quotes if it is meant as text."
     field = fields.get(str(last))
     if field is None or not field.description:
         return ""
@@ -112,7 +112,7 @@ def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _range(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    """` (16 to 16384)`, where the fault is of a range."""
+    """` (16 to 16384)`, if a value is out of range."""
     if not detail["type"].startswith(("greater_than", "less_than")) or len(detail["loc"]) > 1:
         return ""
     schema = model.model_json_schema()["properties"].get(str(detail["loc"][0]), {})
@@ -130,13 +130,13 @@ def _not(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Short values as written; long or nested ones, which may hold anything, not at all."""
+    """A short value as written; "" for a long or nested one, which may contain anything."""
     text = repr(value) if isinstance(value, int | float | str | bool) else ""
     return text if len(text) <= 60 else ""
 
 
 def _fields_at(model: type[BaseModel], path: Path) -> dict[str, FieldInfo]:
-    """The fields that what is nested at `path` has; none where the path leaves the models."""
+    """The fields of the model nested at `path`; none if there is no model there."""
     found: Any = model
     for part in path:
         fields = _fields(found)
@@ -145,12 +145,12 @@ def _fields_at(model: type[BaseModel], path: Path) -> dict[str, FieldInfo]:
 
 
 def _fields(annotation: Any) -> dict[str, FieldInfo]:
-    """Those of the model, or of the first model in an optional one."""
+    """The fields of the model, or of the first model in an optional one."""
     optional = get_origin(annotation) in (UnionType, Union)
     candidates = get_args(annotation) if optional else (annotation,)
     return next((c.model_fields for c in candidates if hasattr(c, "model_fields")), {})
 
 
 def _item(annotation: Any) -> Any:
-    """What a list, tuple or mapping holds."""
+    """The type of the items of a list, tuple or mapping."""
     return next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)

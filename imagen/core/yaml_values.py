@@ -1,4 +1,4 @@
-"""YAML that a person wrote: parsed within limits of depth, count and length."""
+"""YAML that a person wrote, parsed within limits of depth, number and length."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ except ImportError:  # PyYAML without libyaml: slower, the same otherwise
 MAX_DEPTH = 60
 MAX_VALUES = 100_000
 MAX_NUMBER = 100
-"""Characters of a number: Python's own integers would take any, and long ones long."""
+"""The most characters of a number: parsing a very long integer takes Python very long."""
 _TEXT_UNIT = 64
-"""So many characters of a text count as one more value: aliases repeat long texts too."""
+"""This many characters of text count as one more value: aliases can repeat long texts."""
 
 _TOO_DEEP = f"is nested in itself, or more than {MAX_DEPTH} levels deep"
 _TOO_DEEP_FOR_LIBYAML = "exceeded maximum nesting depth"
-"""What newer libyaml says of more than a thousand levels, before it gives us a single event."""
+"""The message of newer libyaml versions for more than a thousand levels."""
 _SMALL = 1000
-"""What is no longer can't nest deeply enough to harm the parser."""
+"""A shorter text cannot be nested deeply enough to harm the parser."""
 _TAGS = {"str", "int", "float", "bool", "null", "seq", "map", "merge"}
 _OF_YAML = "tag:yaml.org,2002:"
 
 
 class Loader(_Base):
-    """Safe, with the types that JSON has: a date is text."""
+    """A safe loader with the types of JSON: a date is text."""
 
-    # `=` is a type of its own to YAML 1.1, which PyYAML finds and can't make.
+    # PyYAML recognises the type `=` of YAML 1.1, but cannot construct it.
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
         first: [
             (tag, regexp) for tag, regexp in resolvers if not tag.endswith((":timestamp", ":value"))
@@ -39,7 +39,7 @@ class Loader(_Base):
     }
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Mix in what `<<` names: each key once, or mappings of mappings grow without end."""
+        """Merge what `<<` names, each key once: nested merges would grow exponentially."""
         super().flatten_mapping(node)
         pairs = {
             key.value if _is_scalar(key) else id(key): (key, value) for key, value in node.value
@@ -54,21 +54,21 @@ class Loader(_Base):
             and ":" not in kind
             and "/" not in kind
         ):
-            raise fault(node, f"!!{kind} is not a type that is taken here; write it as text")
+            raise fault(node, f"!!{kind} is not supported; write the value as text")
         if kind in ("int", "float") and _is_scalar(node) and len(node.value) > MAX_NUMBER:
             raise fault(node, f"this number is longer than {MAX_NUMBER} characters")
         try:
             return super().construct_object(node, deep)
         except (ValueError, KeyError, IndexError, AttributeError) as error:
-            # What PyYAML lets through for `!!int x`, `!!bool x`, …
+            # PyYAML raises these for `!!int x`, `!!bool x`, …
             raise fault(node, "this value does not fit its type") from error
 
 
 def parse_yaml(text: str, loader: type[Loader] = Loader) -> object:
     """Parse one document.
 
-    Raises yaml.YAMLError, and ValueError with the end of a sentence: "holds more than 100,000
-    values once its aliases are filled in".
+    Raises yaml.YAMLError, and ValueError with the end of a sentence: "contains more than 100,000
+    values with its aliases expanded".
     """
     try:
         if len(text) > _SMALL and _too_deep_to_parse(text, loader):
@@ -83,7 +83,7 @@ def parse_yaml(text: str, loader: type[Loader] = Loader) -> object:
 
 
 def fault(node: yaml.Node, what: str) -> yaml.constructor.ConstructorError:
-    """The error of a node, with its place."""
+    """An error at the place of a node."""
     return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
 
 
@@ -92,7 +92,7 @@ def _is_scalar(node: yaml.Node) -> bool:
 
 
 def _measured(value: object, depth: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """How deep a value nests, and how many values it holds with its aliases filled in."""
+    """The depth of a value, and how many values it contains with its aliases expanded."""
     if not isinstance(value, dict | list):
         return 0, 1 + (len(value) // _TEXT_UNIT if isinstance(value, str) else 0)
     height, size = known.get(id(value), (0, 0))
@@ -104,15 +104,13 @@ def _measured(value: object, depth: int, known: dict[int, tuple[int, int]]) -> t
         inner_height, inner_size = _measured(inner, depth + 1, known)
         height, size = max(height, inner_height), size + inner_size
         if size > MAX_VALUES:
-            raise ValueError(
-                f"holds more than {MAX_VALUES:,} values once its aliases are filled in"
-            )
+            raise ValueError(f"contains more than {MAX_VALUES:,} values with its aliases expanded")
     known[id(value)] = height + 1, size + 1
     return height + 1, size + 1
 
 
 def _too_deep_to_parse(text: str, loader: type[Loader]) -> bool:
-    """Whether libyaml, which recurses, would end the process; its events don't recurse."""
+    """Whether libyaml, which recurses, would crash the process; its events do not recurse."""
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent)

@@ -170,7 +170,7 @@ def test_from_json_understands_field_names_of_other_tools(
         ),
         ({"n": 2, "batch_size": 3}, "n and batch_size mean the same and have different values"),
         ({"width": 64, "size": "32x32"}, "width and size mean the same and have different values"),
-        ({"size": "big"}, "request.json: 'big' is not a size."),
+        ({"size": "big"}, "request.json: 'big' is not a valid size."),
         ({"negativ_prompt": "x"}, "negativ_prompt: unknown key. Did you mean 'negative_prompt'?"),
         ({"override_settings": {}}, "override_settings: unknown key."),
     ],

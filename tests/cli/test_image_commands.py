@@ -255,7 +255,7 @@ def test_an_unsupported_task_names_backends_that_can_do_it(
 ) -> None:
     Path("imagen.yaml").write_text(f"backends: {{sd: {{type: comfyui, workflow: sd15}}, {others}}}")
     error = _json(capsys, "edit", "fox.png", "snow", "-b", "sd", code=2)["error"]
-    assert error["message"] == "This backend can't do edit."
+    assert error["message"] == "This backend cannot do edit."
     assert error["remedy"].splitlines()[-1] == said
 
 
@@ -267,7 +267,7 @@ def test_the_refused_task_is_that_of_the_completed_request(
         f"backends: {{k: {{{block}: flux2-klein}}, s: {{{block}: sd15}}}}"
     )
     error = _json(capsys, "generate", "x", "--variation-seed", "1", "-b", "k", code=2)["error"]
-    assert error["message"] == "This backend can't do variation."
+    assert error["message"] == "This backend cannot do variation."
     assert error["remedy"].splitlines()[-1] == "Backends that can do it: s."
 
 

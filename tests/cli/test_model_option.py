@@ -45,7 +45,7 @@ def test_another_model_paints_another_image() -> None:
 
 def test_an_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--model", "mock-dsk"]) == 2
-    assert "model can't be 'mock-dsk'. Did you mean 'mock-dusk'?" in capsys.readouterr().err
+    assert "model cannot be 'mock-dsk'. Did you mean 'mock-dusk'?" in capsys.readouterr().err
 
 
 def test_again_uses_the_same_model(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +104,7 @@ def test_the_library_records_the_used_model(capsys: pytest.CaptureFixture[str]) 
 
 def test_a_model_name_like_a_number_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--set", "model=15", "--dry-run"]) == 2
-    assert "model can't be '15'." in capsys.readouterr().err
+    assert "model cannot be '15'." in capsys.readouterr().err
 
 
 def test_a_task_without_checkpoint_drops_the_model(capsys: pytest.CaptureFixture[str]) -> None:

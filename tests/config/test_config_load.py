@@ -192,13 +192,13 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
         ),
         pytest.param(
             "output: here\n",
-            ["line 1: output: must hold keys and values of its own, not 'here'"],
+            ["line 1: output: must be a mapping with keys and values, not 'here'"],
             id="value-instead-of-a-section",
         ),
         pytest.param(
             "backends:\n  a: mock\n  b: {type: 3}\n",
             [
-                "line 2: backends.a: must hold keys and values of its own, not 'mock'",
+                "line 2: backends.a: must be a mapping with keys and values, not 'mock'",
                 "line 3: backends.b.type: must be the name of a backend type",
             ],
             id="blocks-that-are-none",
@@ -237,7 +237,7 @@ def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]
             "Write `default_backend:` instead of `backend:`.",
             id="key-of-an-earlier-version",
         ),
-        pytest.param("default_backend: no\n", "Put it in quotes, if it is meant as text.", id="no"),
+        pytest.param("default_backend: no\n", "Put it in quotes if it is meant as text.", id="no"),
         pytest.param(
             "default_backend: 1\nlimits: 2\n",
             "`imagen config validate` says what to do about each.",

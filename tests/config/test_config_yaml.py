@@ -116,29 +116,28 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
         pytest.param(
             "backends: {a: {type: mock, look: !!timestamp 2024-01-01}}\n",
-            "imagen.yaml, line 1, column 34: !!timestamp is not a type that is taken here; write "
-            "it as text.",
+            "imagen.yaml, line 1, column 34: !!timestamp is not supported; write the value "
+            "as text.",
             id="a-timestamp",
         ),
         pytest.param(
             "backends: {a: {type: mock, look: !!set {x, y}}}\n",
-            "imagen.yaml, line 1, column 34: !!set is not a type that is taken here; write it as "
-            "text.",
+            "imagen.yaml, line 1, column 34: !!set is not supported; write the value as text.",
             id="a-set",
         ),
         pytest.param(
             _laughs(6),
-            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            "imagen.yaml contains more than 100,000 values with its aliases expanded.",
             id="aliases-of-aliases",
         ),
         pytest.param(
             _laughs(40),
-            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            "imagen.yaml contains more than 100,000 values with its aliases expanded.",
             id="many-aliases-of-aliases",
         ),
         pytest.param(
             "a: &a " + "x" * 60_000 + "\nb: [" + "*a," * 1000 + "]\n",
-            "imagen.yaml holds more than 100,000 values once its aliases are filled in.",
+            "imagen.yaml contains more than 100,000 values with its aliases expanded.",
             id="aliases-of-a-long-text",
         ),
         pytest.param(

@@ -56,7 +56,7 @@ def test_a_value_is_fitted(parameter: Parameter, asked: Any, used: Any) -> None:
         (
             Parameter(type="string", choices=("euler", "heun")),
             "eulr",
-            "^it can't be 'eulr'. Did you mean 'euler'",
+            "^it cannot be 'eulr'. Did you mean 'euler'",
         ),
     ],
     ids=[
@@ -101,7 +101,7 @@ def test_each_parameter_has_its_fate() -> None:
 
 
 def test_a_task_that_is_none_of_its_is_refused() -> None:
-    with pytest.raises(RequestError, match="This backend can't do upscale") as caught:
+    with pytest.raises(RequestError, match="This backend cannot do upscale") as caught:
         resolve_parameters(Request(image="a.png", upscale=Upscale()), _CAPABILITIES)
     assert caught.value.remedy == "It does: text-to-image."
 
@@ -177,5 +177,5 @@ def test_the_receipt_says_what_guidance_scale_was() -> None:
 def test_two_words_for_one_scale_must_agree() -> None:
     capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
     request = Request(cfg=7, extra={"guidance_scale": 3.5})
-    with pytest.raises(RequestError, match="guidance_scale is cfg to this backend"):
+    with pytest.raises(RequestError, match="guidance_scale means cfg for this backend"):
         resolve_parameters(request, capabilities)

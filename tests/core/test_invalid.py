@@ -75,11 +75,11 @@ def found(values: dict[str, Any]) -> list[Problem]:
         pytest.param(
             {"name": False},
             "top.name: must be text, not False",
-            "Put it in quotes, if it is meant as text.",
+            "Put it in quotes if it is meant as text.",
             id="text-without-quotes",
         ),
         pytest.param(
-            {"one": 3}, "top.one: must hold keys and values of its own, not 3", "", id="model"
+            {"one": 3}, "top.one: must be a mapping with keys and values, not 3", "", id="model"
         ),
         pytest.param({"many": 3}, "top.many: must be a list, not 3", "", id="list"),
     ],

@@ -55,9 +55,9 @@ def test_it_cannot_be_changed() -> None:
         pytest.param({"width": 8}, r"^width: .*not 8 \(16 to 16384\)$", id="width"),
         pytest.param({"cfg": float("nan")}, "^cfg: ", id="not a number"),
         pytest.param({"promt": "x"}, "^promt: unknown key. Did you mean 'prompt'?", id="a slip"),
-        pytest.param({"extra": 5}, "^extra: must hold keys and values of its own", id="extra"),
+        pytest.param({"extra": 5}, "^extra: must be a mapping with keys and values", id="extra"),
         pytest.param({"loras": "ink"}, "^loras: must be a list, not 'ink'$", id="no list"),
-        pytest.param({"loras": ["ink"]}, r"^loras\[0\]: must hold keys", id="a bare name"),
+        pytest.param({"loras": ["ink"]}, r"^loras\[0\]: must be a mapping", id="a bare name"),
         pytest.param({"controls": 7}, "^controls: must be a list, not 7$", id="controls"),
         pytest.param({"loras": [{"nam": "x"}]}, r"loras\[0\]\.nam: unknown key", id="a deep slip"),
         pytest.param(
@@ -80,7 +80,7 @@ def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
         pytest.param({"negative": "\ud83d"}, "^negative: ", id="another text"),
         pytest.param({"sampler": "\ud83d"}, "^sampler: ", id="a name"),
         pytest.param({"loras": [{"name": "\ud83d"}]}, r"^loras\[0\].name: ", id="a nested name"),
-        pytest.param({"extra": {"a": [{"b": "\ud83d"}]}}, "^extra: must hold whole", id="deep"),
+        pytest.param({"extra": {"a": [{"b": "\ud83d"}]}}, "^extra: must contain whole", id="deep"),
         pytest.param({"extra": {"\ud83d": 1}}, "^extra", id="a parameter's name"),
     ],
 )
@@ -137,5 +137,5 @@ def test_a_size_is_width_and_height(text: str, read: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["16:9", "axb", "-5x5", "10x", "10x10x10", ""])
 def test_what_is_no_size_is_said_so(text: str) -> None:
-    with pytest.raises(RequestError, match=r"is not a size. Write it as 1024x768, or as 768"):
+    with pytest.raises(RequestError, match=r"is not a valid size. Write it as 1024x768, or as 768"):
         read_size(text)

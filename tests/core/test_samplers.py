@@ -115,7 +115,7 @@ def test_what_a_name_became_is_in_the_receipt() -> None:
 
 
 def test_the_nearest_is_called_the_nearest() -> None:
-    why = "the nearest that it has"
+    why = "the nearest that this backend has"
     mapped = ParameterOutcome(outcome="mapped", asked="ddim", used="ddim_trailing", why=why)
     assert _settled(SD_CPP, sampler="ddim")[1] == {"sampler": mapped}
 
@@ -147,7 +147,7 @@ def test_a_scheduler_that_is_asked_for_goes_before_that_of_the_name() -> None:
     )
     assert values == {"sampler": "dpm++2m", "scheduler": "discrete"}
     assert receipt["sampler"].outcome == "clamped"
-    assert receipt["sampler"].why == "scheduler 'discrete' was asked for too"
+    assert receipt["sampler"].why == "the request also has scheduler 'discrete'"
 
 
 def test_the_same_schedule_twice_is_no_conflict() -> None:
@@ -183,7 +183,7 @@ def test_an_automatic_schedule_is_left_to_the_backend() -> None:
     [("eular", "euler"), ("dpmpp_2n", "dpm++2m"), ("DPM++ 2N SDE", "dpm++2m_sde")],
 )
 def test_an_unknown_sampler_gets_the_nearest_of_the_engine(name: str, meant: str) -> None:
-    with pytest.raises(RequestError, match=r"sampler can't be .* Did you mean") as caught:
+    with pytest.raises(RequestError, match=r"sampler cannot be .* Did you mean") as caught:
         _settled(SD_CPP, sampler=name)
     assert f"Did you mean {meant!r}?" in caught.value.message
 

@@ -109,7 +109,9 @@ def test_what_is_not_a_shape_is_refused(aspect: str) -> None:
 
 
 def test_a_width_and_a_height_leave_no_shape_to_choose() -> None:
-    with pytest.raises(RequestError, match="aspect goes with a width or a height, not with both"):
+    with pytest.raises(
+        RequestError, match="aspect can be combined with a width or a height, not with both"
+    ):
         Request.of({"aspect": "1:1", "width": 64, "height": 64})
 
 

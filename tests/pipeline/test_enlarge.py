@@ -83,7 +83,7 @@ def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None
     [
         (Request(upscale=Upscale()), "Upscaling enlarges the initial image, but there is none"),
         (Request(), "Upscaling enlarges the initial image, but there is none"),
-        (Request(image="fox.jpg", restore=Restore()), "This backend can't do restore"),
+        (Request(image="fox.jpg", restore=Restore()), "This backend cannot do restore"),
         (
             Request(image="fox.jpg", upscale=Upscale(method="esrgan.pth")),
             "Unknown interpolation 'esrgan.pth'",

@@ -78,7 +78,10 @@ def test_a_missing_prompt_is_refused_by_the_sentence_of_the_command(
     prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", "--quiet", *prompt]) == 2
-    assert "This backend needs a prompt: say what the image should show." in capsys.readouterr().err
+    assert (
+        "This backend needs a prompt that says what the image should show."
+        in capsys.readouterr().err
+    )
     assert not Path("outputs").exists() or not list(Path("outputs").iterdir())
 
 

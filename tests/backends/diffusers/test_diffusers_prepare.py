@@ -91,7 +91,7 @@ def test_block_parameters_replace_the_family_defaults(tmp_path: Path) -> None:
     [
         ({"stepps": 9}, "backends.here.parameters.stepps: unknown parameter. Did you"),
         ({"steps": "many"}, "backends.here.parameters.steps: steps must be a whole number"),
-        ({"sampler": "eular"}, "backends.here.parameters.sampler: sampler can't be 'eular'. Did"),
+        ({"sampler": "eular"}, "backends.here.parameters.sampler: sampler cannot be 'eular'. Did"),
     ],
 )
 def test_invalid_block_parameters_are_refused(
@@ -112,7 +112,7 @@ def test_sizes_are_rounded_to_a_multiple_of_the_family(sd1: Diffusers, flux: Dif
 
 
 def test_sampler_names_of_other_tools_are_mapped(sd1: Diffusers) -> None:
-    here, near = "its name here", "the nearest that it has"
+    here, near = "its name here", "the nearest that this backend has"
     assert _outcome(sd1, "sampler", sampler="euler_ancestral") == ("mapped", "euler_a", here)
     assert _outcome(sd1, "sampler", sampler="Euler a") == ("mapped", "euler_a", here)
     assert _outcome(sd1, "sampler", sampler="PNDMScheduler") == ("mapped", "pndm", here)
@@ -128,7 +128,7 @@ def test_flow_matching_models_refuse_other_samplers(flux: Diffusers) -> None:
     assert _refusal(flux, sampler="heun").message == (
         "sampler 'heun' does not work with this flow-matching model."
     )
-    assert _refusal(flux, scheduler="karras").message == "scheduler can't be 'karras'."
+    assert _refusal(flux, scheduler="karras").message == "scheduler cannot be 'karras'."
     assert _ticket(flux, sampler="euler").payload["scheduler"] == "FlowMatchEulerDiscreteScheduler"
 
 
@@ -167,7 +167,7 @@ def test_explicit_schedule_wins_over_the_one_in_the_sampler_name(
 ) -> None:
     asked = {"sampler": "euler_karras", "scheduler": "exponential"}
     assert _ticket(sd1, **asked).request.scheduler == "exponential"
-    why = "scheduler 'exponential' was asked for too"
+    why = "the request also has scheduler 'exponential'"
     assert _outcome(sd1, "sampler", **asked) == ("clamped", "euler", why)
 
 
@@ -255,7 +255,7 @@ def test_inpainting_model_supports_only_inpaint_tasks(tmp_path: Path) -> None:
     )
     backend = open_diffusers(place)
     assert backend.capabilities().tasks == ("inpaint", "outpaint")
-    assert _refusal(backend).message == "This backend can't do text-to-image."
+    assert _refusal(backend).message == "This backend cannot do text-to-image."
     ticket = _ticket(backend, image="a.png", mask="b.png")
     assert ticket.payload["pipeline"] == "StableDiffusionInpaintPipeline"
 
@@ -279,14 +279,14 @@ def test_klein_edits_and_refuses_variations(tmp_path: Path) -> None:
         "dropped",
     )
     refusal = _refusal(backend, variation_seed=1, variation_strength=0.5)
-    assert refusal.message == "This backend can't do variation."
-    assert _refusal(backend, image="a.png").message == "This backend can't do image-to-image."
+    assert refusal.message == "This backend cannot do variation."
+    assert _refusal(backend, image="a.png").message == "This backend cannot do image-to-image."
 
 
 def test_control_task_needs_configured_controlnets(sd1: Diffusers, tmp_path: Path) -> None:
     canny = {"kind": "canny", "image": "lines.png"}
     assert "control" not in sd1.capabilities().tasks
-    assert _refusal(sd1, controls=[canny]).message == "This backend can't do control."
+    assert _refusal(sd1, controls=[canny]).message == "This backend cannot do control."
     backend = open_diffusers(write_sd1_file(tmp_path), controlnets={"canny": "a/b", "pose": "c/d"})
     assert backend.capabilities("control").controls == ("canny", "pose")
     assert _ticket(backend, controls=[canny]).payload["pipeline"].endswith("ControlNetPipeline")

@@ -69,7 +69,7 @@ def test_sampler_names_of_sd_cli_are_applied(setup: SdCppSetup) -> None:
 
 
 def test_a_sampler_missing_in_this_version_is_refused(setup: SdCppSetup) -> None:
-    with pytest.raises(RequestError, match=r"sampler can't be 'dpmpp_2m_sd.*Did you mean"):
+    with pytest.raises(RequestError, match=r"sampler cannot be 'dpmpp_2m_sd.*Did you mean"):
         _prepared(setup, sampler="dpmpp_2m_sde")
 
 
