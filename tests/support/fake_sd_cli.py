@@ -26,7 +26,7 @@ CLI Options:
   --preview-path <string>       path to write preview image to (default: ./preview.png)
   --canny                       apply canny preprocessor (edge detection)
   -M, --mode                    run mode, one of [img_gen, vid_gen, upscale, convert, metadata], default: img_gen
-  --preview                     preview method. must be one of the following [none, proj, tae, vae] (default is none)
+  --preview                     preview method. must be one of the following [none, proj, tae, vae] (default: none)
   -h, --help                    show this help message and exit
 
 Context Options:
@@ -283,7 +283,7 @@ def _say(text: str, stream: TextIO | None = None) -> None:
 
 
 def png(width: int, height: int, seed: int) -> bytes:
-    """A plain picture, whose colour the seed decides."""
+    """A plain image, whose color the seed decides."""
     colour = zlib.crc32(str(seed).encode()).to_bytes(4, "big")[:3]
     rows = (b"\0" + colour * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)

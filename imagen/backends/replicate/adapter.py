@@ -94,7 +94,7 @@ class Replicate:
     def _with_model(self, model: str | None) -> Replicate:
         """This backend, or one for the model that a request names.
 
-        A name that is no reference is a value for the model's own input called `model`; raises
+        A name of another form is a value for the model's own input called `model`; raises
         RequestError where it has no such input.
         """
         if model is None or model == self._config.model:

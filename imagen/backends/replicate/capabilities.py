@@ -185,7 +185,7 @@ def _with_defaults(
             except RequestError as error:
                 raise ConfigError(error.message, remedy=error.remedy) from error
             changed[name] = parameters[name].model_copy(update={"default": default})
-        elif name not in mapping.fields:  # a field of another task is no mistake
+        elif name not in mapping.fields:  # a default for another task is accepted
             raise ConfigError(
                 f"parameters: {mapping.model} has no input {given!r}."
                 f"{did_you_mean(given, [*parameters, *mapping.inputs])}",

@@ -48,7 +48,7 @@ _CLASSES: Mapping[InputType, type] = {
     "json": object,
 }
 _MULTIPLE_OF = re.compile(r"multiples? of (\d{1,4})\b")
-_IMAGE_NAME = re.compile(r"image|img|mask|photo|picture", re.IGNORECASE)
+_IMAGE_NAME = re.compile(r"image|img|mask|photo|pict", re.IGNORECASE)
 _KEYS = (
     *("type", "items", "description", "default", "minimum", "maximum", "enum", "multipleOf"),
     *("format", "x-order"),

@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends.remote_job import JobState
-    from imagen.backends.replicate.client import Prediction, ReplicateClient
+    from imagen.backends.replicate.client import (
+        Prediction,
+        RecentPredictions,
+        ReplicateClient,
+    )
     from imagen.backends.replicate.config import ModelReference, ReplicateConfig
     from imagen.backends.replicate.payload import Files, Uploads
     from imagen.core.result import OnProgress
@@ -90,7 +94,7 @@ class ReplicateJob:
         )
 
     def run(self) -> Result:
-        """Run the job, and delete what was uploaded for it once nobody needs it any more."""
+        """Run the job, and delete its uploads once they are not needed any more."""
         try:
             result = run_remote_job(self, self._progress, self.policy)
         except BaseException as error:
@@ -135,7 +139,17 @@ class ReplicateJob:
         began = as_time(self._ticket.engine.get("began"))
         if began is None:
             raise Lost("The ticket does not say when it was submitted.")
-        return find_prediction(self._client, self._config.reference, self._values, began)
+        recent = self._client.recent(began - _CLOCK_TOLERANCE)
+        if prediction := find_prediction(recent, self._config.reference, self._values, began):
+            return prediction
+        if not recent.is_complete:
+            raise Lost(
+                f"The job is not among the last {len(recent.predictions)} predictions at "
+                f"{self.at}, and more were made since it was submitted.",
+                remedy=_PREDICTIONS_PAGE,
+                is_certain=False,
+            )
+        return None
 
     def attach(self) -> Prediction:
         if id := self._known_id():
@@ -146,7 +160,7 @@ class ReplicateJob:
             if began is not None and began > now + _CLOCK_TOLERANCE:
                 raise Lost(
                     "This machine's clock was set back since the job was submitted, so its "
-                    "prediction cannot be told from others.",
+                    "prediction cannot be distinguished from others.",
                     remedy=_PREDICTIONS_PAGE,
                     is_certain=False,
                 )
@@ -253,16 +267,12 @@ class ReplicateJob:
 
 
 def find_prediction(
-    client: ReplicateClient,
+    recent: RecentPredictions,
     reference: ModelReference,
     values: Mapping[str, object],
     began: datetime,
 ) -> Prediction | None:
-    """The oldest prediction with this input that was created since then.
-
-    Raises Lost where more predictions were made since than the list goes back.
-    """
-    recent = client.recent(began - _CLOCK_TOLERANCE)
+    """The oldest of the recent predictions that has this input and was created since then."""
     since = began + recent.clock_offset - _CLOCK_TOLERANCE
     for prediction in reversed(recent.predictions):
         if (
@@ -274,13 +284,6 @@ def find_prediction(
             and all(_is_same_value(v, prediction.input.get(name)) for name, v in values.items())
         ):
             return prediction
-    if not recent.is_complete:
-        raise Lost(
-            f"The job is not among the last {len(recent.predictions)} predictions at "
-            f"{client.base_url}, and more were made since it was submitted.",
-            remedy=_PREDICTIONS_PAGE,
-            is_certain=False,
-        )
     return None
 
 

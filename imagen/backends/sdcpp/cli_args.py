@@ -57,7 +57,7 @@ _SET_BY_IMAGEN = frozenset(
     }
 )
 """Flags that `args` must not repeat: sd-cli would silently use the last one."""
-_OUTPUT_NAME = "picture.png"
+_OUTPUT_NAME = "output.png"
 _NO_METADATA = "--disable-image-metadata"
 _TEXT_FILE_FLAGS = {"--prompt": "--prompt-file", "--negative-prompt": "--negative-prompt-file"}
 

@@ -121,7 +121,6 @@ def test_cancel_requests_pause_between_each_other() -> None:
 
 
 def test_a_finished_prediction_is_not_cancelled_but_reported() -> None:
-    """Its pictures are there, and paid for."""
     with Replicate() as cloud, closing(_client(cloud)) as client:
         id = client.create({"prompt": "x"}).id
         doubt = cancel_job(client, lambda: id)

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.replicate_backend import replicate_config
+from support.webhook_receiver import Receiver
 
 from imagen.backends.replicate.client import Prediction, RecentPredictions, ReplicateClient
+from imagen.backends.replicate.config import parse_model_reference
 from imagen.backends.replicate.job import ReplicateJob, find_prediction
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.core.ticket import Ticket
 from imagen.errors import Cancelled, Failed, Lost
+from imagen.testing.http_server import HttpAnswer, json_answer
 
 if TYPE_CHECKING:
-    from imagen.backends.replicate.config import ReplicateConfig
-    from imagen.core.result import Progress
+    from imagen.core.result import OnProgress, Progress
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
@@ -35,30 +37,17 @@ _OURS = Prediction(
 )
 
 
-class _Listing(ReplicateClient):
-    """Has made these, by a clock that may be wrong."""
-
-    def __init__(self, config: ReplicateConfig, ahead: float, *made: Prediction) -> None:
-        super().__init__(config)
-        self._made, self._ahead = list(made), timedelta(seconds=ahead)
-        self.since: datetime | None = None
-
-    def recent(self, since: datetime) -> RecentPredictions:
-        self.since = since
-        return RecentPredictions(self._made, self._ahead, is_complete=True)
-
-
-def _found(
-    *made: Prediction,
+def _match(
+    *listed: Prediction,
     model: str = "acme/painter",
-    ahead: float = 0.0,
+    clock_offset: float = 0.0,
     values: dict[str, Any] = _VALUES,
 ) -> str | None:
-    config = replicate_config("https://api.replicate.com/v1", model=model)
-    with closing(_Listing(config, ahead, *made)) as client:
-        found = find_prediction(client, config.reference, values, _BEGAN)
-        assert client.since == _BEGAN - timedelta(seconds=2)
-    return found.id if found else None
+    """The id of the prediction that matches; the API's clock may differ by some seconds."""
+    offset = timedelta(seconds=clock_offset)
+    recent = RecentPredictions(list(listed), offset, is_complete=True)
+    match = find_prediction(recent, parse_model_reference(model), values, _BEGAN)
+    return match.id if match else None
 
 
 @pytest.mark.parametrize(
@@ -74,7 +63,7 @@ def _found(
 )
 def test_list_inputs_are_compared_item_by_item(there: Any, found: str | None) -> None:
     made = replace(_OURS, input=_VALUES | {"words": there})
-    assert _found(made, values=_VALUES | {"words": ["a", "b"]}) == found
+    assert _match(made, values=_VALUES | {"words": ["a", "b"]}) == found
 
 
 @pytest.mark.parametrize(
@@ -91,7 +80,7 @@ def test_list_inputs_are_compared_item_by_item(there: Any, found: str | None) ->
         pytest.param({"input": {**_VALUES, "prompt": "a red fox"}}, None, id="a longer prompt"),
         pytest.param({"input": {**_VALUES, "prompt": "a cat"}}, None, id="another prompt"),
         pytest.param({"input": {**_VALUES, "image": None}}, "ours", id="a file that is not kept"),
-        pytest.param({"created_at": None}, None, id="nobody knows when"),
+        pytest.param({"created_at": None}, None, id="an unknown time"),
         pytest.param({"created_at": _BEGAN - timedelta(seconds=9)}, None, id="made before"),
         pytest.param({"created_at": _BEGAN - timedelta(seconds=2.5)}, None, id="just before"),
         pytest.param({"created_at": _BEGAN - timedelta(seconds=1.5)}, "ours", id="rounded down"),
@@ -100,48 +89,25 @@ def test_list_inputs_are_compared_item_by_item(there: Any, found: str | None) ->
 def test_only_a_prediction_with_the_same_input_and_time_matches(
     changes: dict[str, Any], found: str | None
 ) -> None:
-    assert _found(replace(_OURS, **changes)) == found
+    assert _match(replace(_OURS, **changes)) == found
 
 
 def test_a_pinned_version_matches_no_other_version() -> None:
     model = f"acme/painter:{'0' * 64}"
-    assert _found(_OURS, model=model) == "ours"
-    assert _found(replace(_OURS, version="1" * 64), model=model) is None
+    assert _match(_OURS, model=model) == "ours"
+    assert _match(replace(_OURS, version="1" * 64), model=model) is None
 
 
 def test_a_deployment_matches_any_model_that_it_runs() -> None:
-    assert _found(replace(_OURS, model="acme/inner"), model="deployments/acme/studio") == "ours"
+    assert _match(replace(_OURS, model="acme/inner"), model="deployments/acme/studio") == "ours"
 
 
 def test_the_oldest_of_equal_predictions_matches() -> None:
-    assert _found(replace(_OURS, id="later"), _OURS) == "ours"
+    assert _match(replace(_OURS, id="later"), _OURS) == "ours"
 
 
-class _Late(_Listing):
-    """Lists what was made only when it is asked again."""
-
-    def recent(self, since: datetime) -> RecentPredictions:
-        listed = super().recent(since)
-        self._made = [replace(_OURS, status="failed", created_at=datetime.now(UTC))]
-        return listed
-
-
-def test_resuming_waits_for_a_prediction_that_is_listed_late() -> None:
-    config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
-    sent = _ticket(began=datetime.now(UTC).isoformat())
-    with closing(_Late(config, 0.0)) as client, pytest.raises(Failed):
-        ReplicateJob(sent, client, config, no_progress).run()
-
-
-class _Vanishing(_Listing):
-    """Lists nothing, and is too long to be searched the second time."""
-
-    def recent(self, since: datetime) -> RecentPredictions:
-        is_complete, self.since = self.since is None, since
-        return RecentPredictions([], timedelta(), is_complete=is_complete)
-
-
-def _ticket(**sent: Any) -> Ticket:
+def _ticket(**engine: Any) -> Ticket:
+    """A ticket that was submitted by a process that died."""
     ticket = Ticket(
         id="5b6c8e5e-0000-4000-8000-000000000001",
         backend="cloud",
@@ -149,33 +115,56 @@ def _ticket(**sent: Any) -> Ticket:
         receipt={},
         payload={"input": _VALUES},
     )
-    return ticket.sent(**sent)
+    return ticket.sent(**engine)
+
+
+def _list_answer(*statuses: str, has_more: bool = False) -> HttpAnswer:
+    """A page of predictions with this input that were created just now."""
+    now = datetime.now(UTC).isoformat()
+    one = {"id": "ours", "model": "acme/painter", "input": _VALUES, "created_at": now}
+    next_url = "https://api.replicate.com/v1/predictions?cursor=2" if has_more else None
+    return json_answer({"results": [one | {"status": s} for s in statuses], "next": next_url})
+
+
+def _run(
+    ticket: Ticket, *answers: HttpAnswer, on_progress: OnProgress = no_progress, **block: Any
+) -> list[str]:
+    """Resume a ticket; the paths that were requested."""
+    with Receiver(*answers) as server:
+        config = replicate_config(server.url, model="acme/painter", **block)
+        with closing(ReplicateClient(config)) as client:
+            ReplicateJob(ticket, client, config, on_progress).run()
+    return [request.path for request in server.requests]
+
+
+def test_resuming_waits_for_a_prediction_that_is_listed_late() -> None:
+    ticket = _ticket(began=datetime.now(UTC).isoformat())
+    with pytest.raises(Failed, match="The prediction ours failed"):
+        _run(ticket, _list_answer(), _list_answer("failed"))
 
 
 def test_cancelling_a_job_that_cannot_be_found_says_that_it_may_still_run() -> None:
+    """The first list is complete, without the job; the second is too long to be searched."""
+
     def cancel(_: Progress) -> None:
         raise Cancelled
 
-    config = replicate_config("https://api.replicate.com/v1", model="acme/painter", poll_seconds=3)
-    sent = _ticket(began=datetime.now(UTC).isoformat())
-    with closing(_Vanishing(config, 0.0)) as client, pytest.raises(Cancelled) as caught:
-        ReplicateJob(sent, client, config, cancel).run()
+    ticket = _ticket(began=datetime.now(UTC).isoformat())
+    long_list = [_list_answer("canceled", has_more=True)] * 10
+    with pytest.raises(Cancelled) as caught:
+        _run(ticket, _list_answer(), *long_list, on_progress=cancel, poll_seconds=3)
     assert not caught.value.is_stopped
     assert caught.value.remedy.startswith("Replicate may have the job: The job is not among")
 
 
 def test_a_ticket_without_its_submission_time_is_lost() -> None:
-    config = replicate_config("https://api.replicate.com/v1", model="acme/painter")
-    with (
-        closing(_Listing(config, 0.0)) as client,
-        pytest.raises(Lost, match="does not say when it was submitted") as caught,
-    ):
-        ReplicateJob(_ticket(client="x"), client, config, no_progress).run()
+    with pytest.raises(Lost, match="does not say when it was submitted") as caught:
+        _run(_ticket(client="x"))
     assert caught.value.is_certain
 
 
-@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
-def test_a_clock_that_is_wrong_by_an_hour_does_not_matter(ahead: float) -> None:
-    made = replace(_OURS, created_at=_BEGAN + timedelta(seconds=ahead))
-    before = replace(made, id="before", created_at=_BEGAN + timedelta(seconds=ahead - 9))
-    assert _found(made, before, ahead=ahead) == "ours"
+@pytest.mark.parametrize("offset", [-3600.0, 3600.0])
+def test_a_clock_that_is_wrong_by_an_hour_does_not_matter(offset: float) -> None:
+    made = replace(_OURS, created_at=_BEGAN + timedelta(seconds=offset))
+    before = replace(made, id="before", created_at=_BEGAN + timedelta(seconds=offset - 9))
+    assert _match(made, before, clock_offset=offset) == "ours"

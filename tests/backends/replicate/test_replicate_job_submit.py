@@ -227,9 +227,9 @@ def test_a_long_rate_limit_is_an_error() -> None:
         ),
         pytest.param(
             {},
-            {"model": "nobody/nothing", "input_schema": "schema.json"},
+            {"model": "acme/missing", "input_schema": "schema.json"},
             Rejected,
-            "does not know nobody/nothing",
+            "does not know acme/missing",
             id="404",
         ),
     ],

@@ -107,7 +107,7 @@ def test_a_value_is_sent_under_the_models_own_name(
             _CANNY,
             {"controls": [{"kind": "canny", "image": "/x/a.png"}]},
             {"control_image": "/x/a.png"},
-            id="a control picture",
+            id="a control image",
         ),
     ],
 )

@@ -138,7 +138,7 @@ def test_a_job_with_a_file_is_found_after_a_lost_answer() -> None:
     ("content", "words"),
     [
         pytest.param(None, "image: there is no file", id="missing"),
-        pytest.param(b"no picture", "is not an image that imagen can read", id="no picture"),
+        pytest.param(b"not an image", "is not an image that imagen can read", id="not an image"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "image: ", id="damaged"),
     ],
 )

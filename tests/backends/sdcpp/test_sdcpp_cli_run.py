@@ -52,8 +52,8 @@ def _left(setup: SdCppSetup) -> list[Path]:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    with Image.open(BytesIO(data)) as picture:
-        return picture.size
+    with Image.open(BytesIO(data)) as image:
+        return image.size
 
 
 def test_each_of_several_images_has_its_seed(setup: SdCppSetup) -> None:
@@ -115,8 +115,8 @@ def test_pixels_protected_by_the_mask_stay_unchanged(
     mask.paste(255, (32, 0, 64, 64))
     mask.save(tmp_path / "mask.png")
     asked = {"image": image, "mask": str(tmp_path / "mask.png"), "strength": 0.4, "seed": 5}
-    with Image.open(BytesIO(setup.generate(asked=asked).result.images[0].data)) as picture:
-        left, right = picture.getpixel((8, 8)), picture.getpixel((56, 8))
+    with Image.open(BytesIO(setup.generate(asked=asked).result.images[0].data)) as output:
+        left, right = output.getpixel((8, 8)), output.getpixel((56, 8))
     assert (left, right) == ((128, 128, 128), (132, 177, 43))
 
 
@@ -182,8 +182,8 @@ def test_an_image_is_upscaled_to_the_requested_factor(
         pytest.param("silent", Failed, "exit status 1, without a message", id="silent"),
         pytest.param("memory", Failed, "failed to allocate CUDA0 buffer", id="memory"),
         pytest.param("no-vae", Failed, "The vae could not be read", id="no vae, and exit 0"),
-        pytest.param("none", Failed, "could not write the image", id="no picture"),
-        pytest.param("half", Failed, "generated image is damaged", id="half a picture"),
+        pytest.param("none", Failed, "could not write the image", id="no image"),
+        pytest.param("half", Failed, "generated image is damaged", id="half an image"),
         pytest.param("elsewhere", Failed, "cannot be read: No such file", id="a stranger's file"),
         pytest.param("abort", Failed, r"SIGABRT:.*stoi", id="abort", marks=_POSIX),
         pytest.param("killed", Failed, "ended by SIGKILL", id="killed", marks=_POSIX),
@@ -268,7 +268,7 @@ def _collected(
 
 
 class _After:
-    """Raises an error once something was told a number of times."""
+    """Raises an error after a number of progress reports."""
 
     def __init__(self, error: BaseException, times: int) -> None:
         self.error = error

@@ -14,7 +14,7 @@ from imagen.errors import Failed
 
 
 def _png(side: int) -> bytes:
-    """A picture that says it is this large, and holds nothing."""
+    """The header of an image of this size, without its pixels."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", b""), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(

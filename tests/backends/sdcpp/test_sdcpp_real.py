@@ -57,14 +57,14 @@ def _made(
         return engine.collect(engine.prepare(request), tell)
 
 
-def _picture(tmp_path: Path, name: str, mode: str, colour: str) -> str:
-    Image.new(mode, (64, 64), colour).save(tmp_path / name)
+def _save_image(tmp_path: Path, name: str, mode: str, color: str) -> str:
+    Image.new(mode, (64, 64), color).save(tmp_path / name)
     return str(tmp_path / name)
 
 
 def _size(result: Result) -> tuple[int, int]:
-    with Image.open(BytesIO(result.images[0].data)) as picture:
-        return picture.size
+    with Image.open(BytesIO(result.images[0].data)) as image:
+        return image.size
 
 
 def test_the_real_program_is_healthy(block: dict[str, Any]) -> None:
@@ -80,8 +80,8 @@ def test_a_seed_reproduces_its_image_and_another_seed_does_not(block: dict[str, 
 
 
 def test_an_image_is_inpainted_under_a_mask(block: dict[str, Any], tmp_path: Path) -> None:
-    image = _picture(tmp_path, "image.png", "RGB", "teal")
-    mask = _picture(tmp_path, "mask.png", "L", "white")
+    image = _save_image(tmp_path, "image.png", "RGB", "teal")
+    mask = _save_image(tmp_path, "mask.png", "L", "white")
     steps: list[int | None] = []
     request = _ASKED.with_values({"image": image, "mask": mask, "strength": 0.5, "steps": 2})
     result = _made(block, request, lambda progress: steps.append(progress.step))
@@ -94,14 +94,14 @@ def test_a_lora_is_applied(block: dict[str, Any]) -> None:
 
 
 def test_a_control_image_is_preprocessed_and_applied(block: dict[str, Any], tmp_path: Path) -> None:
-    image = _picture(tmp_path, "image.png", "RGB", "teal")
+    image = _save_image(tmp_path, "image.png", "RGB", "teal")
     control = Control(kind="canny", image=image, strength=0.5, preprocess=True)
     result = _made(block, _ASKED.with_values({"controls": (control,)}))
     assert (_size(result), result.warnings) == ((64, 64), ())
 
 
 def test_an_image_is_upscaled(block: dict[str, Any], tmp_path: Path) -> None:
-    image = _picture(tmp_path, "image.png", "RGB", "teal")
+    image = _save_image(tmp_path, "image.png", "RGB", "teal")
     assert _size(_made(block, Request(image=image, upscale=Upscale(factor=3)))) == (192, 192)
 
 

@@ -82,7 +82,7 @@ class TestSdServer(BackendContract):
             yield rig
 
     def test_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
-        """The last ticket has the id that the server gave; the first one can't."""
+        """The last ticket has the id that the server gave; the first one cannot."""
         with closing(rig.open("ok")) as engine:
             told: list[Progress] = []
             first = engine.collect(engine.prepare(_ASKED), told.append)
@@ -153,7 +153,7 @@ def test_an_unknown_lora_is_refused_before_anything_is_sent(
         pytest.param("full", RateLimited, "job queue is full", id="full"),
         pytest.param("trouble", Unavailable, "bad allocation", id="trouble"),
         pytest.param("expired", Lost, "does not know the job", id="expired"),
-        pytest.param("empty", Failed, "without an image", id="no picture"),
+        pytest.param("empty", Failed, "without an image", id="no image"),
         pytest.param("failed", Failed, "generate_image returned no results", id="failed"),
         pytest.param("no-json", BackendError, "its answer is not valid JSON", id="another server"),
         pytest.param("odd-id", Lost, "no usable job id", id="an id that leads away"),
