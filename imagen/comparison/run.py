@@ -26,6 +26,7 @@ from imagen.comparison.record import (
 )
 from imagen.comparison.sheet import write_sheet
 from imagen.core.capabilities import ParameterOutcome
+from imagen.core.filesystem import file_sha256
 from imagen.core.result import Facts, OnProgress, Result, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, Lost, OutputError
 from imagen.jobs import file_store
@@ -151,7 +152,14 @@ class _ComparisonRun:
             self._busy_engine.free()  # one GPU: the last engine gives its memory back
         self._busy_engine = engine
         started = time.monotonic()
-        settings = self._settings_for(cell.value)
+        name = "{backend}-{seed}"
+        if self.comparison.vary is not None:
+            number = self.comparison.values.index(cell.value) + 1
+            name = f"{{backend}}-{number:02d}-{{seed}}"
+        output = self._settings.output.model_copy(
+            update={"directory": self._folder, "name": name, "sidecar": True}
+        )
+        settings = self._settings.model_copy(update={"output": output})
         generations: list[Generation] = []
         failure: CellFailure | None = None
         warnings: list[str] = []
@@ -190,15 +198,6 @@ class _ComparisonRun:
                 raise
             message = f"{cell.error.message}\n{error.message}"  # it says where the image is
             raise error.replace(message=message) from error
-
-    def _settings_for(self, value: object) -> Settings:
-        name = "{backend}-{seed}"
-        if self.comparison.vary is not None:
-            name = f"{{backend}}-{self.comparison.values.index(value) + 1:02d}-{{seed}}"
-        output = self._settings.output.model_copy(
-            update={"directory": self._folder, "name": name, "sidecar": True}
-        )
-        return self._settings.model_copy(update={"output": output})
 
 
 def _with_results(
@@ -270,17 +269,18 @@ def run_once(
                 if error.never_ran or not error.is_certain:
                     raise
                 raise error.with_remedy(_MAY_HAVE_RUN) from error
-        paths = [image.path for image in generation.saved]
-        if outcome == "saved" and not (paths and all(path.is_file() for path in paths)):
+        images = generation.saved
+        if outcome == "saved" and not (images and all(image.path.is_file() for image in images)):
             raise OutputError(
                 "It was generated and saved before, and its images are no longer in the folder.",
                 remedy="Run this again to generate them again.",
             )
-        return generation
+        if all(file_sha256(image.path) == image.sha256 for image in images):
+            return generation
     if found := list(_find_images(ticket.id, settings.output.directory)):
         result = Result(outputs=(), facts=Facts.of(found[0][1]))
-        images = sorted((image for image, _ in found), key=lambda image: image.index)
-        return Generation(ticket=ticket, result=result, saved=tuple(images))
+        images = tuple(sorted((image for image, _ in found), key=lambda image: image.index))
+        return Generation(ticket=ticket, result=result, saved=images)
     jobs = create_jobs([ticket], asked, settings)
     with plan_within_budgets(jobs, settings, before=before):
         return run_job(engine, jobs[0], settings, on_progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PureWindowsPath
@@ -59,7 +60,10 @@ def decode_image(source: ImageFile, what: str) -> DecodedImage:
         image = _convert_to_eight_bits(converted)
         if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
             image = image.convert("RGB")
-        frames = 1 if source.kind in _STEREO_FORMATS else _count_frames(opened)
+        frames = 1
+        if source.kind not in _STEREO_FORMATS:
+            with suppress(*DECODE_ERRORS, Image.DecompressionBombError):  # damage after the first
+                frames = getattr(opened, "n_frames", 1)
         has_metadata = getattr(opened, "text", {}) or _PRIVATE_METADATA & opened.info.keys()
         is_untouched = (
             not has_metadata
@@ -143,10 +147,3 @@ def _convert_to_eight_bits(image: Image.Image) -> Image.Image:
     factor = 1 / 257 if most > 255 else 255.0 if wide.mode == "F" and most <= 1 else 1.0
     grey = wide.convert("F").point(lambda shade: shade * factor + 0.5).convert("L")
     return grey.convert("RGB")
-
-
-def _count_frames(opened: Image.Image) -> int:
-    try:
-        return getattr(opened, "n_frames", 1)
-    except (*DECODE_ERRORS, Image.DecompressionBombError):  # damage after the first frame
-        return 1

@@ -43,7 +43,12 @@ def locate_images(
     values: dict[str, object] = {}
     verified: dict[str, str] = {}
     for entry in inputs:
-        parameter, name, digest = (_text(entry, key) for key in ("parameter", "name", "sha256"))
+        for key in ("parameter", "name", "sha256"):
+            if not isinstance(entry.get(key), str):
+                raise RequestError(
+                    f"inputs: an entry has no {key}: {one_line(repr(entry), limit=80)}."
+                )
+        parameter, name, digest = (str(entry[key]) for key in ("parameter", "name", "sha256"))
         if parameter.partition(".")[0] not in replaced:
             verified[parameter] = _find_path(parameter, name, digest, beside, also)
             _set_path(values, request, parameter, verified[parameter])
@@ -57,13 +62,6 @@ def locate_images(
             )
     _refuse_other_hosts(request, replaced)
     return located
-
-
-def _text(entry: Mapping[str, object], key: str) -> str:
-    value = entry.get(key)
-    if not isinstance(value, str):
-        raise RequestError(f"inputs: an entry has no {key}: {one_line(repr(entry), limit=80)}.")
-    return value
 
 
 def _find_path(parameter: str, name: str, digest: str, beside: Path, also: Sequence[Path]) -> str:

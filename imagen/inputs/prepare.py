@@ -125,23 +125,16 @@ def _prepare_initial_image(work: InputPreparation) -> tuple[dict[str, object], I
     backend_upscales = request.upscale is not None and "upscale" in work.capabilities.parameters
     if request.task in _SIZE_PRESERVING_TASKS or backend_upscales:
         image = file.image
-        if request.task == "preprocess":
-            image = _limit_for_preprocessing(work, file)
+        factor = sqrt(_MOST_PREPROCESSED_PIXELS / file.size.pixels)
+        if request.task == "preprocess" and factor < 1:  # edges and depth do not need more
+            size = file.size.times(factor)
+            work.warnings.append(f"image: {file.source.name} ({file.size}) was scaled to {size}.")
+            image = cover(image, size)
         return {"image": work.store(file, image)}, None
     if request.outpaint is not None:
         return prepare_outpainting(work, file, request.outpaint)
     upscale = request.upscale if upscales_before_img2img(request, work.capabilities) else None
     return prepare_init_image(work, file, upscale)
-
-
-def _limit_for_preprocessing(work: InputPreparation, file: DecodedImage) -> Image.Image:
-    """Edges and depth do not need more pixels than this."""
-    factor = sqrt(_MOST_PREPROCESSED_PIXELS / file.size.pixels)
-    if factor >= 1:
-        return file.image
-    size = file.size.times(factor)
-    work.warnings.append(f"image: {file.source.name} ({file.size}) was scaled to {size}.")
-    return cover(file.image, size)
 
 
 def _size_without_image(

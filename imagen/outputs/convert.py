@@ -16,7 +16,7 @@ from imagen.outputs import metadata
 from imagen.outputs.metadata import NAMES, exif
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from imagen.outputs.metadata import Kind
 
@@ -105,7 +105,11 @@ def _encode(
         unread = [f"Its texts were left out: {error.message}."]
     quality = None if kind == "png" else quality or _QUALITY[kind]
     options, texts = _metadata_options(image, kind, texts, keeps_metadata=keeps_metadata)
-    options |= _quality_options(kind, quality)
+    if kind == "webp":
+        is_lossless = quality == _LOSSLESS
+        options |= {"quality": quality, "lossless": is_lossless, "exact": is_lossless}
+    elif kind != "png":
+        options |= {"quality": quality, "subsampling": "4:4:4"}  # keeps coloured lines sharp
     profile = image.info.get("icc_profile")
     pixels, remarks = _fit_pixels(image, data, kind)
     remarks += unread
@@ -173,18 +177,16 @@ def _metadata_options(
     return options, left
 
 
-def _quality_options(kind: Kind, quality: int | None) -> dict[str, Any]:
-    if kind == "png":
-        return {}
-    if kind == "webp":
-        is_lossless = quality == _LOSSLESS
-        return {"quality": quality, "lossless": is_lossless, "exact": is_lossless}
-    return {"quality": quality, "subsampling": "4:4:4"}  # keeps coloured lines sharp
-
-
 def _fit_pixels(image: Image.Image, data: bytes, kind: Kind) -> tuple[Image.Image, list[str]]:
     """The image with pixels that the format can hold, and what was lost of them."""
-    remarks = list(_describe_losses(image, data, kind))
+    remarks: list[str] = []
+    is_deep_colour = metadata.kind(data) == "png" and data[24] == 16 and image.mode[:1] != "I"
+    if is_deep_colour or (image.mode.startswith("I") and kind != "png"):
+        remarks.append(f"Its 16 bits per channel became 8 in {NAMES[kind]}.")
+    if kind == "jpeg" and image.has_transparency_data:
+        lowest = image.convert("RGBA").getchannel("A").getextrema()[0]
+        if lowest != 255:
+            remarks.append("Transparent areas became white, since JPEG has no transparency.")
     if image.mode.startswith("I") and kind != "png":
         image = image.convert("I").point(lambda shade: shade / 257).convert("L")
         image.info.pop("transparency", None)  # a shade of 16 bits
@@ -200,13 +202,3 @@ def _fit_pixels(image: Image.Image, data: bytes, kind: Kind) -> tuple[Image.Imag
     if image.mode in _MODES[kind]:
         return image, remarks
     return image.convert("RGBA" if image.has_transparency_data else "RGB"), remarks
-
-
-def _describe_losses(image: Image.Image, data: bytes, kind: Kind) -> Iterator[str]:
-    is_deep_colour = metadata.kind(data) == "png" and data[24] == 16 and image.mode[:1] != "I"
-    if is_deep_colour or (image.mode.startswith("I") and kind != "png"):
-        yield f"Its 16 bits per channel became 8 in {NAMES[kind]}."
-    if kind == "jpeg" and image.has_transparency_data:
-        lowest = image.convert("RGBA").getchannel("A").getextrema()[0]
-        if lowest != 255:
-            yield "Transparent areas became white, since JPEG has no transparency."

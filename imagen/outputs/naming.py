@@ -87,7 +87,10 @@ def slugify(text: str, *, empty: str = "untitled") -> str:
     letters: list[str] = []
     within_word = False
     for character in unicodedata.normalize("NFC", plain):
-        within_word = character.isalnum() or (within_word and _is_mark(character))
+        # Vowel signs and accents, but not variation selectors, which belong to emoji.
+        is_mark = unicodedata.category(character) in ("Mn", "Mc")
+        is_mark = is_mark and not "\ufe00" <= character <= "\ufe0f"
+        within_word = character.isalnum() or (within_word and is_mark)
         letters.append(character if within_word else " ")
     joined = "-".join("".join(letters).split())
     short = joined[:_SLUG_CHARACTERS]
@@ -106,12 +109,6 @@ def request_slug(asked: Request) -> str:
 def _split_path(path: str) -> list[str]:
     """At the separators of every system."""
     return path.replace("\\", "/").split("/")
-
-
-def _is_mark(character: str) -> bool:
-    """Vowel signs and accents, but not variation selectors, which belong to emoji."""
-    is_selector = "\ufe00" <= character <= "\ufe0f"
-    return unicodedata.category(character) in ("Mn", "Mc") and not is_selector
 
 
 def _valid_component(text: str) -> str:

@@ -169,10 +169,17 @@ def _without_prompts(record: Mapping[str, object]) -> dict[str, object]:
                 if field in _ENGINE_WORDS or not _has_text(value)
             }
     if isinstance(record.get("receipt"), Mapping):
-        kept["receipt"] = {
-            name: _redact_outcome(name, outcome)
-            for name, outcome in as_mapping(record["receipt"]).items()
-        }
+        receipt: dict[str, object] = {}
+        for name, outcome in as_mapping(record["receipt"]).items():
+            # Of the values only numbers, and words of the engine.
+            shown = ("asked", "used") if name in _ENGINE_WORDS else ()
+            plain = {
+                key: value
+                for key, value in as_mapping(outcome).items()
+                if not isinstance(value, Mapping | list | tuple)
+            }
+            receipt[name] = _without_texts(plain, ("outcome", *shown))
+        kept["receipt"] = receipt
     if isinstance(record.get("facts"), Mapping):
         facts = as_mapping(record["facts"])
         kept["facts"] = {name: facts[name] for name in _MODELS if name in facts} | {
@@ -185,17 +192,6 @@ def _without_prompts(record: Mapping[str, object]) -> dict[str, object]:
         images = (image for image in inputs if isinstance(image, Mapping))
         kept["inputs"] = [_without_texts(image, ("parameter",)) for image in images]
     return kept
-
-
-def _redact_outcome(name: str, outcome: object) -> object:
-    """The outcome of one parameter; of the values, only numbers and words of the engine."""
-    shown = ("asked", "used") if name in _ENGINE_WORDS else ()
-    plain = {
-        key: value
-        for key, value in as_mapping(outcome).items()
-        if not isinstance(value, Mapping | list | tuple)
-    }
-    return _without_texts(plain, ("outcome", *shown))
 
 
 def _without_texts(value: object, words: Collection[str]) -> object:

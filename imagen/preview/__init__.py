@@ -127,7 +127,18 @@ def show_images(
     first = dict(islice(images.items(), _MOST_IMAGES))
     problems: list[str] = []
     if preview.way == "tmux":
-        problems += _open_windows(preview.viewer, first)
+        for image, title in first.items():
+            problem = _run_tmux(tmux_command(preview.viewer, image, title))
+            if problem:
+                problems.append(f"The preview cannot be shown: {problem}. {_TURN_OFF}")
+                break
+        else:
+            if shutil.which(preview.viewer[0]) is None:
+                problems.append(
+                    f"The preview's viewer {preview.viewer[0]!r} is not on the PATH, so its window "
+                    "may have closed immediately. Name another in output.preview_command. "
+                    f"{_TURN_OFF}"
+                )
     else:
         from imagen.preview.protocols import draw_image  # Pillow, which tmux windows do not need
 
@@ -142,19 +153,6 @@ def show_images(
     if len(images) > _MOST_IMAGES:
         problems.append(f"The preview shows the first {_MOST_IMAGES} of {len(images)} images.")
     return problems
-
-
-def _open_windows(viewer: Sequence[str], images: Mapping[Path, str]) -> list[str]:
-    for image, title in images.items():
-        problem = _run_tmux(tmux_command(viewer, image, title))
-        if problem:
-            return [f"The preview cannot be shown: {problem}. {_TURN_OFF}"]
-    if shutil.which(viewer[0]) is None:
-        return [
-            f"The preview's viewer {viewer[0]!r} is not on the PATH, so its window may have "
-            f"closed immediately. Name another in output.preview_command. {_TURN_OFF}"
-        ]
-    return []
 
 
 def tmux_command(viewer: Sequence[str], image: Path, title: str) -> list[str]:

@@ -14,7 +14,7 @@ from imagen.core.text import format_duration, one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.comparison.record import Comparison, ComparisonCell
+    from imagen.comparison.record import Comparison
 
 SHEET_NAME = "contact-sheet.png"
 _MOST_IN_ONE_ROW = 4
@@ -68,28 +68,21 @@ def _describe_cell(comparison: Comparison, model: str, value: object, folder: Pa
     text = str(value) if varies_prompt else ""
     if cell is None:
         return SheetCell(title=title, details="not generated yet", text=text)
-    failure = cell.error
-    return SheetCell(
-        title=title,
-        details=_format_details(cell),
-        text=text,
-        remark=_format_remark(cell),
-        image=folder / cell.files[0].path if cell.files else None,
-        error=f"{failure.message}\n{failure.remedy}".strip() if failure else "",
-    )
-
-
-def _format_details(cell: ComparisonCell) -> str:
-    cost = "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}"
-    seconds = "" if cell.seconds is None else format_duration(cell.seconds)
-    seed = "" if cell.seed is None else f"seed {cell.seed}"
-    return " · ".join(part for part in (seed, seconds, cost) if part)
-
-
-def _format_remark(cell: ComparisonCell) -> str:
-    """What differs from the request."""
+    details = [
+        "" if cell.seed is None else f"seed {cell.seed}",
+        "" if cell.seconds is None else format_duration(cell.seconds),
+        "" if cell.cost_usd is None else f"${cell.cost_usd:.4g}",
+    ]
     remarks = [f"the first of {len(cell.files)}"] if len(cell.files) > 1 else []
     for name, outcome in mark_not_honoured(cell.receipt).items():
         is_plain = outcome.outcome in ("clamped", "dropped")
         remarks.append(f"{name} {outcome.outcome if is_plain else 'syntax not read'}")
-    return " · ".join(remarks)
+    failure = cell.error
+    return SheetCell(
+        title=title,
+        details=" · ".join(filter(None, details)),
+        text=text,
+        remark=" · ".join(remarks),
+        image=folder / cell.files[0].path if cell.files else None,
+        error=f"{failure.message}\n{failure.remedy}".strip() if failure else "",
+    )

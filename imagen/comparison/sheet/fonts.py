@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from functools import cache, cached_property
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +67,10 @@ class FontSet:
     def __init__(self, folders: Sequence[Path], *, shaping: bool) -> None:
         self.shaping = shaping
         """Whether Pillow joins and orders letters (raqm), as Arabic and Hindi need."""
-        self.own = _load_own_font()
+        own = ImageFont.load_default(20)
+        if not isinstance(own, ImageFont.FreeTypeFont):  # pragma: no cover
+            raise TypeError("Pillow was built without FreeType")
+        self.own = Font(own.font_variant(layout_engine=ImageFont.Layout.BASIC), _BUILT_IN)
         self._engine = ImageFont.Layout.RAQM if shaping else ImageFont.Layout.BASIC
         self._folders = folders
         self._chosen: dict[str, Font | None] = {}
@@ -76,18 +78,19 @@ class FontSet:
 
     def find(self, text: str) -> Font | None:
         """The first font that has all of `text`, a character with its marks."""
+        if self.own.has(text):
+            return self.own
         if text not in self._chosen:
-            self._chosen[text] = self.own if self.own.has(text) else self._find_system_font(text)
+            self._chosen[text] = None
+            paths = self._files
+            if ord(text[0]) >= _FIRST_EMOJI:
+                paths = [*(p for p in self._files if "emoji" in p.name.lower()), *self._files]
+            for path in paths:
+                font = self._open(path) if text[0] in _read_characters(path) else None
+                if font is not None and font.has(text):
+                    self._chosen[text] = font
+                    break
         return self._chosen[text]
-
-    def _find_system_font(self, text: str) -> Font | None:
-        paths = iter(self._files)
-        if ord(text[0]) >= _FIRST_EMOJI:
-            paths = chain((p for p in self._files if "emoji" in p.name.lower()), self._files)
-        for path in paths:
-            if text[0] in _read_characters(path) and (font := self._open(path)) and font.has(text):
-                return font
-        return None
 
     @cached_property
     def _files(self) -> list[Path]:
@@ -125,13 +128,6 @@ def system_fonts() -> FontSet:
             (Path(data) if data else home / ".local/share") / "fonts",
         ]
     return FontSet(folders, shaping=features.check("raqm") is True)
-
-
-def _load_own_font() -> Font:
-    font = ImageFont.load_default(20)
-    if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
-        raise TypeError("Pillow was built without FreeType")
-    return Font(font.font_variant(layout_engine=ImageFont.Layout.BASIC), _BUILT_IN)
 
 
 @cache

@@ -160,7 +160,13 @@ class _Draft:
             cells += self._place_row(row, top)
         height = max((cell.bottom for cell in cells), default=0)
         width = self._columns * (self._width + self._gap) - self._gap
-        head = self._fit_head(title, note, width, max(_LEAST_HEAD, height))
+        head_height = max(_LEAST_HEAD, height)
+        largest = max(14, min(26, self._side // 19), width // 80)
+        sizes = [size for size in (44, 34, 26, 22, 18, 16, 14, 12) if size <= largest]
+        head = (
+            self._fit(title, width, head_height, sizes),
+            self._fit(note, width, head_height // 4, [max(12, sizes[0] * 5 // 8), 12]),
+        )
         top = self._margin + sum(block.height + self._leading for block in head if block.lines)
         top += self._gap // 2
         return SheetLayout(
@@ -172,14 +178,6 @@ class _Draft:
             text_width=width,
             cells=tuple(cell.moved(self._margin, top) for cell in cells),
             elsewhere=self._elsewhere,
-        )
-
-    def _fit_head(self, title: str, note: str, width: int, height: int) -> tuple[TextBlock, ...]:
-        largest = max(14, min(26, self._side // 19), width // 80)
-        sizes = [size for size in (44, 34, 26, 22, 18, 16, 14, 12) if size <= largest]
-        return (
-            self._fit(title, width, height, sizes),
-            self._fit(note, width, height // 4, [max(12, sizes[0] * 5 // 8), 12]),
         )
 
     def _place_row(self, row: Sequence[_KnownCell], top: int) -> list[PlacedCell]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from PIL import Image, ImageDraw
@@ -118,23 +118,23 @@ class TextMeasure:
         """The sum of the characters' widths; joined letters may take less."""
         total = 0.0
         for character in text:
-            if character not in self._widths:
-                self._widths[character] = self._measure(character)
-            total += self._widths[character]
+            width = self._widths.get(character)
+            if width is None:
+                font = self._fonts.find(character)
+                if _INVISIBLE.match(character):
+                    width = 0.0
+                elif font is None:
+                    width = _box_width(character, self._size)
+                else:
+                    scale = self._size / font.bitmap_size if font.bitmap_size else 1.0
+                    width = font.at(self._size).getlength(character) * scale
+                self._widths[character] = width
+            total += width
         return total
 
     def first_lines(self, text: str, width: float, most: int) -> list[str]:
         """The first lines of `text`, at most `most` of them."""
         return list(islice(self._lines(text, width), most))
-
-    def _measure(self, character: str) -> float:
-        if _INVISIBLE.match(character):
-            return 0.0
-        font = self._fonts.find(character)
-        if font is None:
-            return _box_width(character, self._size)
-        scale = self._size / font.bitmap_size if font.bitmap_size else 1.0
-        return font.at(self._size).getlength(character) * scale
 
     def _lines(self, text: str, width: float) -> Iterator[str]:
         start = 0
@@ -213,7 +213,14 @@ def split_pieces(line: str, fonts: FontSet, *, rtl: bool) -> list[TextPiece]:
     for cluster in clusters(line):
         level = levels[at]
         at += len(cluster)
-        for text, font in _with_fonts(cluster, fonts):
+        shown = _INVISIBLE.sub("", cluster)
+        whole = fonts.find(shown) if shown else fonts.own
+        if whole is None:  # the single characters, each with its font
+            parts = [(character, fonts.find(character)) for character in shown]
+        else:
+            is_shaped = fonts.shaping and whole is not fonts.own
+            parts = [(cluster if is_shaped else shown, whole)]
+        for text, font in parts:
             last = pieces[-1] if pieces else None
             if last is not None and last.level == level and last.font is not None:
                 # A space stays among the letters around it; those of emoji are too wide for that.
@@ -222,19 +229,14 @@ def split_pieces(line: str, fonts: FontSet, *, rtl: bool) -> list[TextPiece]:
                     pieces[-1] = last._replace(text=last.text + text)
                     continue
             pieces.append(TextPiece(text, font, level))
-    for level in range(max(levels, default=0), 0, -1):
-        pieces = _reverse_runs(pieces, level)
+    for level in range(max(levels, default=0), 0, -1):  # reverse the runs of at least this level
+        runs = groupby(pieces, key=lambda piece: piece.level >= level)
+        pieces = [
+            piece
+            for is_reversed, run in runs
+            for piece in (reversed(list(run)) if is_reversed else run)
+        ]
     return pieces
-
-
-def _with_fonts(cluster: str, fonts: FontSet) -> Iterator[tuple[str, Font | None]]:
-    """The cluster with the font that has it, or its single characters with theirs."""
-    shown = _INVISIBLE.sub("", cluster)
-    font = fonts.find(shown) if shown else fonts.own
-    if font is not None:
-        yield (cluster if fonts.shaping and font is not fonts.own else shown), font
-    else:
-        yield from ((character, fonts.find(character)) for character in shown)
 
 
 def _bidi_levels(line: str, *, rtl: bool) -> list[int]:
@@ -261,19 +263,6 @@ def _bidi_levels(line: str, *, rtl: bool) -> list[int]:
         levels.append(2 if is_number and this_rtl else 1 if this_rtl else ltr)
         last_rtl, neutrals = this_rtl, 0
     return levels[: len(line)]
-
-
-def _reverse_runs(pieces: list[TextPiece], level: int) -> list[TextPiece]:
-    """Reverse every run of pieces of at least this level."""
-    ordered: list[TextPiece] = []
-    run: list[TextPiece] = []
-    for piece in pieces:
-        if piece.level >= level:
-            run.append(piece)
-        else:
-            ordered += [*reversed(run), piece]
-            run = []
-    return [*ordered, *reversed(run)]
 
 
 def draw_block(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from contextlib import suppress
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -122,35 +123,23 @@ def _parse_pairs(text: str, at: int) -> tuple[Values, int]:
             at = label.end()
             value: Any = None
             if may_be_json and text[at : at + 1] in ("{", "["):
-                value, at = _parse_json_value(text, at)
-                may_be_json = value is not None  # each failure may scan the whole text
+                try:
+                    _, end = json.JSONDecoder().raw_decode(text, at)
+                    value, at = parse_json(text[at:end], strict_numbers=False), end
+                except (ValueError, RecursionError):
+                    may_be_json = False  # each failure may scan the whole text
             if value is None:
                 match = _QUOTED.match(text, at) or _PLAIN.match(text, at)
                 value = match[0].strip() if match else ""
-                if isinstance(value, str) and value.startswith('"'):
-                    value = _unquote(value)
+                if value.startswith('"'):
+                    with suppress(ValueError):
+                        value = str(json.loads(value, strict=False))
                 at = match.end() if match else at
             pairs[label[1].strip()] = value
         rest = _PLAIN.match(text, at)
         at = rest.end() if rest else at
         at += text[at : at + 1] == ","
     return pairs, at
-
-
-def _parse_json_value(text: str, at: int) -> tuple[object, int]:
-    """A JSON value and its end; None if it is not valid."""
-    try:
-        _, end = json.JSONDecoder().raw_decode(text, at)
-        return parse_json(text[at:end], strict_numbers=False), end
-    except (ValueError, RecursionError):
-        return None, at
-
-
-def _unquote(value: str) -> str:
-    try:
-        return str(json.loads(value, strict=False))
-    except ValueError:
-        return value
 
 
 def _to_fields(label: str, value: object) -> Values:

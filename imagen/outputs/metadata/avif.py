@@ -56,7 +56,13 @@ def size(data: bytes) -> tuple[int, int]:
 def write_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     """The same file with these texts instead of its own; the Exif item stays as it is."""
     boxes = list(_boxes(data, 0, len(data)))
-    kept = [_with_size(data, box) for box in boxes if not _is_ours(data, box)]
+    kept = []
+    for box in boxes:
+        whole = data[box.start : box.end]
+        if not any(whole[:4]):  # the last box may have no size
+            whole = len(whole).to_bytes(4, "big") + whole[4:]
+        if not _is_ours(data, box):
+            kept.append(whole)
     content = _OURS + bundle_texts(texts).encode("utf-8", "backslashreplace")
     return b"".join((*kept, (len(content) + 8).to_bytes(4, "big"), b"uuid", content)), ""
 
@@ -128,12 +134,6 @@ def _tiff_start(data: bytes, item: _Item) -> int:
 
 def _is_ours(data: bytes, box: _Box) -> bool:
     return box.type == b"uuid" and data.startswith(_OURS, box.content)
-
-
-def _with_size(data: bytes, box: _Box) -> bytes:
-    """The box, with its size if it says only that it is the last one."""
-    whole = data[box.start : box.end]
-    return whole if any(whole[:4]) else len(whole).to_bytes(4, "big") + whole[4:]
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[_Box]:

@@ -72,12 +72,19 @@ def write_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     )
     encoded = _encode_segment(_APP1, _EXIF + block) if block else b""
     others = bundle_texts({name: text for name, text in texts.items() if name != "parameters"})
-    ours = _encode_ours(others.encode("utf-8", "backslashreplace"))
+    ours = others.encode("utf-8", "backslashreplace")
+    parts = [ours[at : at + _LARGEST_PART] for at in range(0, len(ours), _LARGEST_PART)]
+    if len(parts) > _MOST_PARTS:
+        raise OutputError("a JPEG cannot hold that much text")
+    new = b"".join(
+        _encode_segment(_APP9, _OURS + bytes((number, len(parts))) + part)
+        for number, part in enumerate(parts, start=1)
+    )
     first = next((n for n, s in enumerate(segments) if s.marker != _APP0), len(segments))
     kept = [data[s.start : s.end] if s is not old else encoded for s in segments if not s.is_ours]
     if old is None:
         kept.insert(first, encoded)
-    kept.insert(first, ours)
+    kept.insert(first, new)
     return b"".join((data[:2], *kept, data[segments[-1].end :])), problem
 
 
@@ -180,17 +187,6 @@ def _segment_at(data: bytes, at: int) -> _Segment:
     if at + 2 + length > len(data):
         raise OutputError(f"the JPEG is cut short at byte {len(data)}")
     return _Segment(data[at + 1], at, data[at + 4 : at + 2 + length])
-
-
-def _encode_ours(text: bytes) -> bytes:
-    """The text in as many segments as it needs, each with its number and their count."""
-    parts = [text[at : at + _LARGEST_PART] for at in range(0, len(text), _LARGEST_PART)]
-    if len(parts) > _MOST_PARTS:
-        raise OutputError("a JPEG cannot hold that much text")
-    return b"".join(
-        _encode_segment(_APP9, _OURS + bytes((number, len(parts))) + part)
-        for number, part in enumerate(parts, start=1)
-    )
 
 
 def _encode_segment(marker: int, content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.errors import OutputError
@@ -62,11 +63,14 @@ def read_texts(data: bytes, wanted: Collection[str], largest: int = LARGEST_TEXT
     exif_texts: dict[str, str] = {}
     for chunk in _chunks(data):
         if chunk.type == _EXIF:
-            exif_texts |= _read_exif_texts(_content(data, chunk))
+            with suppress(OutputError):
+                exif_texts |= exif.read_texts(_content(data, chunk).removeprefix(b"Exif\0\0"))
         if chunk.type in _TEXT_TYPES:
             keyword = _keyword(data, chunk)
             if keyword in wanted and keyword not in texts:
                 texts[keyword] = _decode_text(data, chunk, largest)
+    if "parameters" in exif_texts:  # in a PNG the user comment may be from any program
+        exif_texts["comment"] = exif_texts.pop("parameters")
     return exif_texts | texts
 
 
@@ -74,15 +78,6 @@ def exif_block(data: bytes) -> bytes:
     """The content of the EXIF chunk; b"" if there is none."""
     blocks = (_content(data, chunk) for chunk in _chunks(data) if chunk.type == _EXIF)
     return next(blocks, b"").removeprefix(b"Exif\0\0")
-
-
-def _read_exif_texts(block: bytes) -> dict[str, str]:
-    """The texts of an EXIF chunk; in a PNG its user comment may be from any program."""
-    try:
-        texts = exif.read_texts(block.removeprefix(b"Exif\0\0"))
-    except OutputError:
-        return {}
-    return {"comment" if name == "parameters" else name: text for name, text in texts.items()}
 
 
 def strip_metadata(data: bytes) -> bytes:
