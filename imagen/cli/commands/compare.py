@@ -277,7 +277,7 @@ def _print_plan(
                 {
                     "model": cell.model,
                     "value": cell.value,
-                    "state": "planned" if missing else "failed" if cell.error else "made",
+                    "state": "planned" if missing else "failed" if cell.error else "done",
                     "plan": [plan_json(ticket) for ticket in missing],
                     "compute": total_compute(missing),
                     "error": cell.error and cell.error.model_dump(),
