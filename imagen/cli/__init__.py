@@ -98,7 +98,10 @@ def run(args: list[str] | None = None) -> int:
             failures=getattr(error, "failures", ()),
         )
     except (MemoryError, ImportError, OSError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        # Python, the dynamic linker and the operating system report it in different ways.
+        phrases = ("failed to map segment", "can't start new thread")
+        is_exhausted = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM
+        if not is_exhausted and not any(phrase in str(error) for phrase in phrases):
             raise
         return _report(as_json, "error", "Out of memory.", 1, remedy=_MAY_STILL_RUN)
     return code if isinstance(code, int) else 0
@@ -116,13 +119,6 @@ def _show_warning(
         echo(f"imagen: {message}", err=True)
     else:
         show(message, category, *where, **file)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, the dynamic linker or the operating system ran out of memory."""
-    phrases = ("failed to map segment", "can't start new thread")
-    is_exhausted = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    return is_exhausted or any(phrase in str(error) for phrase in phrases)
 
 
 def _report_click_error(as_json: bool, error: click.ClickException, words: Sequence[str]) -> int:

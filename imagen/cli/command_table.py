@@ -166,7 +166,13 @@ def _check_arguments(command: click.Command, ctx: click.Context, args: list[str]
             _refuse_repeated(ctx, param, order.count(param), args)
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     if rest and arguments and arguments[-1].name == "prompt":
-        raise _unquoted_prompt(ctx, [str(values["prompt"]), *rest], args)
+        words = [str(values["prompt"]), *rest]
+        prompt = [" ".join(words)]
+        positions = range(len(args) - len(words) + 1)
+        start = next((n for n in positions if args[n : n + len(words)] == words), None)
+        meant = prompt if start is None else [*args[:start], *prompt, *args[start + len(words) :]]
+        example = f"{ctx.command_path} {quote_words(meant)}"
+        ctx.fail(f"Put quotes around a prompt of several words:\n  {example}")
 
 
 def _refuse_repeated(
@@ -183,15 +189,3 @@ def _refuse_repeated(
         ctx.fail(f"{name} is given {times} times{spelled}, but it takes one value.")
     if {*option.opts} & {*args} and {*option.secondary_opts} & {*args}:
         ctx.fail(f"{option.opts[0]} and {option.secondary_opts[0]} exclude each other.")
-
-
-def _unquoted_prompt(ctx: click.Context, words: list[str], args: list[str]) -> click.UsageError:
-    """The error for a prompt of several words, with the command that was meant."""
-    prompt = [" ".join(words)]
-    positions = range(len(args) - len(words) + 1)
-    start = next((n for n in positions if args[n : n + len(words)] == words), None)
-    meant = prompt if start is None else [*args[:start], *prompt, *args[start + len(words) :]]
-    return click.UsageError(
-        f"Put quotes around a prompt of several words:\n  {ctx.command_path} {quote_words(meant)}",
-        ctx,
-    )

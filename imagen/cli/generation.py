@@ -12,7 +12,7 @@ from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagen.cli.options import RunOptions
@@ -52,6 +52,8 @@ def generate_and_report(
 
 def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[Generation]:
     from imagen.cli.output import print_generations
+    from imagen.cli.progress import show_progress
+    from imagen.pipeline.generate import generate, upscale_locally
 
     generations: list[Generation] = []
     previews = plan_previews(run.settings.output, run.preview, as_json=run.as_json, quiet=run.quiet)
@@ -61,7 +63,20 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
             _suggest_backends(request, run),
             images_on_stderr() if run.is_stdout else nullcontext(),
         ):
-            _run_pipeline(request, run, generations.append)
+            if _needs_no_engine(request, run):
+                generations += upscale_locally(request, run.settings, strict=run.strict)
+            else:
+                name = _backend_name(run)
+                with show_progress(name, quiet=run.quiet) as on_progress:
+                    generate(
+                        request,
+                        run.settings,
+                        backend=name,
+                        strict=run.strict,
+                        keep_going=run.keep_going,
+                        on_progress=on_progress,
+                        on_made=generations.append,
+                    )
     except ImagenError as error:
         if run.as_json or not generations:
             raise
@@ -82,26 +97,6 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
     if run.is_stdout:
         write_image(generations[-1].saved)
     return generations
-
-
-def _run_pipeline(request: Request, run: RunOptions, on_made: Callable[[Generation], None]) -> None:
-    from imagen.cli.progress import show_progress
-    from imagen.pipeline.generate import generate, upscale_locally
-
-    if _needs_no_engine(request, run):
-        on_made(upscale_locally(request, run.settings, strict=run.strict)[0])
-        return
-    name = _backend_name(run)
-    with show_progress(name, quiet=run.quiet) as on_progress:
-        generate(
-            request,
-            run.settings,
-            backend=name,
-            strict=run.strict,
-            keep_going=run.keep_going,
-            on_progress=on_progress,
-            on_made=on_made,
-        )
 
 
 def plan_request(request: Request, run: RunOptions) -> list[Ticket]:

@@ -38,19 +38,16 @@ class SafeOutput(io.RawIOBase):
     def write(self, data: Buffer) -> int:
         if self.failure is None or self._is_log:
             try:
-                return self._write(data)
+                if self._raw is None:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                while (written := self._raw.write(data)) is None:  # a full non-blocking pipe
+                    from select import select
+
+                    select([], [self._raw], [])
+                return written
             except OSError as error:
                 self.failure = error
         return memoryview(data).nbytes
-
-    def _write(self, data: Buffer) -> int:
-        if self._raw is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        while (written := self._raw.write(data)) is None:  # a full non-blocking pipe
-            from select import select
-
-            select([], [self._raw], [])
-        return written
 
 
 def open_safely() -> SafeOutput:

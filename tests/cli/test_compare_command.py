@@ -102,7 +102,7 @@ def test_compare_dry_run_lists_complete_and_failing_cells(
     assert "holds a comparison of another request" in printed["error"]["message"]
     printed = _json(capsys, "-m", "mock,wrong", "-o", "c", "--dry-run", code=4)
     assert [(cell["model"], cell["state"], cell["compute"]) for cell in printed["cells"]] == [
-        ("mock", "made", 0),
+        ("mock", "done", 0),
         ("wrong", "failed", 0),
     ]
     assert printed["cells"][1]["error"]["code"] == "config"

@@ -206,7 +206,7 @@ def test_resume_of_all_jobs_refuses_stdout(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["resume", "-o", "-"]) == 2
-    assert "--output - writes one image, so it needs a JOB." in capsys.readouterr().err
+    assert "--output - need a JOB." in capsys.readouterr().err
 
 
 def test_a_tilde_in_output_is_the_home_directory(home: Path) -> None:

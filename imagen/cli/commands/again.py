@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from imagen.cli.options import RunOptions
     from imagen.core.request import Request
-    from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
     from imagen.reproduce import Drift, Found, Likeness, Remake
@@ -81,7 +80,7 @@ def again(
     from imagen.reproduce import Chosen, foreseen, is_other_model, with_its_workflow
 
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
-    with _explain_unknown_backend(source, run):
+    try:
         job = _prepare(source, changes, run, uses_own_graph=uses_own_graph)
         tickets = plan_request(job.request, job.run)
         record = job.found.record
@@ -90,10 +89,18 @@ def again(
             settings = with_its_workflow(job.run.settings, job.backend, record)
             job = replace(job, run=replace(job.run, settings=settings))
             tickets = plan_request(job.request, job.run)
+    except UnknownBackend as error:
+        if run.backend is not None:
+            raise
+        remedy = f"It generated {source}. Choose another with --backend. {error.remedy}"
+        raise error.replace(remedy=remedy) from error
     seed = tickets[0].request.seed
     if job.request.draws_seed and seed is not None:  # draw it once: for the plan and the image
         job = replace(job, request=job.request.with_values({"seed": seed}))
-    original = _plan_original(job, tickets[0])
+    original = tickets[0]
+    if changes:
+        with suppress(ImagenError):  # the changes may repair what was wrong with it
+            original = plan_request(job.original, replace(job.run, strict=False))[0]
     job = replace(job, has_other_model=is_other_model(tickets[0], original))
     chosen = Chosen(
         backend=job.backend,
@@ -109,18 +116,6 @@ def again(
     generations = generate_and_report(job.request, job.run, more=partial(_json, job, drifts))
     if generations and not run.as_json:
         _print_result(job, drifts, generations)
-
-
-@contextmanager
-def _explain_unknown_backend(source: str, run: RunOptions) -> Iterator[None]:
-    """If the backend of the image no longer exists, say that the image names it."""
-    try:
-        yield
-    except UnknownBackend as error:
-        if run.backend is not None:
-            raise
-        remedy = f"It generated {source}. Choose another with --backend. {error.remedy}"
-        raise error.replace(remedy=remedy) from error
 
 
 def _prepare(
@@ -164,14 +159,6 @@ def _prepare(
         kind=str(settings.backends.get(name, {}).get("type", name)),
         uses_own_graph=uses_own_graph,
     )
-
-
-def _plan_original(job: _Reproduction, ticket: Ticket) -> Ticket:
-    """The ticket without the user's changes."""
-    if job.changes:
-        with suppress(ImagenError):  # the changes may repair what was wrong with it
-            return plan_request(job.original, replace(job.run, strict=False))[0]
-    return ticket
 
 
 def _batch_lines(job: _Reproduction) -> Iterator[str]:

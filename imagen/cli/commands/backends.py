@@ -54,12 +54,17 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
         if check or config_path or as_json:
             raise usage_error(f"Put the options after {context.invoked_subcommand}.")
         return
-    from imagen.backends import kinds
+    from imagen.backends import kinds, load_adapter
 
     settings = settings_from_options(config_path)
     names = dict.fromkeys([*settings.backends, _BUILT_IN])
     states = [_backend_state(name, settings, check=check) for name in names]
-    summaries = {kind: _kind_summary(kind) for kind in kinds()}
+    summaries: dict[str, str] = {}
+    for kind in kinds():
+        try:
+            summaries[kind] = load_adapter(kind).summary
+        except ImagenError as error:
+            summaries[kind] = error.message
     if as_json:
         body = {"backends": [asdict(state) for state in states], "kinds": summaries}
         click.echo(json.dumps(body, indent=2))
@@ -133,15 +138,6 @@ def _backend_state(name: str, settings: Settings, *, check: bool) -> BackendStat
         lacking=health.lacking,
         tasks=tasks,
     )
-
-
-def _kind_summary(kind: str) -> str:
-    from imagen.backends import load_adapter
-
-    try:
-        return load_adapter(kind).summary
-    except ImagenError as error:
-        return error.message
 
 
 def _print_states(states: Sequence[BackendState]) -> None:

@@ -218,7 +218,30 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
         click.echo(json.dumps(body, indent=2))
         return
     for cell in comparison.cells:
-        _print_cell(cell, comparison.vary, folder)
+        label = _cell_label(cell, comparison.vary)
+        if cell.error is not None:
+            echo(f"{label}: failed: {one_line(cell.error.message)}", err=True, hanging=2)
+        else:
+            paths = ", ".join(str(folder / file.path) for file in cell.files)
+            cost = format_usd(cell.cost_usd) if cell.cost_usd else ""
+            if sys.stderr.isatty():
+                file = cell.files[0] if cell.files else None
+                summary = summarize_image(
+                    cell.model,
+                    seed=cell.seed,
+                    size=(file.width, file.height) if file else (None, None),
+                    seconds=cell.seconds,
+                    cost=cost,
+                    images=len(cell.files),
+                )
+                echo(f"{label}: {paths}", err=True, hanging=2)
+                echo(f"  {summary}", err=True, hanging=2, dim=True)
+            else:
+                time = "" if cell.seconds is None else format_duration(cell.seconds)
+                line = ", ".join(filter(None, (paths, time, cost)))
+                echo(f"{label}: {line}", err=True, hanging=2)
+        for sentence in (*not_honoured(cell.receipt), *cell.warnings):
+            echo(f"  {sentence}", err=True, hanging=2)
     paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
     if len(paid) > 1:
         echo(f"Total cost: {format_usd(sum(paid))}.", err=True)
@@ -228,33 +251,6 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
 def _cell_label(cell: ComparisonCell, axis: Axis | None) -> str:
     value = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
     return f"{cell.model}{value}"
-
-
-def _print_cell(cell: ComparisonCell, axis: Axis | None, folder: Path) -> None:
-    label = _cell_label(cell, axis)
-    if cell.error is not None:
-        echo(f"{label}: failed: {one_line(cell.error.message)}", err=True, hanging=2)
-    else:
-        paths = ", ".join(str(folder / file.path) for file in cell.files)
-        cost = format_usd(cell.cost_usd) if cell.cost_usd else ""
-        if sys.stderr.isatty():
-            file = cell.files[0] if cell.files else None
-            summary = summarize_image(
-                cell.model,
-                seed=cell.seed,
-                size=(file.width, file.height) if file else (None, None),
-                seconds=cell.seconds,
-                cost=cost,
-                images=len(cell.files),
-            )
-            echo(f"{label}: {paths}", err=True, hanging=2)
-            echo(f"  {summary}", err=True, hanging=2, dim=True)
-        else:
-            time = "" if cell.seconds is None else format_duration(cell.seconds)
-            line = ", ".join(filter(None, (paths, time, cost)))
-            echo(f"{label}: {line}", err=True, hanging=2)
-    for sentence in (*not_honoured(cell.receipt), *cell.warnings):
-        echo(f"  {sentence}", err=True, hanging=2)
 
 
 # --- plans ---

@@ -124,18 +124,8 @@ def detect_engines(url: str) -> Detection:
         left_out += found.left_out
     has_answered = bool(url and (blocks or left_out))  # one address has one engine
     detection = Detection(blocks, (*(() if has_answered else silent), *left_out))
-    _report_detection(detection)
-    if not blocks:
-        raise Unavailable(
-            "No engine that can generate images was found, so there is nothing to configure.",
-            remedy=_START_AN_ENGINE if "comfyui" in {one.what for one in silent} else _SHOW_FILES,
-        )
-    return detection
-
-
-def _report_detection(detection: Detection) -> None:
     engines: dict[str, list[str]] = {}
-    for name, block in detection.blocks.items():
+    for name, block in blocks.items():
         place = f"{block['type']}, {block.get('url') or block.get('model')}"
         engines.setdefault(place, []).append(name)
     if engines:
@@ -146,6 +136,12 @@ def _report_detection(detection: Detection) -> None:
         echo("Not added:", err=True)
     for missing in detection.left_out:
         echo(f"  {missing.what}: {missing.why}", err=True, hanging=4)
+    if not blocks:
+        raise Unavailable(
+            "No engine that can generate images was found, so there is nothing to configure.",
+            remedy=_START_AN_ENGINE if "comfyui" in {one.what for one in silent} else _SHOW_FILES,
+        )
+    return detection
 
 
 def find_same(blocks: Blocks, existing: Blocks) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,6 @@ from imagen.cli.command_table import Command, Option
 from imagen.cli.options import quiet_option
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
-
-if TYPE_CHECKING:
-    from imagen.config import Settings
 
 WORKFLOWS = ("flux1-schnell", "flux2-klein", "sd35-medium")
 DEFAULT_PROMPT = "a lighthouse on a cliff at dusk"
@@ -52,16 +48,22 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
     from imagen.cli.commands.compare import print_comparison
     from imagen.cli.progress import show_progress
     from imagen.comparison import compare
+    from imagen.config import LibrarySettings, Settings
     from imagen.core.request import Request
     from imagen.testing.comfyui import ComfyUI
 
     echo("Starting a simulated ComfyUI. Its images are painted, not generated.", err=True)
     backends = [*WORKFLOWS, "mock"]
     with ComfyUI(step_seconds=0.04, load_seconds=0.3, previews=True) as server:
+        blocks: dict[str, dict[str, object]] = {
+            name: {"type": "comfyui", "workflow": name, "url": server.url} for name in WORKFLOWS
+        }
+        blocks["mock"] = {"type": "mock", "step_seconds": 0.02}
         comparison = compare(
             Request(prompt=prompt, seed=_SEED),
             backends,
-            _demo_settings(server.url),
+            # Without the library: simulated images do not belong in it.
+            Settings(backends=blocks, library=LibrarySettings(enabled=False)),
             folder=output,
             watch=partial(show_progress, quiet=quiet),
             note="simulated images, painted without a model",
@@ -69,14 +71,3 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
     print_comparison(comparison, output, as_json=False)
     echo(EXPLANATION.format(prompt=prompt), err=True)
     return 4 if comparison.failed_among(backends, None) else 0
-
-
-def _demo_settings(url: str) -> Settings:
-    """Settings without a library: simulated images do not belong in it."""
-    from imagen.config import LibrarySettings, Settings
-
-    blocks: dict[str, dict[str, object]] = {
-        name: {"type": "comfyui", "workflow": name, "url": url} for name in WORKFLOWS
-    }
-    blocks["mock"] = {"type": "mock", "step_seconds": 0.02}
-    return Settings(backends=blocks, library=LibrarySettings(enabled=False))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.doctor import Finding
 
 _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "broken": "red"}
 _LONGEST = 600
@@ -48,7 +47,21 @@ def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) ->
         body = {"ok": not is_broken, "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(body, indent=2))
     else:
-        _print_findings(findings)
+        for section, group in groupby(findings, lambda finding: finding.section):
+            click.echo(apply_style(section, bold=True))
+            for finding in group:
+                text = one_line(f"{finding.subject}: {finding.says}", limit=_LONGEST)
+                line = f"  {finding.state:7}  {text}"
+                echo(line, hanging=9, mark=finding.state, fg=_COLOURS[finding.state])
+                for remedy in finding.remedies:
+                    echo(f"           {one_line(remedy, limit=_LONGEST)}")
+        click.echo()
+        counts = Counter(finding.state for finding in findings)
+        warnings = f"{counts['warning']} warning{'' if counts['warning'] == 1 else 's'}"
+        if counts["broken"]:
+            echo(f"{counts['broken']} broken, {warnings}.")
+        else:
+            echo(f"Nothing is broken; {warnings}." if counts["warning"] else "No problems found.")
     return 1 if is_broken else 0
 
 
@@ -70,21 +83,3 @@ def _show_pending(*, quiet: bool) -> Iterator[Callable[[Sequence[str]], None]]:
         yield watch
     finally:
         write("")
-
-
-def _print_findings(findings: Sequence[Finding]) -> None:
-    for section, group in groupby(findings, lambda finding: finding.section):
-        click.echo(apply_style(section, bold=True))
-        for finding in group:
-            text = one_line(f"{finding.subject}: {finding.says}", limit=_LONGEST)
-            line = f"  {finding.state:7}  {text}"
-            echo(line, hanging=9, mark=finding.state, fg=_COLOURS[finding.state])
-            for remedy in finding.remedies:
-                echo(f"           {one_line(remedy, limit=_LONGEST)}")
-    click.echo()
-    counts = Counter(finding.state for finding in findings)
-    warnings = f"{counts['warning']} warning{'' if counts['warning'] == 1 else 's'}"
-    if counts["broken"]:
-        echo(f"{counts['broken']} broken, {warnings}.")
-    else:
-        echo(f"Nothing is broken; {warnings}." if counts["warning"] else "No problems found.")

@@ -59,7 +59,7 @@ def edit_request(files: tuple[str, ...], instruction: str, values: dict[str, obj
             "imagen edit FILE... INSTRUCTION"
         )
     words = [*files[1:], instruction]
-    if len(words) > 1 and not any(map(_may_be_file, words)):
+    if len(words) > 1 and not any({*"./\\: "} & {*word} or os.path.exists(word) for word in words):
         meant = quote_words([files[0], " ".join(words)])
         raise usage_error(
             f"Put quotes around an instruction of several words:\n  imagen edit {meant}"
@@ -72,8 +72,3 @@ def edit_request(files: tuple[str, ...], instruction: str, values: dict[str, obj
     elif "feather" in values or "strength" in values:
         raise usage_error("--feather and --strength need --mask.")
     return build_request({"prompt": read_prompt(instruction)} | images | values)
-
-
-def _may_be_file(word: str) -> bool:
-    """Whether a word looks like a file, or like a quoted sentence."""
-    return any(character in word for character in "./\\: ") or os.path.exists(word)

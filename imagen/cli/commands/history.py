@@ -11,7 +11,7 @@ from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_backends, complete_images
 from imagen.cli.library_common import image_as_json, local_time, open_library, stars
 from imagen.cli.options import config_option, json_option, since_option, until_option
-from imagen.cli.tables import LONGEST_CELL, Column, print_table
+from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import did_you_mean, one_line
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.cli.parsing import TypedDate
-    from imagen.library import FailedGeneration, Library, LibraryImage, Query
+    from imagen.library import Library, Query
 
 
 @click.command(cls=Command)
@@ -119,26 +119,26 @@ def _print_images(
         }
         click.echo(json.dumps(body, indent=2))
     else:
-        print_table(_IMAGE_COLUMNS, [_image_row(image) for image in images])
+        rows = [
+            (
+                image.id,
+                f"{local_time(image.began):%Y-%m-%d %H:%M}",
+                image.backend,
+                image.model,
+                f"{image.width}x{image.height}" if image.width and image.height else "",
+                "" if image.seed is None else str(image.seed),
+                stars(image.rating),
+                ", ".join(image.tags),
+                image.prompt,
+            )
+            for image in images
+        ]
+        print_table(_IMAGE_COLUMNS, rows)
         if found.after is not None:
             echo(f"To see more, add: --after {images[-1].id}", err=True)
     if not images:
         for sentence in _explain_no_images(library, query):
             echo(sentence, err=True)
-
-
-def _image_row(image: LibraryImage) -> tuple[str, ...]:
-    cells = (
-        f"{local_time(image.began):%Y-%m-%d %H:%M}",
-        image.backend,
-        image.model,
-        f"{image.width}x{image.height}" if image.width and image.height else "",
-        "" if image.seed is None else str(image.seed),
-        stars(image.rating),
-        ", ".join(image.tags),
-        image.prompt,
-    )
-    return (image.id, *(one_line(cell, limit=LONGEST_CELL) for cell in cells))
 
 
 def _explain_no_images(library: Library, query: Query) -> Iterator[str]:
@@ -207,18 +207,20 @@ def _print_failures(
         ]
         click.echo(json.dumps({"failures": failures, "after": next_page}, indent=2))
     else:
-        print_table(_FAILURE_COLUMNS, [_failure_row(one) for one in found.failures])
+        rows = [
+            (
+                one.id,
+                f"{local_time(one.began):%Y-%m-%d %H:%M}",
+                one.backend,
+                one.model,
+                one.message,
+                one.prompt,
+            )
+            for one in found.failures
+        ]
+        print_table(_FAILURE_COLUMNS, rows)
         if found.after is not None:
             echo(f"To see more, add: --after {found.after.id}", err=True)
     if not found.failures:
         has_any = search_failures(library, Query(), limit=1).failures
         echo("No failed generations match." if has_any else "No generation has failed.", err=True)
-
-
-def _failure_row(one: FailedGeneration) -> tuple[str, ...]:
-    texts = (one.backend, one.model, one.message, one.prompt)
-    return (
-        one.id,
-        f"{local_time(one.began):%Y-%m-%d %H:%M}",
-        *(one_line(text, limit=LONGEST_CELL) for text in texts),
-    )

@@ -127,11 +127,22 @@ def _print_models(each: Sequence[BackendModels]) -> None:
         echo(f"{', '.join(names)}: {'' if models else 'no such models'}".rstrip())
         for gpu in gpus[names[0]]:
             echo(f"  GPU: {gpu.sentence}")
-        rows = [
-            _model_row(model, default_of.get(model, []), is_shared=len(names) > 1)
-            for model in models
-            if model.kind not in _WITHOUT_FILES
-        ]
+        rows: list[tuple[str, ...]] = []
+        for model in models:
+            if model.kind in _WITHOUT_FILES:
+                continue
+            vram, backends = format_size(model.vram_bytes), default_of.get(model, [])
+            default = f"default of {', '.join(backends)}" if len(names) > 1 else "default"
+            rows.append(
+                (
+                    model.kind,
+                    one_line(model.name),
+                    model.family,
+                    format_size(model.size_bytes),
+                    f"{vram} VRAM" if vram else "",
+                    default if backends else "",
+                )
+            )
         if terminal_width(sys.stdout) is None:
             print_table(_COLUMNS, rows, indent=2)
         else:  # long names leave no room for a column of kinds
@@ -160,19 +171,6 @@ def _group_by_server(
             if model.is_default:
                 default_of.setdefault(plain, []).append(one.backend)
     return [(names, models, default_of) for models, (names, default_of) in groups.items()]
-
-
-def _model_row(model: Model, default_of: Sequence[str], *, is_shared: bool) -> tuple[str, ...]:
-    default = f"default of {', '.join(default_of)}" if is_shared else "default"
-    vram = format_size(model.vram_bytes)
-    return (
-        model.kind,
-        one_line(model.name),
-        model.family,
-        format_size(model.size_bytes),
-        f"{vram} VRAM" if vram else "",
-        default if default_of else "",
-    )
 
 
 def format_size(count: int | None) -> str:

@@ -36,10 +36,12 @@ from imagen.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from imagen.cli.parsing import OutputTarget
-    from imagen.config import Settings
+    from imagen.config import OutputSettings, Settings
+    from imagen.core.result import OnProgress
     from imagen.jobs.recover import RecoveredJob
 
 _OUTCOMES = {
@@ -89,20 +91,18 @@ def resume(
     all jobs are finished. Finished images are fetched from their engine, and jobs that were never
     sent are run; nothing is generated twice. The path of each image is printed on its own line.
     """
+    from imagen.cli.progress import show_progress
     from imagen.delivery.background import sync_afterwards
 
     is_stdout = output is not None and output.is_stdout
-    if is_stdout and job is None:
-        raise usage_error("--output - writes one image, so it needs a JOB.")
     if is_stdout:
         refuse_stdout(as_json=as_json)
     settings = settings_from_options(
         config_path, output, no_cloud=no_cloud, over_budget=over_budget
     )
-    if job is None and (resubmit or forget):
-        raise usage_error(
-            "--resubmit and --forget need a JOB. To list the jobs: imagen resume --list"
-        )
+    if job is None and (resubmit or forget or is_stdout):
+        hint = "To list the jobs: imagen resume --list"
+        raise usage_error(f"--resubmit, --forget and --output - need a JOB. {hint}")
     if only_list:
         _print_jobs(settings.state_dir, as_json=as_json)
         return 0
@@ -114,45 +114,36 @@ def resume(
             _forget(job, settings, as_json=as_json)
             return 0
     previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
-    with sync_afterwards(settings):
-        may_resubmit = (lambda _: True) if yes else (lambda _: False) if as_json else _ask
-        each = _recover(
-            job,
-            settings,
-            has_output=output is not None and not is_stdout,
-            resubmit=resubmit,
-            may_resubmit=may_resubmit,
-            quiet=quiet,
-        )
-        with images_on_stderr() if is_stdout else nullcontext():
-            recovered = _collect(each, as_json=as_json)
+    with sync_afterwards(settings), images_on_stderr() if is_stdout else nullcontext():
+        watch = partial(show_progress, quiet=quiet)
+        target = None if output is None or is_stdout else settings.output
+        recovered: list[RecoveredJob] = []
+        try:
+            for one in _recover(job, settings, watch, target, resubmit, yes, as_json):
+                recovered.append(one)
+        except Cancelled:
+            if recovered and not as_json:  # JSON has room for one value: the error
+                _print_recovered(recovered, as_json=False)
+            raise
         _print_recovered(recovered, as_json=as_json, is_stdout=is_stdout)
-        show_previews(
-            previews,
-            [(one.generation, one.job.request) for one in recovered if one.generation and one.job],
-        )
+    done = [(one.generation, one.job.request) for one in recovered if one.generation and one.job]
+    show_previews(previews, done)
     if is_stdout:
-        write_image(
-            [saved for one in recovered if one.generation for saved in one.generation.saved]
-        )
+        write_image([saved for generation, _ in done for saved in generation.saved])
     return max((one.error.exit_code for one in recovered if one.error is not None), default=0)
 
 
 def _recover(
     job: str | None,
     settings: Settings,
-    *,
-    has_output: bool,
+    watch: Callable[[str], AbstractContextManager[OnProgress]],
+    output: OutputSettings | None,
     resubmit: bool,
-    may_resubmit: Callable[[RecoveredJob], bool],
-    quiet: bool,
+    yes: bool,
+    as_json: bool,
 ) -> Iterator[RecoveredJob]:
-    """Finish each job; those that an engine forgot are resubmitted if `may_resubmit` agrees."""
-    from imagen.cli.progress import show_progress
+    """Finish each job; those that an engine forgot are resubmitted if the user agrees."""
     from imagen.jobs.recover import recover, recover_all
-
-    output = settings.output if has_output else None
-    watch = partial(show_progress, quiet=quiet)
 
     def recover_one(id: str, *, resubmit: bool) -> RecoveredJob:
         with watch(id[:8]) as on_progress:
@@ -164,24 +155,11 @@ def _recover(
         else [recover_one(job, resubmit=resubmit)]
     )
     for one in each:
-        if one.is_forgotten and may_resubmit(one):
+        if one.is_forgotten and (yes or (not as_json and _ask(one))):
             one = recover_one(one.id, resubmit=True)
         if job is not None and one.error is not None:
             raise one.error
         yield one
-
-
-def _collect(each: Iterator[RecoveredJob], *, as_json: bool) -> list[RecoveredJob]:
-    """All jobs; after Ctrl-C the finished ones are printed before it is reported."""
-    recovered: list[RecoveredJob] = []
-    try:
-        for one in each:
-            recovered.append(one)
-    except Cancelled:
-        if recovered and not as_json:  # JSON has room for one value: the error
-            _print_recovered(recovered, as_json=False)
-        raise
-    return recovered
 
 
 def _ask(one: RecoveredJob) -> bool:

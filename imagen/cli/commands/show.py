@@ -27,8 +27,7 @@ from imagen.errors import ConfigError, LibraryError, OutputError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.library import ImageDetail, Library, LibraryImage
-    from imagen.library.outbox import PendingDelivery
+    from imagen.library import ImageDetail, LibraryImage
     from imagen.outputs import ImageRecord
 
 
@@ -85,11 +84,36 @@ def _find_record(word: str, config_path: Path | None) -> tuple[ImageRecord, _Lib
 
 
 def _find_in_library(word: str, config_path: Path | None) -> tuple[ImageRecord, _LibraryEntry]:
-    from imagen.library import find_image, load_record
+    from imagen.library import find_image, load_detail, load_record
 
     with open_library(config_path) as library:
         image = find_image(library, word)
-        return load_record(library, image), _library_entry(library, image)
+        details = load_detail(library, image)
+        row = details.use
+        data: dict[str, object] = image_as_json(image) | {
+            "source": details.source,
+            "kind": details.kind,
+            "caller": details.caller,
+            "ended": local_time(details.ended).isoformat(timespec="seconds"),
+            "warnings": list(details.warnings),
+            "cost": row.cost if row else None,
+            "estimated_cost": row.estimated_cost if row else None,
+            "currency": row.currency if row and row.cost is not None else None,
+            "deliveries": [
+                {
+                    "kind": one.delivery.kind,
+                    "host": urlsplit(one.delivery.destination).hostname,
+                    "state": one.state,
+                    "attempts": one.attempts,
+                    "due": local_time(one.due).isoformat(timespec="seconds"),
+                    "last_error": one.last_error,
+                }
+                for one in details.deliveries
+            ],
+        }
+        return load_record(library, image), _LibraryEntry(
+            lines=tuple(_library_lines(image, details)), data=data
+        )
 
 
 def _with_graph_settings(record: ImageRecord) -> ImageRecord:
@@ -109,6 +133,8 @@ def _with_graph_settings(record: ImageRecord) -> ImageRecord:
 
 
 def _record_lines(record: ImageRecord) -> Iterator[str]:
+    from imagen.core.capabilities import ParameterOutcome
+
     if record.backend:
         yield f"backend: {record.backend}"
     if record.workflow:
@@ -124,7 +150,14 @@ def _record_lines(record: ImageRecord) -> Iterator[str]:
             what = ", ".join(filter(None, (str(image["parameter"]), size)))
             yield one_line(f"made from {image['name']} ({what})")
     for name, outcome in record.receipt.items():
-        yield from _outcome_line(name, as_mapping(outcome), requested)
+        values = dict(as_mapping(outcome))
+        if values.get("outcome") not in ("mapped", "clamped", "dropped"):
+            continue
+        asked = requested.get(name, as_mapping(requested.get("extra")).get(name))
+        known = {key: values[key] for key in ("outcome", "asked", "used", "why") if key in values}
+        with suppress(ValueError):  # the file may be damaged, or not by imagen
+            changed = ParameterOutcome.model_validate({"asked": asked} | known)
+            yield "receipt: " + changed.sentence(name)
     for values in (record.facts, record.file):
         yield from _value_lines(
             {name: v for name, v in values.items() if name not in used or v != used[name]}
@@ -139,56 +172,13 @@ def _value_lines(values: Mapping[str, object]) -> Iterator[str]:
             yield f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
 
 
-def _outcome_line(
-    name: str, outcome: Mapping[str, object], requested: Mapping[str, object]
-) -> Iterator[str]:
-    """A line for a parameter that was not simply applied."""
-    from imagen.core.capabilities import ParameterOutcome
-
-    if outcome.get("outcome") not in ("mapped", "clamped", "dropped"):
-        return
-    asked = requested.get(name, as_mapping(requested.get("extra")).get(name))
-    keys = ("outcome", "asked", "used", "why")
-    values = {"asked": asked} | {key: outcome[key] for key in keys if key in outcome}
-    with suppress(ValueError):  # the file may be damaged, or not by imagen
-        yield "receipt: " + ParameterOutcome.model_validate(values).sentence(name)
-
-
 # --- the library ---
 
 
-def _library_entry(library: Library, image: LibraryImage) -> _LibraryEntry:
-    """Raises LibraryError."""
-    from imagen.library import load_detail
-
-    details = load_detail(library, image)
-    row = details.use
-    data: dict[str, object] = image_as_json(image) | {
-        "source": details.source,
-        "kind": details.kind,
-        "caller": details.caller,
-        "ended": local_time(details.ended).isoformat(timespec="seconds"),
-        "warnings": list(details.warnings),
-        "cost": row.cost if row else None,
-        "estimated_cost": row.estimated_cost if row else None,
-        "currency": row.currency if row and row.cost is not None else None,
-        "deliveries": [
-            {
-                "kind": one.delivery.kind,
-                "host": urlsplit(one.delivery.destination).hostname,
-                "state": one.state,
-                "attempts": one.attempts,
-                "due": local_time(one.due).isoformat(timespec="seconds"),
-                "last_error": one.last_error,
-            }
-            for one in details.deliveries
-        ],
-    }
-    return _LibraryEntry(lines=(*_image_lines(image), *_generation_lines(details)), data=data)
-
-
-def _image_lines(image: LibraryImage) -> Iterator[str]:
+def _library_lines(image: LibraryImage, details: ImageDetail) -> Iterator[str]:
     from platform import node
+
+    from imagen.cli.output import format_money
 
     notes = (
         "" if image.host == node() else f"on {one_line(image.host)}",
@@ -206,11 +196,6 @@ def _image_lines(image: LibraryImage) -> Iterator[str]:
         yield f"tags: {', '.join(image.tags)}"
     if image.cloud:
         yield one_line(f"cloud: {image.cloud.get('bucket')}/{image.cloud.get('path')}")
-
-
-def _generation_lines(details: ImageDetail) -> Iterator[str]:
-    from imagen.cli.output import format_money
-
     if details.source == "import":
         yield "source: imported"
     if details.caller:
@@ -222,11 +207,7 @@ def _generation_lines(details: ImageDetail) -> Iterator[str]:
         estimate = " (estimated)" if row.actual_cost is None else ""
         yield f"cost: {format_money(row.cost, row.currency)}{estimate}"
     yield from (f"warning: {one_line(warning)}" for warning in details.warnings)
-    yield from map(_delivery_line, details.deliveries)
-
-
-def _delivery_line(pending: PendingDelivery) -> str:
-    """`delivery: webhook example.com: stuck: …`; the full URL of a webhook may be secret."""
-    host = urlsplit(pending.delivery.destination).hostname or ""
-    target = f"delivery: {pending.delivery.kind} {host}".rstrip()
-    return ": ".join(filter(None, (target, pending.state, one_line(pending.last_error))))
+    for one in details.deliveries:  # the full URL of a webhook may be secret
+        host = urlsplit(one.delivery.destination).hostname or ""
+        target = f"delivery: {one.delivery.kind} {host}".rstrip()
+        yield ": ".join(filter(None, (target, one.state, one_line(one.last_error))))
