@@ -1,4 +1,4 @@
-"""The sample and imagen.example.yaml: valid, and the latter complete and true to the defaults."""
+"""The sample and imagen.example.yaml are valid, and the latter has every key and default."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 FILLED = {
     *("backends", "styles", "inputs", "limits", "output", "state_dir", "library", "cloud", "usage"),
 }
-"""Sections, and what depends on the machine: they stand in the example with a content."""
+"""Sections, and what depends on the machine: they have content in the example."""
 GIVEN = {
     ("  flux-schnell-local:", "title"),
     ("  flux-dev-replicate:", "title"),
@@ -95,7 +95,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("start", "name", "value", "required"), CASES)
-def test_every_key_stands_in_the_example_with_its_default(
+def test_example_has_every_key_with_its_default(
     start: str, name: str, value: Any, required: bool
 ) -> None:
     indent = len(start) - len(start.lstrip()) + 2
@@ -104,23 +104,23 @@ def test_every_key_stands_in_the_example_with_its_default(
 
 
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - FILLED))
-def test_every_key_of_the_top_stands_there_with_its_default(name: str) -> None:
+def test_example_has_every_top_level_key_with_its_default(name: str) -> None:
     values = dict(defaults(Settings))
     assert values[name] in shown(example(), 0)[name]
 
 
 @pytest.mark.parametrize("name", sorted(FILLED))
-def test_every_section_stands_in_the_example(name: str) -> None:
+def test_example_has_every_section(name: str) -> None:
     assert re.search(rf"^(# )?{name}:", example(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_every_built_in_kind_has_a_block_in_the_example_if_only_as_a_comment(kind: str) -> None:
+def test_example_has_a_block_for_every_backend_type(kind: str) -> None:
     assert re.search(rf"^ {{2}}(# )? {{2}}type: {kind}$", example(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_every_variable_is_told_in_the_example(name: str) -> None:
+def test_example_names_every_variable(name: str) -> None:
     assert name in example()
 
 
@@ -131,41 +131,41 @@ def text(request: pytest.FixtureRequest) -> str:
     return printed
 
 
-def test_both_are_valid(text: str) -> None:
+def test_sample_and_example_are_valid(text: str) -> None:
     Path("imagen.yaml").write_text(text)
     found = check_config(environ={"REPLICATE_API_TOKEN": "set"})
     assert (found.problems, found.warnings) == ((), ())
 
 
-def test_both_warn_of_the_one_credential_they_need(text: str) -> None:
+def test_sample_and_example_warn_of_one_credential(text: str) -> None:
     Path("imagen.yaml").write_text(text)
     (warning,) = check_config(environ={}).warnings
     assert warning.path == ("backends", "flux-dev-replicate", "api_token_env")
 
 
-def test_both_have_the_same_default_backend_and_styles(text: str) -> None:
+def test_sample_and_example_have_the_same_default_backend_and_styles(text: str) -> None:
     Path("imagen.yaml").write_text(text)
     settings = load_settings()
     assert settings.default_backend == "flux-schnell-local"
     assert sorted(settings.styles) == ["blog-header", "ink", "photo"]
 
 
-def test_both_survive_any_code_page(text: str) -> None:
+def test_sample_and_example_are_ascii(text: str) -> None:
     assert text.isascii()
 
 
-def test_the_sample_is_short() -> None:
+def test_sample_is_short() -> None:
     assert len(sample().splitlines()) < 80
 
 
-def test_the_sample_sets_nothing_that_the_full_one_does_not() -> None:
+def test_sample_sets_only_keys_of_the_example() -> None:
     short, full = yaml.safe_load(sample()), yaml.safe_load(example())
     assert short["styles"] == full["styles"]
     assert short["output"].items() <= full["output"].items()
     assert short["backends"].keys() <= full["backends"].keys()
 
 
-def test_the_sample_has_a_local_backend_a_service_and_the_mock() -> None:
+def test_sample_has_a_local_backend_a_service_and_the_mock() -> None:
     Path("imagen.yaml").write_text(sample())
     assert load_settings().backends == {
         "flux-schnell-local": {
@@ -182,7 +182,7 @@ def test_the_sample_has_a_local_backend_a_service_and_the_mock() -> None:
     }
 
 
-def test_the_full_one_has_three_local_backends_and_one_of_each_other_kind() -> None:
+def test_example_has_three_local_backends_and_one_of_each_other_type() -> None:
     Path("imagen.yaml").write_text(example())
     blocks = load_settings().backends
     assert {name: block.get("workflow", block["type"]) for name, block in blocks.items()} == {
@@ -196,7 +196,7 @@ def test_the_full_one_has_three_local_backends_and_one_of_each_other_kind() -> N
     }
 
 
-def test_backends_that_were_found_take_the_place_of_its_own(text: str) -> None:
+def test_detected_backends_replace_those_of_the_sample(text: str) -> None:
     blocks = {"sdxl-local": {"type": "comfyui", "workflow": "sdxl", "title": "SDXL: ünïcode"}}
     written = with_backends(text, blocks)
     Path("imagen.yaml").write_text(written)

@@ -1,4 +1,4 @@
-"""Settings out of a file and the environment."""
+"""Settings are loaded from a file and the environment."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ def refused(text: str) -> list[str]:
     return error.value.message.splitlines()
 
 
-def test_without_a_file_the_defaults_make_the_mock_work() -> None:
+def test_defaults_use_the_mock() -> None:
     settings = load_settings()
     assert (settings.default_backend, settings.backends, settings.source) == ("mock", {}, None)
 
 
-def test_the_settings_remember_their_file() -> None:
+def test_settings_know_their_file() -> None:
     assert loaded("default_backend: mock").source == FILE
     assert (
         loaded("default_backend: mock").model_copy(update={"default_backend": "x"}).source == FILE
     )
 
 
-def test_the_file_can_not_set_where_it_was_read_from() -> None:
+def test_file_cannot_set_its_own_source() -> None:
     assert refused("source: other.yaml") == ["imagen.yaml, line 1: source: unknown key."]
 
 
-def test_an_empty_file_is_the_defaults() -> None:
+def test_empty_file_means_the_defaults() -> None:
     FILE.touch()
     assert check().settings.limits.max_width == 4096
 
 
-def test_a_section_of_comments_only_is_an_empty_one() -> None:
+def test_section_of_comments_is_empty() -> None:
     text = "limits:\n  # max_width: 64\nbackends:\n  mock:\nstyles:\n  plain:\noutput:\n"
     settings = loaded(text)
     assert settings.limits.max_width == 4096
@@ -71,25 +71,25 @@ def test_every_key_is_read() -> None:
     assert (settings.output.name, settings.output.sidecar) == ("{slug}", False)
 
 
-def test_paths_count_from_the_files_folder_but_the_output_from_the_working_directory() -> None:
+def test_paths_start_at_the_files_folder_and_output_at_the_working_directory() -> None:
     folder = Path("conf").absolute()
     folder.mkdir()
     (folder / "imagen.yaml").write_text(
-        "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: pictures}\n"
+        "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: images}\n"
     )
     settings = load_settings(folder / "imagen.yaml")
     assert settings.workflow_dirs == (folder / "mine", folder / "../common")
     assert settings.state_dir == folder / "state"
-    assert settings.output.directory == Path("pictures")
+    assert settings.output.directory == Path("images")
 
 
-def test_a_working_directory_that_is_given_is_the_one_that_counts(tmp_path: Path) -> None:
-    (tmp_path / "imagen.yaml").write_text("output: {directory: pictures}\n")
+def test_given_working_directory_is_used(tmp_path: Path) -> None:
+    (tmp_path / "imagen.yaml").write_text("output: {directory: images}\n")
     settings = load_settings(cwd=tmp_path)
-    assert settings.output.directory == tmp_path / "pictures"
+    assert settings.output.directory == tmp_path / "images"
 
 
-def test_a_tilde_is_the_home() -> None:
+def test_tilde_is_the_home_directory() -> None:
     home = Path("home").absolute()
     settings = loaded("workflow_dirs: [~/w]\nstate_dir: ~/s\noutput: {directory: ~/o}\n")
     assert settings.workflow_dirs == (home / "w",)
@@ -97,7 +97,7 @@ def test_a_tilde_is_the_home() -> None:
     assert settings.output.directory == home / "o"
 
 
-def test_a_path_in_a_backends_block_counts_from_the_files_folder() -> None:
+def test_path_in_a_backend_block_starts_at_the_files_folder() -> None:
     here = Path().absolute()
     block = loaded(
         "backends: {a: {workflow: ./w.json, list: [../x, ~/y], other: w.json, n: 3}}"
@@ -110,7 +110,7 @@ def test_a_path_in_a_backends_block_counts_from_the_files_folder() -> None:
     }
 
 
-def test_a_path_in_a_backends_block_may_have_backslashes() -> None:
+def test_path_in_a_backend_block_may_have_backslashes() -> None:
     here = Path().absolute()
     block = loaded(r"backends: {a: {ca: .\certs\ca.pem, list: ['..\x', '~\y'], name: a\b}}")
     assert block.backends["a"] == {
@@ -120,7 +120,7 @@ def test_a_path_in_a_backends_block_may_have_backslashes() -> None:
     }
 
 
-def test_the_environment_goes_before_the_file() -> None:
+def test_environment_overrides_the_file() -> None:
     settings = loaded(
         "default_backend: a\noutput: {directory: b}\nstate_dir: c\nworkflow_dirs: [d]\n",
         IMAGEN_BACKEND="mock",
@@ -135,7 +135,7 @@ def test_the_environment_goes_before_the_file() -> None:
 
 
 @pytest.mark.parametrize("text", ["# None.", "workflow_dirs: []\n", "workflow_dirs:\n"])
-def test_own_workflows_are_looked_for_in_the_usual_folder_once_it_is_there(text: str) -> None:
+def test_usual_workflow_folder_is_used_once_it_exists(text: str) -> None:
     assert loaded(text).workflow_dirs == ()
     usual = Path("home/.config/imagen/workflows").absolute()
     usual.mkdir(parents=True)
@@ -143,11 +143,11 @@ def test_own_workflows_are_looked_for_in_the_usual_folder_once_it_is_there(text:
     assert loaded("workflow_dirs: [/w]\n").workflow_dirs == (Path("/w").absolute(),)
 
 
-def test_an_empty_variable_overrides_nothing() -> None:
+def test_empty_variable_overrides_nothing() -> None:
     assert loaded("default_backend: a\n", IMAGEN_BACKEND="").default_backend == "a"
 
 
-def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> None:
+def test_backends_share_workflow_folders_and_cache() -> None:
     assert loaded("workflow_dirs: [/w]\nstate_dir: /s\n").shared() == {
         "workflow_dirs": (Path("/w").absolute(),),
         "cache_dir": Path("/s").absolute() / "cache",
@@ -219,7 +219,7 @@ def test_backends_share_the_workflow_folders_and_a_place_to_keep_things() -> Non
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]) -> None:
+def test_problem_is_reported_with_key_and_line(text: str, lines: list[str]) -> None:
     assert refused(text) == [f"imagen.yaml, {line}" for line in lines]
 
 
@@ -245,14 +245,14 @@ def test_what_is_wrong_is_said_with_its_key_and_line(text: str, lines: list[str]
         ),
     ],
 )
-def test_an_error_says_what_to_do(text: str, remedy: str) -> None:
+def test_problem_has_a_remedy(text: str, remedy: str) -> None:
     FILE.write_text(text)
     with pytest.raises(ConfigError) as error:
         load_settings()
     assert error.value.remedy == remedy
 
 
-def test_what_is_sound_is_kept_beside_what_is_not() -> None:
+def test_valid_values_are_kept_beside_invalid_ones() -> None:
     FILE.write_text("limits: 3\ndefault_backend: a\nbackends: {a: {type: mock}, b: 4}\n")
     checked = check()
     assert [problem.path for problem in checked.problems] == [("limits",), ("backends", "b")]
@@ -299,7 +299,7 @@ _REMEDY = (
     ],
     ids=["newline", "tab", "backspace", "bell", "a workflow", "a file of a server", "a block"],
 )
-def test_a_path_with_a_control_character_is_refused(text: str, said: str, remedy: str) -> None:
+def test_path_with_a_control_character_is_refused(text: str, said: str, remedy: str) -> None:
     FILE.write_text(text + "\n", encoding="utf-8")
     with pytest.raises(ConfigError) as error:
         load_settings()
@@ -307,12 +307,12 @@ def test_a_path_with_a_control_character_is_refused(text: str, said: str, remedy
     assert error.value.remedy == remedy
 
 
-def test_a_prompt_may_have_lines() -> None:
+def test_prompt_may_have_several_lines() -> None:
     settings = loaded('styles: {ink: {prompt: "ink:\\n{prompt}", negative: "a\\tb"}}')
     assert settings.styles["ink"].prompt == "ink:\n{prompt}"
 
 
-def test_a_path_in_single_quotes_keeps_its_backslashes() -> None:
+def test_path_in_single_quotes_keeps_its_backslashes() -> None:
     assert loaded(r"backends: {a: {type: mock, look: 'C:\new'}}").backends["a"]["look"] == r"C:\new"
 
 
@@ -324,23 +324,23 @@ def test_a_path_in_single_quotes_keeps_its_backslashes() -> None:
         ("IMAGEN_LIBRARY", "a\x1bb", "the control character U+001B"),
     ],
 )
-def test_a_variable_with_a_control_character_is_refused(name: str, text: str, said: str) -> None:
+def test_variable_with_a_control_character_is_refused(name: str, text: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         loaded("", **{name: text})
     assert error.value.message == f"The environment variable {name} contains {said}."
 
 
 @pytest.mark.parametrize("name", ["Europe/Zurich", "UTC", "America/Argentina/Buenos_Aires"])
-def test_a_time_zone_is_named_as_in_the_iana_database(name: str) -> None:
+def test_time_zone_is_an_iana_name(name: str) -> None:
     assert str(loaded(f"usage: {{timezone: {name}}}").usage.zone) == name
 
 
-def test_without_a_time_zone_the_machines_own_counts() -> None:
+def test_default_time_zone_is_the_machines() -> None:
     assert loaded("# None.").usage.zone is None
 
 
 @pytest.mark.parametrize("name", ["Mars/Base", "Europe", "../etc/passwd", "", "europe zurich"])
-def test_an_unknown_time_zone_is_refused(name: str) -> None:
+def test_unknown_time_zone_is_refused(name: str) -> None:
     assert refused(f"usage: {{timezone: '{name}'}}") == [
         "imagen.yaml, line 1: usage.timezone: must be the name of a time zone, such as "
         f"Europe/Zurich or UTC, not {name!r}"
@@ -358,13 +358,13 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
         ("usage: {caller_tmux_option: '#(date)'}", "must be an option of tmux such as @caller"),
     ],
 )
-def test_names_of_the_cloud_and_of_callers_are_checked(text: str, wanted: str) -> None:
+def test_names_of_cloud_and_callers_are_checked(text: str, wanted: str) -> None:
     (line,) = refused(text)
     assert wanted in line
 
 
 @pytest.mark.parametrize("text", ["", " \n\t\n"], ids=["empty", "blank"])
-def test_an_empty_file_is_a_warning_that_names_the_remedy(text: str) -> None:
+def test_empty_file_is_a_warning_with_a_remedy(text: str) -> None:
     FILE.write_text(text)
     with pytest.warns(ConfigWarning) as caught:
         load_settings(environ={})
@@ -374,5 +374,5 @@ def test_an_empty_file_is_a_warning_that_names_the_remedy(text: str) -> None:
     ]
 
 
-def test_a_file_of_comments_only_is_meant() -> None:
+def test_file_of_comments_is_not_a_warning() -> None:
     assert loaded("# Nothing yet.\n").default_backend == "mock"

@@ -36,7 +36,7 @@ from imagen.errors import ConfigError
         pytest.param("api_token_env", "r8_0123456789abcdef", id="token-instead-of-a-name"),
     ],
 )
-def test_a_secret_is_found(key: str, value: str) -> None:
+def test_secret_is_found(key: str, value: str) -> None:
     assert [problem.path for problem in find_secrets({"backends": {"a": {key: value}}})] == [
         ("backends", "a", key)
     ]
@@ -60,18 +60,18 @@ def test_a_secret_is_found(key: str, value: str) -> None:
         pytest.param("keyboard", "Zx81Qw92Er73Ty64Ui", id="another-word"),
     ],
 )
-def test_what_is_no_secret_is_let_be(key: str, value: Any) -> None:
+def test_ordinary_value_is_not_a_secret(key: str, value: Any) -> None:
     assert find_secrets({"backends": {"a": {key: value}}}) == []
 
 
-def test_a_secret_is_found_at_any_depth() -> None:
+def test_secret_is_found_at_any_depth() -> None:
     values = {"backends": {"a": {"headers": [{"X": "Bearer 0123456789"}]}}}
     assert [problem.path for problem in find_secrets(values)] == [
         ("backends", "a", "headers", 0, "X")
     ]
 
 
-def test_a_name_with_the_word_secret_is_none() -> None:
+def test_name_with_the_word_secret_is_not_a_secret() -> None:
     assert find_secrets({"styles": {"secret-garden": {"prompt": "{prompt}, ivy"}}}) == []
 
 
@@ -102,7 +102,7 @@ def test_a_name_with_the_word_secret_is_none() -> None:
         ),
     ],
 )
-def test_a_file_with_a_secret_is_refused_without_showing_it(text: str, remedy: str) -> None:
+def test_file_with_a_secret_is_refused_without_showing_it(text: str, remedy: str) -> None:
     Path("imagen.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: backends\.a\.") as error:
         load_settings()
@@ -110,7 +110,7 @@ def test_a_file_with_a_secret_is_refused_without_showing_it(text: str, remedy: s
     assert "0123456789abcdef" not in str(error.value)
 
 
-def test_no_other_fault_of_the_same_value_is_told() -> None:
+def test_secret_hides_other_problems_of_its_value() -> None:
     Path("imagen.yaml").write_text("output: {sidecar: hf_AbCdEfGhIjKlMnOpQr}")
     with pytest.raises(ConfigError) as error:
         load_settings()
@@ -119,7 +119,7 @@ def test_no_other_fault_of_the_same_value_is_told() -> None:
     )
 
 
-def test_what_may_be_secret_is_masked() -> None:
+def test_possible_secret_is_masked() -> None:
     values = {
         "url": "http://me:pw@host",
         "headers": {"X-Api-Key": "abc", "X-Name": "me"},
@@ -138,6 +138,6 @@ def test_what_may_be_secret_is_masked() -> None:
     }
 
 
-def test_the_variables_named_are_listed_with_their_keys() -> None:
+def test_named_variables_are_listed_with_their_keys() -> None:
     values = {"bearer_env": "A", "basic_env": "", "headers_env": {"X": "B"}, "url": "C"}
     assert variables(values) == [(("bearer_env",), "A"), (("headers_env", "X"), "B")]

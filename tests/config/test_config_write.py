@@ -1,4 +1,4 @@
-"""imagen.config.add_backends: new backends in a file that a person wrote."""
+"""Backends are added to a configuration that a person wrote."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def merged(text: str) -> str:
         ),
     ],
 )
-def test_new_blocks_are_written_below_what_the_file_has(before: str, after: str) -> None:
+def test_new_blocks_are_written_below_existing_ones(before: str, after: str) -> None:
     assert merged(before) == before + after
 
 
@@ -91,7 +91,7 @@ def test_new_blocks_are_written_below_what_the_file_has(before: str, after: str)
         ),
     ],
 )
-def test_the_text_around_new_blocks_stays_as_it_is(before: str, after: str) -> None:
+def test_text_around_new_blocks_is_unchanged(before: str, after: str) -> None:
     assert merged(before) == after
 
 
@@ -107,7 +107,7 @@ def test_the_text_around_new_blocks_stays_as_it_is(before: str, after: str) -> N
         pytest.param("backends:\n  a:\n    type: |+\n      mock\n\nlimits: {}\n", id="kept-blanks"),
     ],
 )
-def test_a_file_whose_other_settings_would_change_is_refused(text: str) -> None:
+def test_file_whose_other_settings_would_change_is_refused(text: str) -> None:
     FILE.write_text(text)
     with pytest.raises(ConfigError, match=r"^imagen\.yaml was not changed") as error:
         add_backends(FILE, NEW)
@@ -115,14 +115,14 @@ def test_a_file_whose_other_settings_would_change_is_refused(text: str) -> None:
     assert FILE.read_text() == text
 
 
-def test_a_file_that_is_not_yaml_is_refused_with_its_place() -> None:
+def test_invalid_yaml_is_refused_with_its_place() -> None:
     FILE.write_text("a: b: c\n")
     with pytest.raises(ConfigError, match="line 1, column 5"):
         add_backends(FILE, NEW)
     assert FILE.read_text() == "a: b: c\n"
 
 
-def test_a_backend_of_the_same_name_is_kept_and_reported() -> None:
+def test_backend_of_the_same_name_is_kept_and_reported() -> None:
     text = "backends:\n  sdxl: {type: mock}\n  sd15: {type: mock}\n"
     FILE.write_text(text)
     blocks = {**NEW, "sd15": {"type": "mock"}, "new": {"type": "mock"}}
@@ -132,7 +132,7 @@ def test_a_backend_of_the_same_name_is_kept_and_reported() -> None:
     assert FILE.read_text() == f"{text}  new:\n    type: mock\n"
 
 
-def test_a_file_that_has_every_block_is_not_written() -> None:
+def test_file_with_every_block_is_not_written() -> None:
     merged("backends:\n  a:\n    type: mock\n")
     FILE.chmod(0o400)
     before = FILE.stat()
@@ -141,7 +141,7 @@ def test_a_file_that_has_every_block_is_not_written() -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", " \n\n"], ids=["missing", "empty", "blank"])
-def test_a_missing_or_empty_file_becomes_the_sample_with_the_backends(text: str | None) -> None:
+def test_missing_or_empty_file_becomes_the_sample(text: str | None) -> None:
     path = Path("of/mine/imagen.yaml")
     path.parent.mkdir(parents=True)
     FILE.write_text(text or "")
@@ -150,38 +150,38 @@ def test_a_missing_or_empty_file_becomes_the_sample_with_the_backends(text: str 
     assert load_settings(path).backends == {**NEW, "mock": {"type": "mock"}}
 
 
-def test_a_new_file_is_made_from_the_template_that_is_given() -> None:
+def test_new_file_uses_the_given_template() -> None:
     add_backends(FILE, NEW, template=example())
     assert FILE.read_text() == with_backends(example(), NEW)
 
 
-def test_an_empty_file_takes_a_new_configuration() -> None:
+def test_empty_file_takes_a_new_configuration() -> None:
     FILE.write_text("\n")
     write_new(FILE, "limits: {}\n")
     assert FILE.read_text() == "limits: {}\n"
 
 
-def test_a_configuration_is_never_overwritten() -> None:
+def test_configuration_is_never_overwritten() -> None:
     FILE.write_text("# Mine.\n")
     with pytest.raises(ConfigError, match=r"^imagen\.yaml already has a configuration"):
         write_new(FILE, "limits: {}\n")
     assert FILE.read_text() == "# Mine.\n"
 
 
-def test_the_folder_of_a_new_file_is_made() -> None:
+def test_folder_of_a_new_file_is_created() -> None:
     add_backends(Path("a/b/imagen.yaml"), NEW)
     assert "sdxl" in load_settings(Path("a/b/imagen.yaml")).backends
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_the_encoding_of_the_file_is_kept(encoding: str) -> None:
+def test_encoding_of_the_file_is_kept(encoding: str) -> None:
     FILE.write_bytes("# Füchse\nbackends:\n".encode(encoding))
     add_backends(FILE, NEW)
     assert FILE.read_bytes() == f"# Füchse\nbackends:\n{BLOCK}".encode(encoding)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_a_link_to_the_file_stays_a_link() -> None:
+def test_symbolic_link_stays_a_link() -> None:
     Path("dotfiles.yaml").write_text("backends:\n")
     FILE.symlink_to("dotfiles.yaml")
     add_backends(FILE, NEW)
@@ -190,25 +190,25 @@ def test_a_link_to_the_file_stays_a_link() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such modes")
-def test_the_mode_of_the_file_is_kept() -> None:
+def test_mode_of_the_file_is_kept() -> None:
     FILE.write_text("backends:\n")
     FILE.chmod(0o640)
     add_backends(FILE, NEW)
     assert FILE.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_folder_is_refused_with_a_sentence() -> None:
+def test_folder_is_refused_as_a_configuration() -> None:
     FILE.mkdir()
     with pytest.raises(ConfigError, match="Cannot read"):
         add_backends(FILE, NEW)
 
 
-def test_a_file_below_a_file_is_refused_with_a_sentence() -> None:
+def test_file_below_a_file_is_refused() -> None:
     FILE.write_text("backends:\n")
     with pytest.raises(ConfigError, match="Cannot write"):
         add_backends(FILE / "imagen.yaml", NEW)
 
 
-def test_nothing_but_the_file_is_left_in_the_folder() -> None:
+def test_no_temporary_file_is_left() -> None:
     merged("backends:\n")
     assert os.listdir() == ["imagen.yaml"]

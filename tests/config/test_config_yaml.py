@@ -1,4 +1,4 @@
-"""A YAML file as read: what is refused, and where it says that the fault is."""
+"""A configuration is read as strict YAML, and errors have a place."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_usual_encoding_is_read(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing but this\n", "---\n", "null\n"])
-def test_an_empty_file_holds_nothing(text: str) -> None:
+def test_empty_file_has_no_values(text: str) -> None:
     assert document(text).values == {}
 
 
@@ -183,51 +183,51 @@ def test_an_empty_file_holds_nothing(text: str) -> None:
         ),
     ],
 )
-def test_what_can_not_be_read_is_said_with_its_place(data: str | bytes, message: str) -> None:
+def test_unreadable_yaml_is_reported_with_its_place(data: str | bytes, message: str) -> None:
     assert refusal(data).message == message
 
 
-def test_python_objects_are_not_made() -> None:
+def test_python_objects_are_not_created() -> None:
     assert "could not determine a constructor" in refusal("x: !!python/name:os.system\n").message
 
 
-def test_an_open_bracket_is_told_with_the_line_on_which_it_began() -> None:
+def test_open_bracket_is_reported_with_its_first_line() -> None:
     error = refusal("workflow_dirs: [a,\n  b\ndefault_backend: mock\n")
     assert error.message.startswith("imagen.yaml, line 3, column 16: ")
     assert "that starts on line 1" in error.message
 
 
-def test_a_fault_of_yaml_carries_its_line() -> None:
+def test_yaml_problem_has_its_line() -> None:
     assert [problem.line for problem in refusal("a: 1\nb: c: d\n").problems] == [2]
 
 
-def test_a_folder_is_no_configuration() -> None:
+def test_folder_is_not_a_configuration() -> None:
     FILE.mkdir()
     with pytest.raises(ConfigError, match=r"^Cannot read imagen\.yaml: "):
         read(FILE)
 
 
-def test_a_date_is_a_text() -> None:
+def test_date_is_read_as_text() -> None:
     assert document("title: 2024-13-45\n").values == {"title": "2024-13-45"}
 
 
-def test_mixed_in_mappings_may_be_overridden() -> None:
+def test_merged_mapping_may_be_overridden() -> None:
     text = "base:\n  inner: &a\n    <<: {look: x}\n    look: y\nother: {<<: *a, look: z}\n"
     assert document(text).values == {"base": {"inner": {"look": "y"}}, "other": {"look": "z"}}
 
 
-def test_mixing_in_a_mapping_ten_times_mixes_it_in_once() -> None:
+def test_repeated_merge_counts_once() -> None:
     lines = ["k0: &k0 {look: x}\n"]
     lines += [f"k{n}: &k{n} {{<<: [{','.join([f'*k{n - 1}'] * 10)}]}}\n" for n in range(1, 40)]
     assert document("".join(lines)).values["k39"] == {"look": "x"}
 
 
-def test_a_lone_equals_sign_is_a_text() -> None:
+def test_lone_equals_sign_is_text() -> None:
     assert document("title: =\n").values == {"title": "="}
 
 
 @pytest.mark.parametrize("path", ["C:\\models", "C:\\Users", "C:\\x y"])
-def test_a_backslash_in_double_quotes_gets_a_remedy(path: str) -> None:
+def test_backslash_in_double_quotes_has_a_remedy(path: str) -> None:
     error = refusal(f'state_dir: "{path}"\n')
     assert error.remedy == (
         "In double quotes, YAML reads \\ as the start of an escape. "

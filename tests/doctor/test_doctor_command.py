@@ -1,4 +1,4 @@
-"""imagen doctor, from the words typed to what is told."""
+"""The command imagen doctor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _faulty() -> Iterator[None]:
         Path("imagen.yaml").write_text(
             "state_dir: state\n"
             "library: {url: library.db}\n"
-            "output: {directory: pictures, cloud_sync: on}\n"
+            "output: {directory: images, cloud_sync: on}\n"
             "limits: {max_width: 0}\n"
             "webhooks: [{url: 'http://127.0.0.1:9/', secret_env: HOOK_SECRET}]\n"
             "backends:\n"
@@ -47,7 +47,7 @@ def _faulty() -> Iterator[None]:
             "  typo: {type: mock, lok: x}\n"
             "  service: {type: replicate, model: black-forest-labs/flux-schnell}\n"
         )
-        Path("pictures").write_text("a file")
+        Path("images").write_text("a file")
         Path("state/tickets").mkdir(parents=True)
         Path("state/tickets/0.json").write_text("{}")
         keep(check().settings, webhooks=1, why="HTTP 410: it is gone.", stuck=True)
@@ -55,7 +55,7 @@ def _faulty() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_faulty")
-def test_all_faults_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_all_faults_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     found = _findings(capsys, code=1)
     broken = [(f["section"], f["subject"]) for f in found if f["state"] == "broken"]
     assert broken == [
@@ -79,7 +79,7 @@ def test_all_faults_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.usefixtures("_faulty")
-def test_each_fault_but_those_told_elsewhere_has_its_remedy(
+def test_each_fault_has_a_remedy_unless_reported_elsewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = _findings(capsys, code=1)
@@ -88,27 +88,27 @@ def test_each_fault_but_those_told_elsewhere_has_its_remedy(
 
 
 @pytest.mark.usefixtures("_faulty")
-def test_quick_asks_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_quick_asks_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     found = _findings(capsys, "--quick", code=1)
     engines = {f["subject"]: f["state"] for f in found if f["section"] == "backends"}
     assert engines == {"bare": "ok", "gone": "ok", "typo": "broken", "service": "broken"}
 
 
-def test_a_machine_that_is_well_is_told_by_section(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_lists_a_healthy_machine_by_section(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {paint: {type: mock}}\n")
     assert run(["doctor"]) == 0
-    told = capsys.readouterr()
-    lines = told.out.splitlines()
+    output = capsys.readouterr()
+    lines = output.out.splitlines()
     assert lines[:2] == [
         "configuration",
         f"  ok       imagen.yaml: {Path('imagen.yaml').absolute()}",
     ]
     assert "  ok       paint: ok" in lines
     assert lines[-2:] == ["", "Nothing is wrong."]
-    assert told.err == ""
+    assert output.err == ""
 
 
-def test_what_is_broken_is_told_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_lists_broken_things_with_remedies(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text(
         "backends: {gone: {type: mock, fail: unavailable}}\ndefault_backend: x\n"
     )
@@ -119,7 +119,7 @@ def test_what_is_broken_is_told_with_its_remedy(capsys: pytest.CaptureFixture[st
     assert lines[-1] == "2 broken, 0 warnings."
 
 
-def test_a_warning_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_exits_0_with_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("state_dir: state\n")
     Path("state/tickets").mkdir(parents=True)
     Path("state/tickets/0.json").write_text("{}")
@@ -127,13 +127,13 @@ def test_a_warning_is_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("\nNothing is broken; 1 warning.\n")
 
 
-def test_another_configuration_may_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_accepts_another_configuration(capsys: pytest.CaptureFixture[str]) -> None:
     Path("other.yaml").write_text("backends: {a: {type: mock}}\n")
     found = _findings(capsys, "--config", "other.yaml", code=0)
     assert found[0]["says"] == str(Path("other.yaml").absolute())
 
 
-def test_a_secret_in_the_configuration_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_does_not_repeat_a_secret(capsys: pytest.CaptureFixture[str]) -> None:
     token = "r8_" + "a1B2" * 9
     Path("imagen.yaml").write_text(f"backends: {{a: {{type: replicate, token: {token}}}}}\n")
     assert run(["doctor", "--quick"]) == 1
@@ -148,7 +148,7 @@ print(*[f"{f.subject} {f.says}" for f in found if f.state == "broken"])
 """
 
 
-def test_a_server_that_says_nothing_does_not_keep_the_program_alive() -> None:
+def test_silent_server_does_not_keep_the_process_alive() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         Path("imagen.yaml").write_text(f"backends: {{mute: {{type: sdcpp, url: '{url}'}}}}\n")
@@ -163,7 +163,7 @@ class _Screen(io.StringIO):
         return True
 
 
-def test_a_terminal_is_told_what_is_looked_at_meanwhile(
+def test_doctor_shows_progress_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     screen = _Screen()

@@ -1,11 +1,11 @@
-"""Checks are made side by side, and what does not answer holds up nothing else."""
+"""Checks run concurrently, and a silent one delays no other."""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
 
-from support.doctor_samples import told
+from support.doctor_samples import summarize
 
 from imagen.doctor import Finding, examine, run_checks
 from imagen.doctor.checks import Check
@@ -26,7 +26,7 @@ def _refused() -> list[Finding]:
     raise Unavailable("It is gone.", remedy="Start it.\nOr don't.")
 
 
-def test_findings_come_in_the_order_of_the_checks() -> None:
+def test_findings_are_in_the_order_of_the_checks() -> None:
     barrier = threading.Barrier(2, timeout=20)
 
     def meeting() -> list[Finding]:
@@ -44,20 +44,20 @@ def test_findings_come_in_the_order_of_the_checks() -> None:
     ]
 
 
-def test_what_does_not_answer_is_told_and_the_others_are_not_held_up() -> None:
+def test_late_check_is_a_finding_and_delays_no_other() -> None:
     checks = [
         Check(section="x", subject="silent", look=_silent),
         Check(section="x", subject="slow", look=_silent, when_late="warning"),
         _check("well", "fine"),
     ]
-    assert told(run_checks(checks, patience_seconds=0.2)) == [
+    assert summarize(run_checks(checks, patience_seconds=0.2)) == [
         ("silent", "broken", "no answer within 0.2 s"),
         ("slow", "warning", "no answer within 0.2 s"),
         ("well", "ok", "fine"),
     ]
 
 
-def test_an_error_is_a_finding_with_its_remedies() -> None:
+def test_error_is_a_finding_with_remedies() -> None:
     (found,) = run_checks([Check(section="x", subject="gone", look=_refused)], patience_seconds=20)
     assert found == Finding(
         section="x",
@@ -68,14 +68,14 @@ def test_an_error_is_a_finding_with_its_remedies() -> None:
     )
 
 
-def test_whoever_watches_is_told_what_is_still_looked_at() -> None:
+def test_watch_is_called_with_pending_checks() -> None:
     watched: list[list[str]] = []
     checks = [Check(section="x", subject="silent", look=_silent)]
     run_checks(checks, patience_seconds=0.05, watch=lambda left: watched.append([*left]))
     assert watched[-1] == ["silent"]
 
 
-def test_a_machine_with_nothing_on_it_is_well() -> None:
+def test_bare_machine_is_healthy() -> None:
     found = examine(environ={"HOME": str(Path.home()), "PATH": ""})
     assert {finding.state for finding in found} <= {"ok", "note"}
     assert list(dict.fromkeys(finding.section for finding in found)) == [
@@ -93,7 +93,7 @@ def test_a_machine_with_nothing_on_it_is_well() -> None:
     assert [path for path in Path.home().rglob("*") if path.is_file()] == []
 
 
-def test_a_configuration_that_can_not_be_read_hides_only_what_it_would_tell() -> None:
+def test_unreadable_configuration_skips_only_its_checks() -> None:
     Path("imagen.yaml").write_text("backends: [")
     found = examine(environ={"HOME": str(Path.home())})
     assert {finding.section for finding in found} == {"configuration", "versions"}
@@ -101,9 +101,9 @@ def test_a_configuration_that_can_not_be_read_hides_only_what_it_would_tell() ->
     assert "imagen.yaml" in found[0].says
 
 
-def test_a_configuration_that_is_not_there_is_told() -> None:
+def test_missing_configuration_is_reported() -> None:
     found = examine(Path("gone.yaml"), environ={"HOME": str(Path.home())})
-    assert told(found)[0] == (
+    assert summarize(found)[0] == (
         "imagen.yaml",
         "broken",
         "Configuration gone.yaml not found.",
@@ -111,10 +111,10 @@ def test_a_configuration_that_is_not_there_is_told() -> None:
     assert found[0].remedies == ("`imagen config init --write gone.yaml` writes one.",)
 
 
-def test_what_is_wrong_in_a_configuration_is_told_by_line_and_the_rest_is_looked_at() -> None:
+def test_configuration_problems_have_lines_and_other_checks_run() -> None:
     Path("imagen.yaml").write_text("backends:\n  a: {type: mock}\nlimits: {max_widht: 3}\n")
     found = examine(environ={"HOME": str(Path.home())})
-    assert told(found)[0] == (
+    assert summarize(found)[0] == (
         "imagen.yaml",
         "broken",
         "line 3: limits.max_widht: unknown key. Did you mean 'max_width'?",
@@ -122,7 +122,7 @@ def test_what_is_wrong_in_a_configuration_is_told_by_line_and_the_rest_is_looked
     assert [(f.subject, f.state) for f in found if f.section == "backends"] == [("a", "ok")]
 
 
-def test_what_is_switched_on_and_can_not_be_is_told() -> None:
+def test_impossible_switches_are_broken() -> None:
     Path("imagen.yaml").write_text("output: {cloud_sync: on}\nowner_user_id: me\n")
     found = examine(environ={"HOME": str(Path.home())})
     by_subject = {f.subject: (f.state, f.says) for f in found}

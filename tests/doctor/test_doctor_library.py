@@ -1,4 +1,4 @@
-"""What is told of the library and its outbox."""
+"""Checks of the library and its outbox."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from support.doctor_samples import keep, settings, told
+from support.doctor_samples import keep, settings, summarize
 
 from imagen.doctor import run_checks
 from imagen.doctor.checks import library_checks
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 def _told(whole: Settings, *, quick: bool = False) -> list[tuple[str, str, str]]:
     checks = list(library_checks(whole, {}, quick=quick))
-    return told(run_checks(checks, patience_seconds=20))
+    return summarize(run_checks(checks, patience_seconds=20))
 
 
-def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
+def test_intact_library_is_ok(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     assert _told(whole) == [
@@ -35,21 +35,21 @@ def test_a_library_that_is_sound_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
-def test_a_library_that_can_only_be_read_is_told(tmp_path: Path) -> None:
+def test_read_only_library_is_a_warning(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     tmp_path.chmod(0o500)
-    told = _told(whole)
+    output = _told(whole)
     tmp_path.chmod(0o700)
     says = f"{tmp_path / 'library.db'}, version 2, 0 images; it is read-only"
-    assert told == [
+    assert output == [
         ("library", "warning", says),
         ("outbox", "ok", "empty"),
         ("integrity", "ok", "intact and searchable"),
     ]
 
 
-def test_a_library_of_each_kind_is_told_with_its_outbox(tmp_path: Path, library_url: str) -> None:
+def test_each_kind_of_library_is_reported_with_its_outbox(tmp_path: Path, library_url: str) -> None:
     whole = settings(tmp_path, library={"url": library_url})
     keep(whole, webhooks=1, why="Refused.", stuck=True)
     (_, state, says), *others = _told(whole)
@@ -61,25 +61,25 @@ def test_a_library_of_each_kind_is_told_with_its_outbox(tmp_path: Path, library_
     ]
 
 
-def test_a_library_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_missing_library_is_not_created(tmp_path: Path) -> None:
     path = tmp_path / "library.db"
     assert _told(settings(tmp_path)) == [("library", "ok", f"{path}, not created yet")]
     assert not path.exists()
 
 
-def test_a_library_that_is_off_is_told(tmp_path: Path) -> None:
+def test_disabled_library_is_a_note(tmp_path: Path) -> None:
     whole = settings(tmp_path, library={"enabled": False})
     assert _told(whole) == [("library", "note", "off: library.enabled is false")]
 
 
-def test_what_is_no_library_is_told(tmp_path: Path) -> None:
+def test_invalid_library_file_is_broken(tmp_path: Path) -> None:
     (tmp_path / "library.db").write_text("no library" * 100)
     (subject, state, says), *_ = _told(settings(tmp_path))
     assert (subject, state) == ("library", "broken")
-    assert says.endswith("is damaged, or is none: file is not a database.")
+    assert says.endswith(": file is not a database.")
 
 
-def test_a_library_of_a_newer_imagen_is_told_and_left_as_it_is(tmp_path: Path) -> None:
+def test_newer_library_is_broken_and_unchanged(tmp_path: Path) -> None:
     keep(settings(tmp_path))
     with closing(sqlite3.connect(tmp_path / "library.db")) as connection, connection:
         connection.execute("UPDATE library_version SET version = 99")
@@ -88,7 +88,7 @@ def test_a_library_of_a_newer_imagen_is_told_and_left_as_it_is(tmp_path: Path) -
     assert says.startswith("The library was made by a newer imagen: its version is 99,")
 
 
-def test_a_page_that_is_damaged_is_found(tmp_path: Path) -> None:
+def test_damaged_page_is_found(tmp_path: Path) -> None:
     keep(settings(tmp_path))
     with closing(sqlite3.connect(tmp_path / "library.db")) as connection, connection:
         (root,) = connection.execute(
@@ -103,12 +103,12 @@ def test_a_page_that_is_damaged_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_what_waits_is_told(tmp_path: Path) -> None:
+def test_pending_deliveries_are_a_note(tmp_path: Path) -> None:
     keep(settings(tmp_path), webhooks=2)
     assert _told(settings(tmp_path))[1] == ("outbox", "note", "2 for the webhook pending")
 
 
-def test_what_waits_to_be_tried_again_is_a_warning(tmp_path: Path) -> None:
+def test_deliveries_waiting_for_a_retry_are_a_warning(tmp_path: Path) -> None:
     keep(settings(tmp_path), webhooks=2, why="The address is out of reach.")
     assert _told(settings(tmp_path))[1] == (
         "outbox",
@@ -117,7 +117,7 @@ def test_what_waits_to_be_tried_again_is_a_warning(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_stuck_is_told_with_why(tmp_path: Path) -> None:
+def test_stuck_deliveries_are_broken_with_the_reason(tmp_path: Path) -> None:
     keep(settings(tmp_path), webhooks=3, why="Refused:\x1b[2J no.", stuck=True)
     assert _told(settings(tmp_path))[1:3] == [
         ("outbox", "ok", "empty"),
@@ -128,7 +128,7 @@ def test_what_is_stuck_is_told_with_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("quick", "state"), [(True, "ok"), (False, "broken")], ids=["quick", "asked"]
 )
-def test_a_server_that_is_not_there_is_told_where_it_is_asked(
+def test_unreachable_database_is_broken_unless_quick(
     tmp_path: Path, quick: bool, state: str
 ) -> None:
     whole = settings(tmp_path, library={"url": "postgresql://me@127.0.0.1:9/imagen"})

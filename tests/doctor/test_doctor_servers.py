@@ -1,4 +1,4 @@
-"""What is told of engines and of the cloud, by real simulated ones."""
+"""Checks of backends and the cloud, with simulated servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.supabase import BUCKET, SERVICE_KEY, Bucket, Supabase
-from support.doctor_samples import settings, told
+from support.doctor_samples import settings, summarize
 
 from imagen.doctor import run_checks
 from imagen.doctor.checks import Check, backend_checks, check_cloud
@@ -50,7 +50,7 @@ def mute() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_server_that_has_everything_is_well() -> None:
+def test_complete_server_is_ok() -> None:
     with ComfyUI(version=_VERSION) as server:
         first, *_ = _backends(studio=_sdxl(server.url))
     assert (first.section, first.subject, first.state) == ("backends", "studio", "ok")
@@ -58,7 +58,7 @@ def test_a_server_that_has_everything_is_well() -> None:
     assert "; workflow sdxl; GPU Imaginary GPU, " in first.says
 
 
-def test_a_model_that_is_missing_is_named_with_where_to_get_it() -> None:
+def test_missing_model_is_named_with_its_download() -> None:
     with ComfyUI(version=_VERSION, missing_models=[_FILE]) as server:
         (found,) = _backends(studio=_sdxl(server.url))
     assert found.state == "broken"
@@ -68,7 +68,7 @@ def test_a_model_that_is_missing_is_named_with_where_to_get_it() -> None:
     assert "models/checkpoints" in remedy
 
 
-def test_what_a_server_could_do_with_more_is_a_note() -> None:
+def test_missing_capability_is_a_note() -> None:
     with ComfyUI(version=_VERSION, missing_models=["RealESRGAN_x4plus.safetensors"]) as server:
         first, *notes = _backends(studio=_sdxl(server.url))
     assert first.state == "ok"
@@ -79,31 +79,31 @@ def test_what_a_server_could_do_with_more_is_a_note() -> None:
     assert len(upscale.remedies) == 1
 
 
-def test_a_dead_port_is_told_and_the_others_are_asked(dead: str) -> None:
+def test_dead_port_is_broken_and_others_are_checked(dead: str) -> None:
     found = _backends(gone=_sdxl(dead), paint={"type": "mock"})
     assert [(f.subject, f.state) for f in found] == [("gone", "broken"), ("paint", "ok")]
     assert dead in found[0].says
     assert found[0].remedies != ()
 
 
-def test_a_server_that_says_nothing_holds_up_nobody(mute: str) -> None:
+def test_silent_server_delays_no_other_check(mute: str) -> None:
     whole = settings(Path(), backends={"mute": _sdxl(mute), "paint": {"type": "mock"}})
     checks = list(backend_checks(whole, {}, quick=False))
-    assert told(run_checks(checks, patience_seconds=0.5)) == [
+    assert summarize(run_checks(checks, patience_seconds=0.5)) == [
         ("mute", "broken", "no answer within 0.5 s"),
         ("paint", "ok", "ok"),
     ]
 
 
-def test_with_quick_no_engine_is_asked(dead: str) -> None:
-    assert told(_backends(quick=True, gone=_sdxl(dead))) == [
+def test_quick_asks_no_engine(dead: str) -> None:
+    assert summarize(_backends(quick=True, gone=_sdxl(dead))) == [
         ("gone", "ok", "configured; its engine was not asked")
     ]
 
 
-def test_a_backend_that_can_not_be_opened_is_told_once() -> None:
+def test_invalid_backend_is_reported_once() -> None:
     service = {"type": "replicate", "model": "black-forest-labs/flux-schnell"}
-    assert told(_backends(wrong={"type": "mock", "lok": "x"}, service=service)) == [
+    assert summarize(_backends(wrong={"type": "mock", "lok": "x"}, service=service)) == [
         ("wrong", "broken", "cannot be used: its configuration is wrong, as reported above"),
         ("service", "broken", "cannot be used without its credential"),
     ]
@@ -114,14 +114,14 @@ def _cloud(
 ) -> list[tuple[str, str, str]]:
     look = partial(check_cloud, settings(Path(), **more), environ, quick=quick)
     check = Check(section="cloud", subject="cloud", look=look)
-    return told(run_checks([check], patience_seconds=60))
+    return summarize(run_checks([check], patience_seconds=60))
 
 
 def _environ(project: Supabase) -> dict[str, str]:
     return {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": SERVICE_KEY}
 
 
-def test_a_cloud_that_is_not_meant_is_a_note() -> None:
+def test_unconfigured_cloud_is_a_note() -> None:
     assert _cloud({}) == [
         (
             "cloud",
@@ -134,19 +134,19 @@ def test_a_cloud_that_is_not_meant_is_a_note() -> None:
     ]
 
 
-def test_a_cloud_that_is_only_half_set_up_is_a_warning() -> None:
+def test_incomplete_cloud_is_a_warning() -> None:
     environ = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "x"}
     assert _cloud(environ) == [("cloud", "warning", "off: owner_user_id is not set")]
 
 
-def test_the_bucket_of_the_cloud_is_told() -> None:
+def test_cloud_bucket_is_reported() -> None:
     with Supabase() as project:
         found = _cloud(_environ(project), owner_user_id="me")
         assert found == [("cloud", "ok", f"{project.url}, private bucket {BUCKET}")]
         assert SERVICE_KEY not in repr(found)
 
 
-def test_a_public_bucket_that_is_told_every_prompt_is_a_warning() -> None:
+def test_public_bucket_with_prompts_is_a_warning() -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as project:
         found = _cloud(_environ(project), owner_user_id="me", cloud={"metadata": "full"})
     assert [(subject, state) for subject, state, _ in found] == [
@@ -155,14 +155,14 @@ def test_a_public_bucket_that_is_told_every_prompt_is_a_warning() -> None:
     ]
 
 
-def test_a_bucket_that_is_missing_is_told() -> None:
+def test_missing_bucket_is_broken() -> None:
     with Supabase(buckets=[]) as project:
         ((subject, state, says),) = _cloud(_environ(project), owner_user_id="me")
     assert (subject, state) == ("cloud", "broken")
     assert "ucket" in says
 
 
-def test_a_key_that_is_refused_is_told_and_not_shown() -> None:
+def test_refused_key_is_broken_and_not_shown() -> None:
     with Supabase() as project:
         environ = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": "sb_wrong_key"}
         ((_, state, says),) = _cloud(environ, owner_user_id="me")
@@ -170,7 +170,7 @@ def test_a_key_that_is_refused_is_told_and_not_shown() -> None:
     assert "sb_wrong_key" not in says
 
 
-def test_with_quick_the_cloud_is_not_asked(dead: str) -> None:
+def test_quick_does_not_ask_the_cloud(dead: str) -> None:
     environ = {"SUPABASE_URL": dead, "SUPABASE_SERVICE_KEY": "x"}
     assert _cloud(environ, quick=True, owner_user_id="me") == [
         ("cloud", "ok", "configured, and not asked")

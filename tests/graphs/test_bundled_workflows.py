@@ -1,4 +1,4 @@
-"""The workflows that ship with imagen are sound, and each says where its models come from."""
+"""The bundled workflows are valid, and say where their models come from."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ GIVEN = {
 }
 """What only a request can tell, and not a manifest."""
 SIZED = {name: {"width", "height"} for name in ("upscale-model", "upscale-hybrid")}
-"""The size that follows from the picture's own, and from the factor."""
+"""Parameters computed from the size of the image and the factor."""
 
 
 @pytest.fixture(params=NAMES)
@@ -90,54 +90,54 @@ def classes(workflow: Workflow) -> list[str]:
     return [node["class_type"] for node in workflow.graph.values()]
 
 
-def test_these_are_bundled() -> None:
+def test_bundled_workflows_are_exactly_these() -> None:
     assert [entry.name for entry in list_workflow_files()] == NAMES
 
 
-def test_it_has_no_fault_of_its_own(workflow: Workflow) -> None:
+def test_bundled_workflow_has_no_faults(workflow: Workflow) -> None:
     assert find_faults(workflow) == []
 
 
-def test_it_runs_on_a_server_that_has_its_models(workflow: Workflow) -> None:
+def test_bundled_workflow_runs_on_a_server_with_its_models(workflow: Workflow) -> None:
     graph = bind(workflow.graph, _values(workflow))
     version = NEW_VERSION  # the simulator's own, where its user names none
     assert check_against_server(graph, CATALOGUE, manifest=workflow.manifest, version=version) == []
 
 
-def test_it_says_what_it_is_and_under_which_licence(workflow: Workflow) -> None:
+def test_bundled_workflow_has_title_description_and_licence(workflow: Workflow) -> None:
     assert workflow.manifest.title
     assert workflow.manifest.description
     assert workflow.manifest.licence or not workflow.manifest.models
 
 
-def test_every_parameter_has_a_sentence(workflow: Workflow) -> None:
+def test_every_bundled_parameter_has_a_description(workflow: Workflow) -> None:
     assert all(parameter.description for parameter in workflow.parameters.values())
 
 
-def test_only_what_a_request_alone_can_tell_has_no_default(workflow: Workflow) -> None:
+def test_only_parameters_of_the_request_lack_a_default(workflow: Workflow) -> None:
     without = {name for name, p in workflow.parameters.items() if p.default is None}
     assert without == workflow.tokens & GIVEN.keys() | SIZED.get(workflow.name, set())
 
 
-def test_a_lacking_parameter_is_one_it_has_not(workflow: Workflow) -> None:
+def test_manifest_explains_only_missing_parameters(workflow: Workflow) -> None:
     assert workflow.manifest.without.keys().isdisjoint(workflow.tokens)
 
 
-def test_a_negative_goes_with_cfg(workflow: Workflow) -> None:
+def test_negative_prompt_and_cfg_come_together(workflow: Workflow) -> None:
     assert ("negative" in workflow.tokens) == ("cfg" in workflow.tokens)
     assert ("negative" in workflow.manifest.without) == ("cfg" in workflow.manifest.without)
 
 
-def test_every_node_has_a_title(workflow: Workflow) -> None:
+def test_every_bundled_node_has_a_title(workflow: Workflow) -> None:
     assert all(node["_meta"]["title"] for node in workflow.graph.values())
 
 
-def test_its_pictures_are_named_after_it(workflow: Workflow) -> None:
+def test_bundled_workflow_saves_images_under_its_name(workflow: Workflow) -> None:
     assert workflow.parameters["filename_prefix"].default == f"imagen/{workflow.name}"
 
 
 @pytest.mark.parametrize(("name", "model"), MODELS, ids=[f"{n}-{m.file}" for n, m in MODELS])
-def test_a_model_says_where_to_get_it(name: str, model: Any) -> None:
+def test_bundled_model_has_a_download_url(name: str, model: Any) -> None:
     assert model.source.endswith(f"/{model.file}")
     assert "/resolve/main/" in model.source or "/releases/download/" in model.source
     assert model.size
@@ -145,7 +145,7 @@ def test_a_model_says_where_to_get_it(name: str, model: Any) -> None:
     assert find_workflow(name).parameters[model.token].default == model.file
 
 
-def test_schnell_has_the_shape_it_is_known_by_and_an_unshifted_schedule() -> None:
+def test_schnell_graph_has_the_official_shape_and_an_unshifted_schedule() -> None:
     schnell = find_workflow("flux1-schnell")
     assert classes(schnell) == [
         "UNETLoader",
@@ -182,12 +182,12 @@ def test_schnell_has_the_shape_it_is_known_by_and_an_unshifted_schedule() -> Non
         ("qwen-image", {"steps": 20, "cfg": 4.0, "shift": 3.1, "width": 1328}),
     ],
 )
-def test_its_defaults_are_those_of_the_model(name: str, defaults: dict[str, Any]) -> None:
+def test_bundled_defaults_are_those_of_the_model(name: str, defaults: dict[str, Any]) -> None:
     parameters = find_workflow(name).parameters
     assert {key: parameters[key].default for key in defaults} == defaults
 
 
-def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
+def test_schnell_and_klein_explain_why_they_take_no_negative_prompt() -> None:
     assert find_workflow("flux1-schnell").manifest.without["negative"] == (
         "FLUX.1 [schnell] is distilled to run at cfg 1, where a negative prompt is ignored"
     )
@@ -203,12 +203,14 @@ def test_schnell_and_klein_say_why_they_take_no_negative() -> None:
         ("flux1-schnell", "DualCLIPLoader", "flux"),
     ],
 )
-def test_a_text_encoder_is_loaded_as_the_models_own(name: str, kind: str, loader_type: str) -> None:
+def test_text_encoder_is_loaded_with_the_models_type(
+    name: str, kind: str, loader_type: str
+) -> None:
     loaders = [n for n in find_workflow(name).graph.values() if n["class_type"] == kind]
     assert [loader["inputs"]["type"] for loader in loaders] == [loader_type]
 
 
-def test_the_size_is_the_same_wherever_a_graph_needs_it() -> None:
+def test_size_token_is_used_wherever_the_graph_needs_the_size() -> None:
     graph = bind(
         find_workflow("flux2-klein").graph, _values(find_workflow("flux2-klein")) | {"width": 768}
     )
@@ -216,7 +218,7 @@ def test_the_size_is_the_same_wherever_a_graph_needs_it() -> None:
     assert graph["7"]["inputs"]["width"] == 768
 
 
-def test_the_oldest_comfyui_is_named_where_the_nodes_alone_do_not_tell() -> None:
+def test_manifest_names_the_oldest_comfyui_if_nodes_do_not_reveal_it() -> None:
     assert find_workflow("flux2-klein").manifest.comfyui == "0.9.2"
     assert find_workflow("z-image-turbo").manifest.comfyui == "0.3.75"
 

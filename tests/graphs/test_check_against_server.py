@@ -1,4 +1,4 @@
-"""A bound graph held against a server's catalogue: all faults at once, in both encodings."""
+"""A bound graph is checked against a server's node catalog, in both encodings."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def said(**inputs: Any) -> list[tuple[str, str]]:
         pytest.param({"undeclared": 1}, id="what the server ignores"),
     ],
 )
-def test_what_a_server_takes_is_no_fault(inputs: dict[str, Any]) -> None:
+def test_accepted_values_are_not_faults(inputs: dict[str, Any]) -> None:
     assert said(**inputs) == []
 
 
@@ -119,18 +119,18 @@ def test_what_a_server_takes_is_no_fault(inputs: dict[str, Any]) -> None:
         ("image", ["1", -1], "links to output -1 of node 1; outputs count from 0."),
     ],
 )
-def test_what_a_server_would_refuse_or_misread_is(name: str, value: Any, what: str) -> None:
+def test_refused_or_misread_values_are_faults(name: str, value: Any, what: str) -> None:
     assert (name, what) in said(**{name: value})
 
 
-def test_a_choice_is_listed() -> None:
+def test_unknown_choice_lists_the_known_ones() -> None:
     graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"old": "x", "image": "$<image>"}}}
     assert [fault.remedy for fault in check_against_server(graph, ONE_OF_EACH)] == [
         "Known: euler, heun."
     ]
 
 
-def test_a_required_input_that_is_missing() -> None:
+def test_missing_required_input_is_a_fault() -> None:
     graph = {"2": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>"}}}
     del graph["2"]["inputs"]["text"]  # type: ignore[attr-defined]
     assert [fault.sentence for fault in check_against_server(graph, ONE_OF_EACH)] == [
@@ -138,7 +138,7 @@ def test_a_required_input_that_is_missing() -> None:
     ]
 
 
-def test_inputs_whose_rules_only_the_editor_knows_are_left_to_the_server() -> None:
+def test_inputs_of_editor_only_types_are_not_checked() -> None:
     graph = {
         "1": {"class_type": "Free", "inputs": {"grow.a": 1, "mask": ["2", 0]}},
         "2": {"class_type": "Free", "inputs": {"grow": 7, "mask": ["3", 1]}},
@@ -148,7 +148,7 @@ def test_inputs_whose_rules_only_the_editor_knows_are_left_to_the_server() -> No
 
 
 @pytest.mark.parametrize("kind", ["Odd", "Odder"])
-def test_a_malformed_catalogue_is_read_as_far_as_it_goes(kind: str) -> None:
+def test_malformed_catalog_is_read_as_far_as_possible(kind: str) -> None:
     graph = {
         "1": {"class_type": kind, "inputs": {"a": 1, "b": 2, "c": 3}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": "$<image>", "any": ["2", 0]}},
@@ -157,7 +157,7 @@ def test_a_malformed_catalogue_is_read_as_far_as_it_goes(kind: str) -> None:
     assert check_against_server(graph, ONE_OF_EACH) == []
 
 
-def test_each_missing_class_is_named_with_the_nearest() -> None:
+def test_missing_class_is_named_with_the_nearest_known_one() -> None:
     graph = {
         "1": {"class_type": "Sorce", "inputs": {}},
         "2": {"class_type": "Zzz", "inputs": {}},
@@ -179,7 +179,7 @@ def test_each_missing_class_is_named_with_the_nearest() -> None:
     ],
     ids=["with a source", "without"],
 )
-def test_a_missing_class_of_a_known_pack_says_where_to_get_it(source: str, where: str) -> None:
+def test_missing_class_of_a_known_pack_names_the_pack(source: str, where: str) -> None:
     pack = {"name": "Acme Nodes", "source": source, "classes": ["Sourcery"]}
     graph = {
         "1": {"class_type": "Sourcery", "inputs": {}},
@@ -196,9 +196,7 @@ def test_a_missing_class_of_a_known_pack_says_where_to_get_it(source: str, where
     ("kind", "package"),
     [("Canny", "kornia"), ("UpscaleModelLoader", "spandrel")],
 )
-def test_a_missing_class_of_comfyuis_own_says_to_install_its_requirements(
-    kind: str, package: str
-) -> None:
+def test_missing_built_in_class_names_the_python_package(kind: str, package: str) -> None:
     graph = {
         "1": {"class_type": kind, "inputs": {}},
         "9": {"class_type": "Mine", "inputs": GOOD | {"image": ["1", 0]}},
@@ -211,7 +209,7 @@ def test_a_missing_class_of_comfyuis_own_says_to_install_its_requirements(
     )
 
 
-def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() -> None:
+def test_nodes_without_effect_on_outputs_are_not_checked() -> None:
     graph = {
         "1": {"class_type": "Source", "inputs": {}},
         "8": {"class_type": "Free", "inputs": {}},
@@ -221,7 +219,7 @@ def test_what_leads_to_no_output_is_not_checked_as_the_server_does_not_either() 
     assert check_against_server(graph, catalogue) == []
 
 
-def test_no_output_at_this_server() -> None:
+def test_graph_without_output_node_on_this_server_is_a_fault() -> None:
     faults = check_against_server({"1": {"class_type": "Source", "inputs": {}}}, ONE_OF_EACH)
     assert [fault.what for fault in faults] == ["No node outputs an image."]
 
@@ -232,7 +230,7 @@ def schnell(**values: Any) -> dict[str, Any]:
 
 
 def without(*files: str) -> dict[str, Any]:
-    """The catalogue of a server that has not these files."""
+    """The catalog of a server without these files."""
     text = json.dumps(CATALOGUE)
     for file in files:
         text = text.replace(f'"{file}", ', "").replace(f', "{file}"', "").replace(f'"{file}"', "")
@@ -240,7 +238,7 @@ def without(*files: str) -> dict[str, Any]:
     return catalogue
 
 
-def test_a_missing_model_is_told_with_file_folder_source_size_and_licence() -> None:
+def test_missing_model_names_file_folder_source_size_and_licence() -> None:
     manifest = find_workflow("flux1-schnell").manifest
     (fault,) = check_against_server(
         schnell(), without("flux1-schnell.safetensors"), manifest=manifest
@@ -255,7 +253,7 @@ def test_a_missing_model_is_told_with_file_folder_source_size_and_licence() -> N
     )
 
 
-def test_every_missing_model_is_told_at_once() -> None:
+def test_all_missing_models_are_reported_at_once() -> None:
     manifest = find_workflow("flux1-schnell").manifest
     gone = without(*(model.file for model in manifest.models))
     assert [fault.input for fault in check_against_server(schnell(), gone, manifest=manifest)] == [
@@ -266,7 +264,7 @@ def test_every_missing_model_is_told_at_once() -> None:
     ]
 
 
-def test_a_missing_file_that_no_manifest_speaks_of_is_told_with_its_folder() -> None:
+def test_missing_file_outside_the_manifest_names_its_folder() -> None:
     (fault,) = check_against_server(schnell(unet="flux1-dev-own.safetensors"), CATALOGUE)
     assert fault.what == (
         "the server has no file 'flux1-dev-own.safetensors' in models/diffusion_models. "
@@ -275,12 +273,12 @@ def test_a_missing_file_that_no_manifest_speaks_of_is_told_with_its_folder() -> 
     assert fault.remedy == "Put it into models/diffusion_models/."
 
 
-def test_a_file_in_a_folder_of_the_server_counts_as_there() -> None:
+def test_model_file_in_a_subfolder_counts_as_present() -> None:
     text = json.dumps(CATALOGUE).replace('"ae.safetensors"', '"flux\\\\ae.safetensors"')
     assert check_against_server(schnell(), json.loads(text)) == []
 
 
-def test_a_file_in_several_folders_must_be_chosen() -> None:
+def test_model_file_in_several_folders_must_be_chosen() -> None:
     text = json.dumps(CATALOGUE).replace(
         '"ae.safetensors"', '"a/ae.safetensors", "b/ae.safetensors"'
     )
@@ -290,7 +288,7 @@ def test_a_file_in_several_folders_must_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("version", ["0.9.1", "v0.9.1-3-gabc", "0.3.75", "0.9"])
-def test_a_server_that_is_too_old_is_told(version: str) -> None:
+def test_too_old_server_is_a_fault(version: str) -> None:
     klein = find_workflow("flux2-klein")
     (fault,) = check_against_server(
         klein.bind_defaults(), CATALOGUE, manifest=klein.manifest, version=version
@@ -299,7 +297,7 @@ def test_a_server_that_is_too_old_is_told(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.9.2", "0.10.0", "v1.0", "nightly", "", None])
-def test_a_server_that_is_new_enough_or_does_not_say_is_not_blamed(version: str | None) -> None:
+def test_new_or_unknown_server_version_is_not_a_fault(version: str | None) -> None:
     klein = find_workflow("flux2-klein")
     assert (
         check_against_server(
@@ -309,7 +307,7 @@ def test_a_server_that_is_new_enough_or_does_not_say_is_not_blamed(version: str 
     )
 
 
-def test_nodes_that_an_old_server_lacks_come_with_an_update() -> None:
+def test_nodes_missing_on_an_old_server_suggest_an_update() -> None:
     old = {k: v for k, v in CATALOGUE.items() if "Flux2" not in k}
     klein = find_workflow("flux2-klein")
     faults = check_against_server(
@@ -322,7 +320,7 @@ def test_nodes_that_an_old_server_lacks_come_with_an_update() -> None:
     ]
 
 
-def test_what_a_server_says_cannot_steer_a_terminal() -> None:
+def test_server_texts_cannot_control_the_terminal() -> None:
     manifest = Manifest(comfyui="9.0")
     faults = check_against_server(schnell(), CATALOGUE, manifest=manifest, version="0.1\x1b[2J")
     assert faults[0].what == "The server runs ComfyUI 0.1[2J; this workflow needs 9.0 or later."

@@ -1,4 +1,4 @@
-"""A workflow's faults that need no server to be seen."""
+"""Faults of a workflow that are found without a server."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def sentences(graph: dict[str, Any], **manifest: Any) -> list[str]:
     return [fault.sentence for fault in found(graph, **manifest)]
 
 
-def test_a_sound_workflow_has_none() -> None:
+def test_valid_workflow_has_no_faults() -> None:
     graph = {"1": node(seed="$<seed>"), "9": {"class_type": "SaveImage", "inputs": {"i": ["1", 0]}}}
     assert found(graph, parameters={"seed": {"type": "int"}}) == []
 
 
-def test_an_empty_graph() -> None:
+def test_empty_graph_is_a_fault() -> None:
     assert sentences({}) == ["The graph is empty: it has no nodes."]
 
 
@@ -58,7 +58,7 @@ def test_an_empty_graph() -> None:
         pytest.param({"class_type": "Thing"}, "node 1 (Thing): has no inputs.", id="no inputs"),
     ],
 )
-def test_a_node_that_is_none(broken: Any, says: str) -> None:
+def test_malformed_node_is_a_fault(broken: Any, says: str) -> None:
     assert sentences({"1": broken, "9": SAVE}) == [says]
 
 
@@ -75,11 +75,11 @@ def test_a_node_that_is_none(broken: Any, says: str) -> None:
         (["save", 0, 1], "is a list but not a link: ['save', 0, 1]."),
     ],
 )
-def test_a_link_that_leads_nowhere(link: list[Any], says: str) -> None:
+def test_broken_link_is_a_fault(link: list[Any], says: str) -> None:
     assert sentences({"1": node(image=link), "save": SAVE}) == [f"node 1 (Thing), image: {says}"]
 
 
-def test_a_wrapped_list_is_a_value() -> None:
+def test_wrapped_list_is_not_a_link() -> None:
     assert found({"1": node(image={"__value__": [9, 0]}), "9": SAVE}) == []
 
 
@@ -102,16 +102,16 @@ def test_a_wrapped_list_is_a_value() -> None:
         pytest.param({"1": node(a=["1", 0], b=["1", 1])}, "1 → 1", id="itself, by two links"),
     ],
 )
-def test_a_cycle_is_named_as_a_path(graph: dict[str, Any], path: str) -> None:
+def test_cycle_is_reported_as_a_path(graph: dict[str, Any], path: str) -> None:
     assert sentences(graph | {"9": SAVE}) == [f"node 1 (Thing): depends on itself: {path}."]
 
 
-def test_two_cycles_are_both_named() -> None:
+def test_two_cycles_are_both_reported() -> None:
     graph = {"1": node(a=["1", 0]), "2": node(a=["2", 0]), "9": SAVE}
     assert len(found(graph)) == 2
 
 
-def test_a_diamond_is_no_cycle() -> None:
+def test_diamond_is_not_a_cycle() -> None:
     graph = {
         "1": node(),
         "2": node(a=["1", 0]),
@@ -122,13 +122,13 @@ def test_a_diamond_is_no_cycle() -> None:
     assert found(graph) == []
 
 
-def test_a_long_chain_is_walked_to_its_end() -> None:
+def test_long_chain_is_followed_to_its_end() -> None:
     chain = {str(i): node(a=[str(i + 1), 0]) for i in range(5000)}
     graph = chain | {"5000": node(a=["0", 0]), "end": SAVE}
     assert [fault.what[:19] for fault in found(graph)] == ["depends on itself: "]
 
 
-def test_no_output() -> None:
+def test_graph_without_output_is_a_fault() -> None:
     assert sentences({"1": node()}) == ["No node outputs an image."]
 
 
@@ -136,21 +136,21 @@ def test_no_output() -> None:
     "kind",
     ["SaveImage", "PreviewImage", "SaveImageWebsocket", "SaveAnimatedWEBP", "VHS_VideoCombine"],
 )
-def test_an_output_is_known_by_its_class(kind: str) -> None:
+def test_output_node_is_recognized_by_its_class(kind: str) -> None:
     assert found({"1": {"class_type": kind, "inputs": {}}}) == []
 
 
-def test_an_output_may_be_named_by_the_manifest() -> None:
+def test_manifest_can_name_the_output_node() -> None:
     assert found({"1": node()}, output="1") == []
 
 
-def test_an_output_of_the_manifest_that_is_not_there() -> None:
+def test_unknown_output_of_the_manifest_is_a_fault() -> None:
     assert sentences({"9": SAVE}, output=["7"]) == [
         "The manifest's output is node '7', which is not in the graph."
     ]
 
 
-def test_a_token_that_the_manifest_does_not_know() -> None:
+def test_token_missing_from_the_manifest_is_a_fault() -> None:
     graph = {"1": node(steps="$<stesp>"), "9": SAVE}
     assert sentences(graph, parameters={"steps": {}}) == [
         "node 1 (Thing), steps: the token 'stesp' is not in the manifest. Did you mean 'steps'?",
@@ -158,7 +158,7 @@ def test_a_token_that_the_manifest_does_not_know() -> None:
     ]
 
 
-def test_a_token_by_another_common_name_is_known() -> None:
+def test_token_with_an_alias_is_known() -> None:
     graph = {"1": node(n="$<batch_size>"), "9": SAVE}
     assert found(graph, parameters={"count": {"type": "int"}}) == []
 
@@ -176,12 +176,12 @@ def test_a_token_by_another_common_name_is_known() -> None:
         ),
     ],
 )
-def test_a_default_that_its_own_parameter_refuses(parameter: dict[str, Any], says: str) -> None:
+def test_invalid_default_is_a_fault(parameter: dict[str, Any], says: str) -> None:
     graph = {"1": node(steps="$<steps>"), "9": SAVE}
     assert sentences(graph, parameters={"steps": parameter}) == [says]
 
 
-def test_a_model_of_a_token_that_is_not_there() -> None:
+def test_model_with_an_unknown_token_is_a_fault() -> None:
     graph = {"1": node(unet="$<unet>"), "9": SAVE}
     manifest: dict[str, Any] = {
         "parameters": {"unet": {}},
@@ -193,7 +193,7 @@ def test_a_model_of_a_token_that_is_not_there() -> None:
     ]
 
 
-def test_a_title_is_shown_beside_the_class_and_cannot_steer_a_terminal() -> None:
+def test_node_title_is_shown_and_cannot_control_the_terminal() -> None:
     graph = {
         "1": {"class_type": "Thing", "inputs": {"a": ["2", 0]}, "_meta": {"title": "\x1b[2JMine"}},
         "9": SAVE,
@@ -201,13 +201,13 @@ def test_a_title_is_shown_beside_the_class_and_cannot_steer_a_terminal() -> None
     assert found(graph)[0].title == "Thing '[2JMine'"
 
 
-def test_of_many_broken_links_only_the_first_get_a_suggestion() -> None:
+def test_only_the_first_broken_links_get_suggestions() -> None:
     graph = {f"node{n:04}": node(a=[f"nude{n:04}", 0]) for n in range(50)} | {"9": SAVE}
     suggested = [sentence for sentence in sentences(graph) if "Did you mean" in sentence]
     assert len(suggested) == 20
 
 
-def test_a_long_ring_is_shown_shortened() -> None:
+def test_long_cycle_is_shown_shortened() -> None:
     graph = {str(n): node(a=[str((n + 1) % 100), 0]) for n in range(100)} | {"save": SAVE}
     assert sentences(graph) == [
         "node 0 (Thing): depends on itself: "
@@ -215,17 +215,17 @@ def test_a_long_ring_is_shown_shortened() -> None:
     ]
 
 
-def test_of_many_rings_twenty_are_named() -> None:
+def test_at_most_twenty_cycles_are_reported() -> None:
     graph = {str(n): node(a=[str(n), 0]) for n in range(50)} | {"save": SAVE}
     assert len(sentences(graph)) == 20
 
 
 @pytest.mark.parametrize("name", list_workflow_names())
-def test_no_bundled_workflow_needs_a_value_by_name(name: str) -> None:
+def test_bundled_workflow_needs_no_extra_values(name: str) -> None:
     assert find_missing_values(find_workflow(name)) == []
 
 
-def test_a_backends_own_default_is_a_value() -> None:
+def test_backend_default_counts_as_a_value() -> None:
     graph: dict[str, Node] = {"1": {"class_type": "Save", "inputs": {"a": "$<strength_model>"}}}
     workflow = Workflow("mine", graph, infer_manifest(graph), "mine.json")
     assert [fault.input for fault in find_missing_values(workflow)] == ["a"]

@@ -1,4 +1,4 @@
-"""A manifest explains a graph; one that is off says where."""
+"""A manifest describes a graph; an invalid one says where."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def refused(folder: Path, text: str) -> str:
     return caught.value.message.replace(str(folder / "mine.yaml"), "mine.yaml")
 
 
-def test_a_parameter_goes_by_its_canonical_name(tmp_path: Path) -> None:
+def test_parameter_has_its_canonical_name(tmp_path: Path) -> None:
     manifest = read(tmp_path, "parameters: {batch_size: {type: int, default: 2}}")
     assert manifest.parameters["count"].default == 2
 
 
-def test_an_output_may_be_one_node_or_many(tmp_path: Path) -> None:
+def test_manifest_output_may_be_one_node_or_several(tmp_path: Path) -> None:
     assert read(tmp_path, "output: 99").output == ("99",)
     assert read(tmp_path, "output: [99, '75:6']").output == ("99", "75:6")
 
 
-def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
+def test_malformed_manifest_reports_line_and_column(tmp_path: Path) -> None:
     said = refused(tmp_path, "title: x\nparameters:\n  a: [1\n  b: 2\n")
     assert said.startswith("mine.yaml, line 4, column 4: ")
 
@@ -84,11 +84,13 @@ def test_malformed_yaml_gives_line_and_column(tmp_path: Path) -> None:
         pytest.param("title: \x00", "mine.yaml is not YAML in UTF-8", id="control character"),
     ],
 )
-def test_what_is_off_is_said_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+def test_invalid_manifest_key_is_reported_with_its_path(
+    tmp_path: Path, text: str, says: str
+) -> None:
     assert says in refused(tmp_path, text)
 
 
-def test_all_that_is_off_is_said_at_once(tmp_path: Path) -> None:
+def test_all_invalid_manifest_keys_are_reported_at_once(tmp_path: Path) -> None:
     said = refused(tmp_path, "titel: x\ncomfyui: new\n")
     assert said.splitlines()[0] == "The manifest mine.yaml is not valid:"
     assert len(said.splitlines()) == 3
@@ -112,15 +114,15 @@ ALIAS_BOMB = "a0: &a0 [x]\n" + "".join(
         ("[" * 5000, "mine.yaml is nested in itself, or more than 60 levels deep."),
     ],
 )
-def test_a_value_that_yaml_cannot_read_is_a_sentence(tmp_path: Path, text: str, says: str) -> None:
+def test_unreadable_manifest_value_is_an_error(tmp_path: Path, text: str, says: str) -> None:
     assert says in refused(tmp_path, text)
 
 
-def test_a_date_is_a_text(tmp_path: Path) -> None:
+def test_date_is_read_as_text(tmp_path: Path) -> None:
     assert read(tmp_path, "title: 2024-13-01").title == "2024-13-01"
 
 
-def test_yaml_that_would_make_objects_is_refused(tmp_path: Path) -> None:
+def test_yaml_that_creates_objects_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, "title: !!python/object/apply:os.getcwd []")
     assert "could not determine a constructor" in said
 
@@ -137,24 +139,24 @@ nodes:
 """
 
 
-def test_a_manifest_names_the_workflows_of_its_familys_other_tasks(tmp_path: Path) -> None:
+def test_manifest_names_the_workflows_of_other_tasks(tmp_path: Path) -> None:
     manifest = read(tmp_path, FAMILY)
     assert manifest.family == "sdxl"
     assert manifest.tasks == {"image-to-image": "sdxl-img2img", "inpaint": "sdxl-inpaint"}
 
 
-def test_a_control_net_is_a_file_of_its_own_folder(tmp_path: Path) -> None:
+def test_controlnet_file_has_its_own_folder(tmp_path: Path) -> None:
     manifest = read(tmp_path, FAMILY)
     assert manifest.controls["canny"].folder == "controlnet"
     assert (manifest.controls["canny"].union, manifest.controls["depth"].union) == ("", "depth")
 
 
-def test_control_nets_are_among_the_files_it_speaks_of(tmp_path: Path) -> None:
+def test_controlnets_are_among_the_manifests_files(tmp_path: Path) -> None:
     files = [model.file for model in read(tmp_path, FAMILY).files]
     assert files == ["base.safetensors", "canny.safetensors", "union.safetensors"]
 
 
-def test_the_pack_of_a_custom_node_is_found_by_its_class(tmp_path: Path) -> None:
+def test_node_pack_is_found_by_class(tmp_path: Path) -> None:
     manifest = read(tmp_path, FAMILY)
     assert [pack and pack.name for pack in map(manifest.pack_of, ["AcmeScribble", "KSampler"])] == [
         "Acme Nodes",

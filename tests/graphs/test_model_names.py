@@ -1,4 +1,4 @@
-"""A model's file goes by the name that the server has for it."""
+"""A model file gets the name that the server lists."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def catalogue(*files: str) -> dict[str, Any]:
         pytest.param("ink", ["ink.safetensors", "a/ink.pt"], ["ink.safetensors"], id="no ending"),
         pytest.param("a/ink", ["ink.pt", "a\\ink.pt"], ["a\\ink.pt"], id="folder, no ending"),
         pytest.param("ink", ["a/ink.pt"], ["a/ink.pt"], id="neither folder nor ending"),
-        pytest.param("ink.v2", ["ink.v2.sft"], ["ink.v2.sft"], id="a dot that is no ending"),
+        pytest.param("ink.v2", ["ink.v2.sft"], ["ink.v2.sft"], id="a dot without an ending"),
         pytest.param("ink.pt", ["ink.sft"], [], id="another ending"),
     ],
 )
-def test_the_nearest_likeness_wins(asked: str, there: list[Any], alike: list[str]) -> None:
+def test_closest_spelling_wins(asked: str, there: list[Any], alike: list[str]) -> None:
     assert spellings(asked, there) == alike
 
 
-def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
+def test_matched_graph_is_a_copy_with_the_servers_spelling() -> None:
     graph: dict[str, Node] = {"1": LOADER}
     local = match_model_names(graph, catalogue("flux\\ae.safetensors"))
     assert local["1"]["inputs"] == {"vae_name": "flux\\ae.safetensors"}
@@ -61,12 +61,12 @@ def test_a_graph_takes_the_servers_spelling_and_the_original_stays() -> None:
         pytest.param({"VAELoader": {"input": {"required": []}}}, id="malformed inputs"),
     ],
 )
-def test_what_the_server_has_not_keeps_its_name(object_info: dict[str, Any]) -> None:
+def test_unknown_model_keeps_its_name(object_info: dict[str, Any]) -> None:
     malformed: dict[str, Any] = {"1": LOADER, "2": "no node"}
     assert match_model_names(malformed, object_info)["1"] == LOADER
 
 
-def test_a_file_without_its_ending_is_found_where_the_input_takes_files() -> None:
+def test_model_name_without_ending_is_matched_at_file_inputs() -> None:
     graph: dict[str, Node] = {
         "1": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink", "mode": "ink"}}
     }
@@ -75,7 +75,7 @@ def test_a_file_without_its_ending_is_found_where_the_input_takes_files() -> Non
     assert local["1"]["inputs"] == {"lora_name": "sd/Ink.safetensors", "mode": "ink"}
 
 
-def test_a_choice_that_is_no_file_keeps_its_name() -> None:
+def test_choice_that_is_not_a_file_keeps_its_name() -> None:
     graph: dict[str, Node] = {"1": {"class_type": "KSampler", "inputs": {"sampler_name": "EULER"}}}
     object_info = {"KSampler": {"input": {"required": {"sampler_name": [["euler"]]}}}}
     assert match_model_names(graph, object_info) == graph

@@ -1,4 +1,4 @@
-"""A file that is not a graph is told apart, with what to do about it."""
+"""A graph is read from a file; other files are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ def refused(folder: Path, text: str | bytes) -> WorkflowError:
     return caught.value
 
 
-def test_a_graph_is_read(tmp_path: Path) -> None:
+def test_graph_is_read_from_a_file(tmp_path: Path) -> None:
     assert find_workflow(written(tmp_path, json.dumps(GRAPH))).graph == GRAPH
 
 
-def test_a_graph_in_the_wrapping_of_a_request_is_read(tmp_path: Path) -> None:
+def test_graph_wrapped_as_a_prompt_is_read(tmp_path: Path) -> None:
     text = json.dumps({"client_id": "x", "prompt": GRAPH})
     assert find_workflow(written(tmp_path, text)).graph == GRAPH
 
 
-def test_a_node_called_prompt_is_no_wrapping(tmp_path: Path) -> None:
+def test_node_with_the_id_prompt_is_not_a_wrapper(tmp_path: Path) -> None:
     graph = {"prompt": GRAPH["1"]}
     assert find_workflow(written(tmp_path, json.dumps(graph))).graph == graph
 
 
-def test_a_byte_order_mark_is_no_hindrance(tmp_path: Path) -> None:
+def test_graph_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert (
         find_workflow(written(tmp_path, b"\xef\xbb\xbf" + json.dumps(GRAPH).encode())).graph
         == GRAPH
     )
 
 
-def test_the_editors_format_is_named_and_the_way_out_told(tmp_path: Path) -> None:
+def test_editor_format_is_refused_with_a_remedy(tmp_path: Path) -> None:
     error = refused(tmp_path, json.dumps({"nodes": [{"id": 1}], "links": [], "version": 0.4}))
     assert "is in the format of ComfyUI's editor" in error.message
     assert "Workflow > Export (API)" in error.remedy
@@ -76,22 +76,22 @@ def test_the_editors_format_is_named_and_the_way_out_told(tmp_path: Path) -> Non
         pytest.param("[" * 100_000, "is nested more than 100 levels deep", id="bottomless"),
         pytest.param('{"1": %s}' % ("9" * 400), "which is too large", id="400 digits"),
         pytest.param(b"\xff\xfe{\x00}\x00", "is not a JSON file in UTF-8", id="UTF-16"),
-        pytest.param(b"\x89PNG\r\n\x1a\n", "is not a JSON file in UTF-8", id="picture"),
+        pytest.param(b"\x89PNG\r\n\x1a\n", "is not a JSON file in UTF-8", id="image"),
     ],
 )
-def test_what_is_no_graph_is_refused(tmp_path: Path, text: str | bytes, says: str) -> None:
+def test_file_without_a_graph_is_refused(tmp_path: Path, text: str | bytes, says: str) -> None:
     error = refused(tmp_path, text)
     assert says in error.message
     assert "mine.json" in error.message
     assert error.exit_code == 2
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_graph_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WorkflowError, match=r"Cannot read .*none\.json: No such file"):
         find_workflow(str(tmp_path / "none.json"))
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_folder_is_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(WorkflowError, match=r"Cannot read .*folder\.json"):
         find_workflow(str(tmp_path / "folder.json"))

@@ -1,4 +1,4 @@
-"""Tokens are replaced by values of any type, and nothing else is touched."""
+"""Tokens are replaced by values of any type, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def bound(value: Any, **values: Any) -> Any:
         pytest.param(None, id="null"),
     ],
 )
-def test_a_token_becomes_its_value_with_its_type(token: str, value: Any) -> None:
+def test_token_becomes_its_value_with_the_same_type(token: str, value: Any) -> None:
     result = bound(token, v=value)
     assert result == value
     assert type(result) is type(value)
 
 
-def test_the_largest_seed_is_exact_in_json() -> None:
+def test_largest_seed_is_exact_in_json() -> None:
     assert '"x": 18446744073709551615' in json.dumps(bind(graph(x="$<seed>"), {"seed": 2**64 - 1}))
 
 
-def test_a_list_is_wrapped_so_that_it_is_no_link() -> None:
+def test_bound_list_is_wrapped() -> None:
     assert bound("$<v>", v=["4", 0]) == {"__value__": ["4", 0]}
 
 
-def test_a_list_within_an_object_is_not_wrapped() -> None:
+def test_bound_list_in_an_object_is_not_wrapped() -> None:
     assert bound({"__value__": "$<v>"}, v=[1, 2]) == {"__value__": [1, 2]}
 
 
-def test_tokens_within_lists_and_objects_are_bound() -> None:
+def test_tokens_in_lists_and_objects_are_bound() -> None:
     assert bound({"a": ["$<v>", {"b": "${w}"}]}, v=1, w=2) == {"a": [1, {"b": 2}]}
 
 
@@ -63,11 +63,11 @@ def test_tokens_within_lists_and_objects_are_bound() -> None:
     "text",
     ["a $<v>", "$<v> ", "$<v>$<v>", "$v", "$<>", "$< v >", "$<v", "{v}", "<v>", "$$<v>"],
 )
-def test_text_that_only_contains_a_token_is_left_alone(text: str) -> None:
+def test_text_that_contains_a_token_is_unchanged(text: str) -> None:
     assert bound(text, v=1) == text
 
 
-def test_a_link_is_left_alone() -> None:
+def test_link_is_unchanged() -> None:
     assert bound(["$<v>", 0], v=1) == ["$<v>", 0]
 
 
@@ -76,11 +76,11 @@ def test_class_and_title_are_never_bound() -> None:
     assert bind(tokens, {"v": 1}) == tokens
 
 
-def test_a_value_that_looks_like_a_token_is_not_bound_again() -> None:
+def test_value_that_looks_like_a_token_is_not_bound_again() -> None:
     assert bound("$<prompt>", prompt="$<seed>", seed=1) == "$<seed>"
 
 
-def test_the_template_is_untouched_and_shares_nothing_with_the_copy() -> None:
+def test_bound_graph_shares_nothing_with_the_template() -> None:
     template = graph(x="$<v>", y={"z": [1]}, link=["4", 0])
     before = json.dumps(template)
     copy = bind(template, {"v": 1})
@@ -90,7 +90,7 @@ def test_the_template_is_untouched_and_shares_nothing_with_the_copy() -> None:
     assert json.dumps(template) == before
 
 
-def test_the_value_is_copied_too() -> None:
+def test_bound_value_is_a_copy() -> None:
     value = {"a": [1]}
     bound("$<v>", v=value)["a"].append(2)
     assert value == {"a": [1]}
@@ -110,23 +110,23 @@ def test_the_value_is_copied_too() -> None:
         ("num_inference_steps", "steps"),
     ],
 )
-def test_a_token_may_go_by_another_common_name(written: str, name: str) -> None:
+def test_token_may_have_an_alias(written: str, name: str) -> None:
     assert bound(f"$<{written}>", **{name: 3}) == 3
 
 
-def test_the_canonical_name_wins_over_the_written_one() -> None:
+def test_value_under_the_canonical_name_wins() -> None:
     assert bound("$<cfg_scale>", cfg=1.0, cfg_scale=9.0) == 1.0
 
 
-def test_a_value_under_the_written_name_serves() -> None:
+def test_value_under_the_written_name_is_used() -> None:
     assert bound("$<cfg_scale>", cfg_scale=9.0) == 9.0
 
 
-def test_a_value_without_a_token_is_no_error() -> None:
+def test_value_without_a_token_is_ignored() -> None:
     assert bound("text", steps=4) == "text"
 
 
-def test_each_token_without_a_value_is_named_with_its_place() -> None:
+def test_token_without_a_value_is_reported_with_its_place() -> None:
     with pytest.raises(WorkflowError) as caught:
         bind(graph(steps="$<steps>", cfg="${cfg_scale}"), {})
     assert caught.value.message == (
@@ -138,6 +138,6 @@ def test_each_token_without_a_value_is_named_with_its_place() -> None:
     )
 
 
-def test_what_is_no_node_is_copied_as_it_is() -> None:
+def test_malformed_node_is_copied_unchanged() -> None:
     malformed: dict[str, Any] = {"1": "text", "2": {"inputs": None}}
     assert bind(malformed, {}) == malformed

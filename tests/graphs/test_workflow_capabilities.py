@@ -1,4 +1,4 @@
-"""A workflow's tokens are what it accepts, as its manifest says or their names tell."""
+"""A workflow accepts its tokens, as its manifest or their names describe them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def workflow(*tokens: str, **manifest: Any) -> Workflow:
     return Workflow("mine", graph, explained, "here")
 
 
-def test_tokens_go_by_their_canonical_names() -> None:
+def test_workflow_tokens_have_canonical_names() -> None:
     assert workflow("seed", "batch_size", "unet").tokens == {"seed", "count", "unet"}
 
 
@@ -32,7 +32,7 @@ def test_only_parameters_with_a_token_are_accepted() -> None:
     assert list(mine.capabilities().parameters) == ["steps"]
 
 
-def test_parameters_keep_the_manifests_order() -> None:
+def test_parameters_keep_the_order_of_the_manifest() -> None:
     mine = workflow("a", "b", "c", parameters={"c": {}, "a": {}})
     assert list(mine.capabilities().parameters) == ["c", "a", "b"]
 
@@ -56,7 +56,9 @@ def test_task_and_reasons_come_from_the_manifest() -> None:
         ("anything", Parameter(type="json")),
     ],
 )
-def test_without_a_manifest_a_name_tells_what_it_may(token: str, parameter: Parameter) -> None:
+def test_parameter_without_a_manifest_is_inferred_from_its_name(
+    token: str, parameter: Parameter
+) -> None:
     assert workflow(token).capabilities().parameters[token] == parameter
 
 
@@ -68,21 +70,23 @@ def test_without_a_manifest_a_name_tells_what_it_may(token: str, parameter: Para
         (("image", "mask"), "inpaint"),
     ],
 )
-def test_without_a_manifest_the_tokens_tell_the_task(tokens: tuple[str, ...], task: str) -> None:
+def test_task_without_a_manifest_is_inferred_from_the_tokens(
+    tokens: tuple[str, ...], task: str
+) -> None:
     assert workflow(*tokens).capabilities().tasks == (task,)
 
 
-def test_an_override_is_another_default() -> None:
+def test_override_replaces_a_default() -> None:
     accepted = workflow("unet", "steps").capabilities({"unet": "other.safetensors", "steps": 8})
     assert accepted.parameters["unet"].default == "other.safetensors"
     assert accepted.parameters["steps"].default == 8
 
 
-def test_an_override_may_go_by_another_common_name() -> None:
+def test_override_may_use_an_alias() -> None:
     assert workflow("count").capabilities({"batch_size": 4}).parameters["count"].default == 4
 
 
-def test_an_override_of_no_token_gets_the_nearest_one() -> None:
+def test_override_of_an_unknown_parameter_suggests_the_nearest() -> None:
     with pytest.raises(WorkflowError) as caught:
         workflow("steps", "seed").capabilities({"stesp": 4})
     assert caught.value.message == (
@@ -98,12 +102,12 @@ def test_an_override_of_no_token_gets_the_nearest_one() -> None:
         (0, "Workflow 'mine': steps cannot be 0; the nearest value is 1."),
     ],
 )
-def test_an_override_must_fit_its_parameter(value: Any, says: str) -> None:
+def test_override_must_fit_its_parameter(value: Any, says: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         workflow("steps").capabilities({"steps": value})
     assert caught.value.message == says
 
 
-def test_a_sample_has_the_defaults_and_keeps_the_other_tokens() -> None:
+def test_bind_defaults_keeps_tokens_without_a_default() -> None:
     inputs = workflow("steps", "seed", "batch_size").bind_defaults({"steps": 8})["1"]["inputs"]
     assert inputs == {"input steps": 8, "input seed": "$<seed>", "input batch_size": 1}

@@ -1,4 +1,4 @@
-"""Each family's workflows go together: one for a task, of the same files, open to LoRAs."""
+"""The workflows of a family share their files: one for each task."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ def only(workflow: Workflow, kind: str) -> tuple[str, dict[str, Any]]:
         ("flux2-klein-base", "flux2-klein", set()),
     ],
 )
-def test_a_family_has_a_workflow_for_these_tasks(name: str, family: str, tasks: set[str]) -> None:
+def test_family_has_a_workflow_for_each_task(name: str, family: str, tasks: set[str]) -> None:
     manifest = find_workflow(name).manifest
     assert (manifest.family, {*manifest.tasks}) == (family, tasks)
 
 
 @pytest.mark.parametrize("sibling", SIBLINGS)
-def test_a_sibling_is_of_the_same_family_and_does_the_task(sibling: Sibling) -> None:
+def test_workflow_of_another_task_has_the_same_family(sibling: Sibling) -> None:
     manifest = sibling.own.manifest
     assert manifest.family == sibling.first.manifest.family
     assert manifest.task == {"outpaint": "inpaint"}.get(sibling.task, sibling.task)
@@ -79,7 +79,7 @@ def test_a_sibling_is_of_the_same_family_and_does_the_task(sibling: Sibling) -> 
 
 
 @pytest.mark.parametrize("sibling", SIBLINGS)
-def test_a_sibling_loads_the_files_of_the_first_unless_it_has_a_model_of_its_own(
+def test_workflow_of_another_task_loads_the_same_files(
     sibling: Sibling,
 ) -> None:
     """A backend gives the names of its own files to the workflows of further tasks."""
@@ -89,7 +89,7 @@ def test_a_sibling_loads_the_files_of_the_first_unless_it_has_a_model_of_its_own
 
 
 @pytest.mark.parametrize("sibling", SIBLINGS)
-def test_a_sibling_takes_the_pictures_of_its_task(sibling: Sibling) -> None:
+def test_workflow_of_another_task_takes_the_images_of_that_task(sibling: Sibling) -> None:
     taken = {name for name, p in sibling.own.parameters.items() if p.type == "image"}
     needed = {
         "image-to-image": {"image"},
@@ -102,7 +102,7 @@ def test_a_sibling_takes_the_pictures_of_its_task(sibling: Sibling) -> None:
 
 
 @pytest.mark.parametrize("workflow", [pytest.param(w, id=w.name) for w in ALL])
-def test_a_picture_is_a_parameter_of_that_type(workflow: Workflow) -> None:
+def test_image_parameter_has_the_type_image(workflow: Workflow) -> None:
     loaded = [*nodes_of(workflow, "LoadImage").values()]
     loaded += nodes_of(workflow, "LoadImageMask").values()
     names = {node["inputs"]["image"] for node in loaded}
@@ -113,7 +113,7 @@ def test_a_picture_is_a_parameter_of_that_type(workflow: Workflow) -> None:
 @pytest.mark.parametrize(
     "workflow", [pytest.param(w, id=w.name) for w in ALL if w.manifest.task == "inpaint"]
 )
-def test_inpainting_puts_back_what_the_mask_keeps(workflow: Workflow) -> None:
+def test_inpainting_restores_what_the_mask_keeps(workflow: Workflow) -> None:
     mask, read = only(workflow, "LoadImageMask")
     composite, put = only(workflow, "ImageCompositeMasked")
     _, saved = only(workflow, "SaveImage")
@@ -125,7 +125,7 @@ def test_inpainting_puts_back_what_the_mask_keeps(workflow: Workflow) -> None:
 
 
 @pytest.mark.parametrize("sibling", SIBLINGS)
-def test_a_lora_has_its_place_right_behind_the_loaders(sibling: Sibling) -> None:
+def test_loras_belong_directly_after_the_loaders(sibling: Sibling) -> None:
     place = place_of_loras(sibling.own.graph)
     loader = sibling.own.graph[place.model[0]]["class_type"]
     assert place == place_of_loras(sibling.first.graph)
@@ -133,7 +133,7 @@ def test_a_lora_has_its_place_right_behind_the_loaders(sibling: Sibling) -> None
 
 
 @pytest.mark.parametrize("workflow", STEERED)
-def test_a_control_net_has_its_place_before_the_sampler(workflow: Workflow) -> None:
+def test_controlnets_belong_before_the_sampler(workflow: Workflow) -> None:
     place = place_of_controls(workflow.graph)
     sampler = workflow.graph[place.samplers[0]]["class_type"]
     assert sampler in ("KSampler", "CFGGuider")
@@ -142,14 +142,14 @@ def test_a_control_net_has_its_place_before_the_sampler(workflow: Workflow) -> N
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_a_control_net_says_where_to_get_it(net: Any) -> None:
+def test_bundled_controlnet_has_a_download_url(net: Any) -> None:
     assert net.source.startswith("https://huggingface.co/")
     assert net.source.endswith(f"/resolve/main/{net.file}") or "/split_files/" in net.source
     assert net.source.endswith(f"/{net.file}")
     assert net.size
 
 
-def test_the_kinds_of_control_are_those_that_the_nets_know() -> None:
+def test_control_kinds_are_those_of_the_controlnets() -> None:
     kinds = {w.name: list(w.manifest.controls) for w in ALL if w.manifest.controls}
     assert kinds == {
         "qwen-image": ["canny", "depth", "pose"],
@@ -179,23 +179,23 @@ def test_custom_nodes_are_named_with_their_pack(workflow: Workflow) -> None:
         ("restore-faces", "restore", {"image", "face_model", "fidelity", "face_detector"}),
     ],
 )
-def test_what_serves_every_family_has_none(name: str, task: str, tokens: set[str]) -> None:
+def test_workflow_for_all_families_has_no_family(name: str, task: str, tokens: set[str]) -> None:
     workflow = find_workflow(name)
     assert (workflow.manifest.family, workflow.manifest.task) == ("", task)
     assert workflow.tokens == tokens | {"filename_prefix"}
 
 
-def test_faces_are_mended_by_the_model_that_the_nodes_can_call() -> None:
+def test_face_restoration_uses_the_model_that_its_nodes_support() -> None:
     """They call GFPGAN with an argument that it does not take, and give the face back as it was."""
     assert find_workflow("restore-faces").parameters["face_model"].default == "codeformer.pth"
 
 
-def test_fill_does_not_take_the_model_of_another_graph_for_its_own() -> None:
+def test_fill_keeps_its_own_model() -> None:
     """A backend that sets `unet` means the model that draws from text."""
     assert "unet" not in find_workflow("flux1-fill").tokens
 
 
-def test_klein_leaves_the_picture_by_running_only_the_end_of_its_schedule() -> None:
+def test_klein_image_to_image_runs_only_the_end_of_its_schedule() -> None:
     workflow = find_workflow("flux2-klein-img2img")
     split, _ = only(workflow, "SplitSigmasDenoise")
     _, sampler = only(workflow, "SamplerCustomAdvanced")
@@ -203,7 +203,7 @@ def test_klein_leaves_the_picture_by_running_only_the_end_of_its_schedule() -> N
 
 
 def test_variations_are_drawn_one_by_one() -> None:
-    """LatentInterpolate goes wrong on batches: it normalises across their pictures."""
+    """LatentInterpolate is wrong for batches: it normalises across their images."""
     workflow = find_workflow("sd15-variation")
     one_by_one, batches = only(workflow, "RebatchLatents")
     _, between = only(workflow, "LatentInterpolate")

@@ -1,4 +1,4 @@
-"""A family of upscalers stands for one that is installed."""
+"""A family of upscalers selects an installed file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,13 @@ _NAMES = (
         pytest.param("4x-UltraSharp", 4, None, id="a name is not a family"),
     ],
 )
-def test_an_upscaler_of_the_family_is_chosen(
-    method: str, factor: float, chosen: str | None
-) -> None:
+def test_upscaler_of_the_family_is_chosen(method: str, factor: float, chosen: str | None) -> None:
     assert choose_upscaler(method, _NAMES, factor) == chosen
 
 
-def test_real_esrgan_is_esrgan_where_there_is_no_other() -> None:
+def test_real_esrgan_is_used_for_esrgan_if_there_is_no_other() -> None:
     assert choose_upscaler("esrgan", _NAMES[1:], 4) == "RealESRGAN_x4plus.pth"
 
 
-def test_where_there_is_none_none_is_chosen() -> None:
+def test_no_upscaler_is_chosen_if_none_matches() -> None:
     assert choose_upscaler("realesrgan", ["SwinIR_4x.pth", "4x-UltraSharp.pth"], 4) is None

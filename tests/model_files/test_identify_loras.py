@@ -1,4 +1,4 @@
-"""Which family a LoRA is for follows from the layers it changes, or from what it says of itself."""
+"""The family of a LoRA follows from its layers, or from its metadata."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _seen(tensors: Mapping[str, tuple[int, ...]], notes: Mapping[str, str] | Non
         pytest.param("lora_te1_text_model_encoder.lora_down.weight", (4, 768), "", id="unknown"),
     ],
 )
-def test_a_lora_is_known_by_what_it_changes(name: str, shape: tuple[int, ...], family: str) -> None:
+def test_lora_family_is_known_by_its_layers(name: str, shape: tuple[int, ...], family: str) -> None:
     assert _seen({name: shape}) == f"lora {family} "
 
 
@@ -109,5 +109,7 @@ def test_a_lora_is_known_by_what_it_changes(name: str, shape: tuple[int, ...], f
         pytest.param({"title": "flux-like"}, "", id="a title proves nothing"),
     ],
 )
-def test_a_lora_of_unknown_layers_is_known_by_its_notes(notes: dict[str, str], family: str) -> None:
+def test_lora_with_unknown_layers_is_identified_by_metadata(
+    notes: dict[str, str], family: str
+) -> None:
     assert _seen({"lora_unet_x.lora_down.weight": (4, 4)}, notes) == f"lora {family} "

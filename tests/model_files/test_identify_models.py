@@ -1,4 +1,4 @@
-"""A model's role, family and variant follow from the names and shapes in its header."""
+"""Role, family and variant of a model follow from the names and shapes in its header."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _seen(tensors: Mapping[str, tuple[int, ...]]) -> str:
     return " ".join(classify(weights))
 
 
-def test_a_file_is_told_with_its_size(tmp_path: Path) -> None:
+def test_identified_model_has_its_size(tmp_path: Path) -> None:
     path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     assert identify_model(path) == ModelFile(
         path=path, role="checkpoint", family="sd1", variant="", size_bytes=path.stat().st_size
     )
 
 
-def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
+def test_gguf_file_is_identified_by_the_same_names(tmp_path: Path) -> None:
     path = write_file(tmp_path / "flux.gguf", gguf(_FLUX | _GUIDED))
     checkpoint = identify_model(path)
     assert (checkpoint.role, checkpoint.family, checkpoint.variant) == (
@@ -54,7 +54,7 @@ def test_a_gguf_file_is_known_by_the_same_names(tmp_path: Path) -> None:
     )
 
 
-def test_a_pytorch_file_is_unknown(tmp_path: Path) -> None:
+def test_pytorch_file_is_unknown(tmp_path: Path) -> None:
     path = write_file(tmp_path / "upscaler.pth", b"\x80\x02}q\x00.")
     assert identify_model(path).role == "unknown"
 
@@ -255,5 +255,5 @@ def test_a_pytorch_file_is_unknown(tmp_path: Path) -> None:
         pytest.param({}, "unknown  ", id="nothing"),
     ],
 )
-def test_a_model_is_known_by_its_tensors(tensors: dict[str, tuple[int, ...]], said: str) -> None:
+def test_model_is_identified_by_its_tensors(tensors: dict[str, tuple[int, ...]], said: str) -> None:
     assert _seen(tensors) == said

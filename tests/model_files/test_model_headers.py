@@ -1,4 +1,4 @@
-"""A file of weights is known by its header, and one that isn't whole is refused in a sentence."""
+"""The header of a model file is read, and an incomplete file is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _refusal(path: Path) -> ConfigError:
     return caught.value
 
 
-def test_a_safetensors_file_lists_its_tensors_and_notes(tmp_path: Path) -> None:
+def test_safetensors_header_lists_tensors_and_metadata(tmp_path: Path) -> None:
     path = write_file(tmp_path / "a.safetensors", safetensors({"w": (2, 3)}, {"note": "made here"}))
     weights = read_model_header(path)
     assert weights.format == "safetensors"
@@ -33,7 +33,7 @@ def test_a_safetensors_file_lists_its_tensors_and_notes(tmp_path: Path) -> None:
     assert weights.size_bytes == path.stat().st_size
 
 
-def test_a_gguf_file_lists_its_tensors_as_pytorch_would(tmp_path: Path) -> None:
+def test_gguf_header_lists_tensors_in_pytorch_order(tmp_path: Path) -> None:
     texts = struct.pack("<IIQ", 9, 8, 2) + gguf_text("ab") + gguf_text("c")
     numbers = struct.pack("<IIQ3h", 9, 3, 3, 1, 2, 3)
     notes = gguf_text("words") + texts + gguf_text("numbers") + numbers
@@ -44,7 +44,7 @@ def test_a_gguf_file_lists_its_tensors_as_pytorch_would(tmp_path: Path) -> None:
     assert weights.notes["general.architecture"] == "flux"
 
 
-def test_a_pytorch_archive_is_only_seen_to_be_whole(tmp_path: Path) -> None:
+def test_pytorch_archive_is_only_checked_for_completeness(tmp_path: Path) -> None:
     from zipfile import ZipFile
 
     with ZipFile(tmp_path / "a.ckpt", "w") as archive:
@@ -53,11 +53,11 @@ def test_a_pytorch_archive_is_only_seen_to_be_whole(tmp_path: Path) -> None:
     assert (weights.format, dict(weights.tensors)) == ("pickle", {})
 
 
-def test_an_old_pytorch_file_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_old_pytorch_file_is_accepted_unchecked(tmp_path: Path) -> None:
     assert read_model_header(write_file(tmp_path / "a.pth", b"\x80\x02}q\x00.")).format == "pickle"
 
 
-def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Path) -> None:
+def test_only_the_header_of_a_large_file_is_read(tmp_path: Path) -> None:
     header = b'{"w":{"dtype":"U8","shape":[2000000000],"data_offsets":[0,2000000000]}}'
     path = write_file(tmp_path / "big.safetensors", struct.pack("<Q", len(header)) + header)
     with path.open("r+b") as file:
@@ -182,7 +182,7 @@ def test_the_header_of_a_file_of_two_gigabytes_is_all_that_is_read(tmp_path: Pat
         ),
     ],
 )
-def test_what_is_no_whole_model_is_refused(
+def test_incomplete_or_invalid_model_is_refused(
     tmp_path: Path, data: bytes, sentence: str, remedy: str
 ) -> None:
     path = write_file(tmp_path / "model.safetensors", data)
@@ -192,21 +192,21 @@ def test_what_is_no_whole_model_is_refused(
     assert remedy in refusal.remedy
 
 
-def test_a_slip_in_the_name_is_named(tmp_path: Path) -> None:
+def test_misspelled_file_name_gets_a_suggestion(tmp_path: Path) -> None:
     write_file(tmp_path / "juggernaut.safetensors", safetensors(SD1))
     refusal = _refusal(tmp_path / "jugernaut.safetensors")
     assert refusal.message.startswith("File ")
     assert refusal.message.endswith("Did you mean 'juggernaut.safetensors'?")
 
 
-def test_a_missing_file_in_a_missing_folder_is_only_missing(tmp_path: Path) -> None:
+def test_missing_folder_gives_no_suggestion(tmp_path: Path) -> None:
     path = tmp_path / "no" / "model.gguf"
     assert _refusal(path).message == f"File {path} not found."
 
 
-def test_a_name_may_be_too_long_for_any_file(tmp_path: Path) -> None:
+def test_overlong_file_name_is_an_error(tmp_path: Path) -> None:
     assert "Cannot read" in _refusal(tmp_path / ("x" * 300)).message
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_folder_is_not_a_file(tmp_path: Path) -> None:
     assert _refusal(tmp_path).message == (f"{tmp_path} is a folder; expected a model file.")

@@ -1,4 +1,4 @@
-"""Graphs that the tests of the surgery cut: small, and of each kind there is."""
+"""Small graphs of each kind, for tests of edits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ EDIT: dict[str, Node] = {
     "11": node("CFGGuider", model=["1", 0], positive=["9", 0], negative=["10", 0]),
     "12": node("SaveImage", images=["11", 0]),
 }
-"""FLUX.2 that edits one picture."""
+"""FLUX.2 that edits one image."""
 
 INPAINT: dict[str, Node] = CHECKPOINT | {
     "11": node("LoadImage", image="a.png"),

@@ -1,4 +1,4 @@
-"""What the doctor is shown: settings, and libraries with something in their outbox."""
+"""Settings and libraries for tests of the doctor."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _WHEN = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 
 def settings(place: Path, **more: Any) -> Settings:
     """Settings of which everything lies in `place`."""
-    output = {"directory": place / "pictures", **more.pop("output", {})}
+    output = {"directory": place / "images", **more.pop("output", {})}
     library = {"url": str(place / "library.db"), **more.pop("library", {})}
     values = {"state_dir": place / "state", "output": output, "library": library, **more}
     return Settings.model_validate(values)
 
 
-def told(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
+def summarize(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
     """Subject, state and words of each."""
     return [(finding.subject, finding.state, finding.says) for finding in findings]
 
 
 def entry(number: int = 1) -> GenerationRecord:
-    """A generation of no pictures."""
+    """A generation without images."""
     id = f"{number:08}-2222-4333-8444-555555555555"
     request = Request(prompt="a red fox")
     ticket = Ticket(id=id, backend="mock", request=request, receipt={})

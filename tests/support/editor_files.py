@@ -1,4 +1,4 @@
-"""Files of an editor, written in short; and a small catalogue of nodes to read them with."""
+"""Files of ComfyUI's editor in short form, and a small node catalog to read them with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Proposals for graphs, in short: which tokens, and where each stands."""
+"""Proposed workflows for graphs, in short form: the tokens and their places."""
 
 from __future__ import annotations
 

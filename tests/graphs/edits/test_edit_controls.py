@@ -1,4 +1,4 @@
-"""Control pictures come between the prompts and the sampler, whatever the graph draws."""
+"""Control images are applied between the prompts and the sampler of any graph."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sampler(**inputs: Any) -> Node:
     return node("KSampler", **(CHECKPOINT["8"]["inputs"] | inputs))
 
 
-def test_one_picture_steers_the_sampler_through_its_net() -> None:
+def test_one_control_image_is_applied_before_the_sampler() -> None:
     cut = with_controls(CHECKPOINT, [CANNY])
     assert cut["8"] == sampler(positive=["13", 0], negative=["13", 1])
     assert added(CHECKPOINT, cut) == {
@@ -51,14 +51,14 @@ def test_one_picture_steers_the_sampler_through_its_net() -> None:
     }
 
 
-def test_several_pictures_are_a_chain_in_their_order() -> None:
+def test_several_control_images_are_chained_in_order() -> None:
     cut = with_controls(CHECKPOINT, [CANNY, DEPTH])
     assert cut["8"] == sampler(positive=["17", 0], negative=["17", 1])
     assert cut["17"]["inputs"]["positive"] == ["13", 0]
     assert cut["17"]["inputs"]["negative"] == ["13", 1]
 
 
-def test_a_net_of_several_kinds_is_loaded_once_and_told_each_kind() -> None:
+def test_union_controlnet_is_loaded_once_and_set_to_each_kind() -> None:
     cut = with_controls(CHECKPOINT, [DEPTH, POSE])
     nets = {i: n["inputs"] for i, n in cut.items() if "ControlNet" in n["class_type"]}
     assert nets["11"] == {"control_net_name": "union.safetensors"}
@@ -67,14 +67,14 @@ def test_a_net_of_several_kinds_is_loaded_once_and_told_each_kind() -> None:
     assert (nets["14"]["control_net"], nets["17"]["control_net"]) == (["12", 0], ["15", 0])
 
 
-def test_a_guider_that_takes_one_conditioning_gets_the_positive() -> None:
+def test_guider_with_one_conditioning_gets_the_positive_side() -> None:
     cut = with_controls(SPLIT, [CANNY])
     assert cut["6"] == node("BasicGuider", model=["4", 0], conditioning=["13", 0])
     assert cut["13"]["inputs"]["positive"] == cut["13"]["inputs"]["negative"] == ["5", 0]
     assert cut["13"]["inputs"]["vae"] == ["3", 0]
 
 
-def test_what_repaints_is_steered_behind_its_own_conditioning() -> None:
+def test_inpainting_conditioning_comes_before_the_controlnet() -> None:
     graph = INPAINT | {
         "13": node("InpaintModelConditioning", positive=["5", 0], negative=["6", 0], vae=["1", 2]),
         "8": sampler(positive=["13", 0], negative=["13", 1]),
@@ -85,13 +85,13 @@ def test_what_repaints_is_steered_behind_its_own_conditioning() -> None:
     assert cut["8"] == sampler(positive=["16", 0], negative=["16", 1])
 
 
-def test_samplers_that_are_steered_alike_stay_so() -> None:
+def test_samplers_with_the_same_inputs_share_the_controlnet() -> None:
     graph = CHECKPOINT | {"11": sampler(latent_image=["8", 0], denoise=0.4)}
     cut = with_controls(graph, [CANNY])
     assert cut["8"]["inputs"]["positive"] == cut["11"]["inputs"]["positive"] == ["14", 0]
 
 
-def test_a_net_that_patches_the_model_goes_before_the_sampler_alone() -> None:
+def test_model_patch_changes_only_the_samplers_model() -> None:
     net = ControlNetUse(kind="canny", file="fun.safetensors", image="c.png", patches_model=True)
     cut = with_controls(SPLIT, [net])
     assert added(SPLIT, cut) == {
@@ -111,7 +111,7 @@ def test_a_net_that_patches_the_model_goes_before_the_sampler_alone() -> None:
     assert cut["7"] == SPLIT["7"]
 
 
-def test_without_a_vae_none_is_linked() -> None:
+def test_controlnet_without_a_vae_has_no_vae_input() -> None:
     graph = {
         "1": node("Loader"),
         "2": node("KSampler", model=["1", 0], positive=["1", 1], negative=["1", 2]),
@@ -120,21 +120,21 @@ def test_without_a_vae_none_is_linked() -> None:
 
 
 @pytest.mark.parametrize("graph", [INPAINT, EDIT], ids=["inpaint", "edit"])
-def test_the_place_is_found_in_graphs_of_other_tasks(graph: dict[str, Any]) -> None:
+def test_controls_have_a_place_in_graphs_of_other_tasks(graph: dict[str, Any]) -> None:
     assert len(place_of_controls(graph).samplers) == 1
 
 
-def test_no_picture_changes_nothing() -> None:
+def test_no_control_image_changes_nothing() -> None:
     assert with_controls(CHECKPOINT, []) == CHECKPOINT
 
 
-def test_a_graph_without_a_sampler_has_no_place() -> None:
+def test_graph_without_a_sampler_takes_no_control_images() -> None:
     graph = {"1": node("LoadImage", image="a.png"), "2": node("SaveImage", images=["1", 0])}
     with pytest.raises(WorkflowError, match="no sampler that a control image could apply to"):
         place_of_controls(graph)
 
 
-def test_samplers_that_are_steered_apart_have_no_place() -> None:
+def test_samplers_with_different_inputs_take_no_control_images() -> None:
     graph = CHECKPOINT | {"11": sampler(positive=["6", 0])}
     with pytest.raises(WorkflowError, match="several samplers with different inputs"):
         with_controls(graph, [CANNY])

@@ -1,4 +1,4 @@
-"""Further references, and pictures that go on beyond their sides."""
+"""Further reference images, and padding for outpainting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imagen.errors import RequestError
 from imagen.graphs.edits import with_padding, with_references
 
 
-def test_a_second_reference_goes_the_way_of_the_first() -> None:
+def test_second_reference_copies_the_nodes_of_the_first() -> None:
     cut = with_references(EDIT, "6", ["b.png"])
     assert {node_id: cut[node_id] for node_id in cut if cut[node_id] != EDIT.get(node_id)} == {
         "11": node("CFGGuider", model=["1", 0], positive=["16", 0], negative=["17", 0]),
@@ -22,7 +22,7 @@ def test_a_second_reference_goes_the_way_of_the_first() -> None:
     }
 
 
-def test_a_third_is_chained_behind_the_second() -> None:
+def test_third_reference_is_chained_after_the_second() -> None:
     cut = with_references(EDIT, "6", ["b.png", "c.png"])
     assert cut["18"] == node("LoadImage", image="c.png")
     assert cut["21"] == node("ReferenceLatent", conditioning=["16", 0], latent=["20", 0])
@@ -34,12 +34,12 @@ def test_no_further_reference_changes_nothing() -> None:
     assert with_references(EDIT, "6", []) == EDIT
 
 
-def test_a_graph_that_takes_one_picture_says_so() -> None:
+def test_graph_for_one_image_refuses_more_references() -> None:
     with pytest.raises(RequestError, match="references: this workflow takes one image, not 3"):
         with_references(CHECKPOINT, "7", ["b.png", "c.png"])
 
 
-def test_a_padded_picture_takes_the_place_of_picture_and_mask() -> None:
+def test_padding_replaces_image_and_mask() -> None:
     cut = with_padding(INPAINT, "11", "12", Outpaint(right=64), 24)
     assert "12" not in cut
     assert cut["7"] == node("VAEEncodeForInpaint", pixels=["13", 0], mask=["13", 1], vae=["1", 2])

@@ -1,4 +1,4 @@
-"""LoRAs come right behind the loaders, whichever these are."""
+"""LoRAs are inserted directly after the loaders."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def changed(graph: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     return {node_id: node for node_id, node in other.items() if graph.get(node_id) != node}
 
 
-def test_one_lora_on_a_checkpoint_goes_between_it_and_all_that_use_it() -> None:
+def test_lora_is_inserted_between_the_checkpoint_and_its_users() -> None:
     assert changed(CHECKPOINT, with_loras(CHECKPOINT, [INK])) == {
         "5": node("CLIPTextEncode", text="a fox", clip=["11", 1]),
         "6": node("CLIPTextEncode", text="", clip=["11", 1]),
@@ -46,7 +46,7 @@ def test_one_lora_on_a_checkpoint_goes_between_it_and_all_that_use_it() -> None:
     }
 
 
-def test_several_loras_are_a_chain_in_their_order() -> None:
+def test_several_loras_are_chained_in_order() -> None:
     graph = with_loras(CHECKPOINT, [INK, WASH])
     assert graph["12"] == titled(
         "LoraLoader",
@@ -62,7 +62,7 @@ def test_several_loras_are_a_chain_in_their_order() -> None:
     assert graph["5"]["inputs"]["clip"] == ["12", 1]
 
 
-def test_on_split_files_they_come_before_what_patches_the_model() -> None:
+def test_loras_come_before_model_patches() -> None:
     assert changed(SPLIT, with_loras(SPLIT, [INK])) == {
         "4": node("ModelSamplingFlux", model=["11", 0], max_shift=1.15),
         "5": node("CLIPTextEncode", text="a fox", clip=["11", 1]),
@@ -78,7 +78,7 @@ def test_on_split_files_they_come_before_what_patches_the_model() -> None:
     }
 
 
-def test_where_there_is_no_one_text_encoder_the_model_alone_is_changed() -> None:
+def test_lora_changes_only_the_model_without_a_single_text_encoder() -> None:
     graph = SPLIT | {
         "12": node("CLIPLoader", clip_name="other.safetensors"),
         "13": node("CLIPTextEncode", text="", clip=["12", 0]),
@@ -96,7 +96,7 @@ def test_where_there_is_no_one_text_encoder_the_model_alone_is_changed() -> None
     }
 
 
-def test_a_lora_of_the_graphs_own_stays_behind_ours() -> None:
+def test_requested_loras_come_before_the_graphs_own() -> None:
     graph = CHECKPOINT | {
         "2": node("LoraLoader", model=["1", 0], clip=["1", 1], lora_name="own.safetensors"),
         "5": node("CLIPTextEncode", text="a fox", clip=["2", 1]),
@@ -109,11 +109,11 @@ def test_a_lora_of_the_graphs_own_stays_behind_ours() -> None:
 
 
 @pytest.mark.parametrize("graph", [INPAINT, EDIT], ids=["inpaint", "edit"])
-def test_the_place_is_found_in_graphs_of_other_tasks(graph: dict[str, Any]) -> None:
+def test_loras_have_a_place_in_graphs_of_other_tasks(graph: dict[str, Any]) -> None:
     assert place_of_loras(graph).model == ("1", 0)
 
 
-def test_the_graph_that_was_given_stays_as_it_was() -> None:
+def test_loras_leave_the_given_graph_unchanged() -> None:
     before = deepcopy(CHECKPOINT)
     with_loras(CHECKPOINT, [INK, WASH])
     assert before == CHECKPOINT
@@ -123,7 +123,7 @@ def test_no_lora_changes_nothing() -> None:
     assert with_loras(CHECKPOINT, []) == CHECKPOINT
 
 
-def test_nodes_that_make_no_picture_are_no_place() -> None:
+def test_unused_nodes_take_no_loras() -> None:
     idle = {
         "20": node("UNETLoader", unet_name="idle.safetensors"),
         "21": node("ModelSamplingFlux", model=["20", 0]),
@@ -131,18 +131,18 @@ def test_nodes_that_make_no_picture_are_no_place() -> None:
     assert place_of_loras(CHECKPOINT | idle).model == ("1", 0)
 
 
-def test_ids_that_are_no_numbers_are_left_alone() -> None:
+def test_new_nodes_get_numbers_beside_other_ids() -> None:
     graph = {"75:1": node("UNETLoader"), "s": node("KSampler", model=["75:1", 0])}
     assert with_loras(graph, [INK])["s"]["inputs"]["model"] == ["1", 0]
 
 
-def test_a_graph_without_a_model_has_no_place() -> None:
+def test_graph_without_a_model_takes_no_loras() -> None:
     graph = {"1": node("EmptyImage"), "2": node("SaveImage", images=["1", 0])}
     with pytest.raises(WorkflowError, match="no model that a LoRA could be applied to"):
         place_of_loras(graph)
 
 
-def test_a_graph_of_several_models_has_no_place() -> None:
+def test_graph_with_several_models_takes_no_loras() -> None:
     graph = CHECKPOINT | {
         "2": node("CheckpointLoaderSimple", ckpt_name="refiner.safetensors"),
         "12": node("KSampler", model=["2", 0], latent_image=["8", 0]),
@@ -152,7 +152,7 @@ def test_a_graph_of_several_models_has_no_place() -> None:
         with_loras(graph, [INK])
 
 
-def test_a_ring_of_models_is_no_endless_walk() -> None:
+def test_cycle_of_models_does_not_loop_forever() -> None:
     graph = {
         "1": node("ModelSamplingFlux", model=["2", 0]),
         "2": node("ModelSamplingFlux", model=["1", 0]),

@@ -1,4 +1,4 @@
-"""Values that no token names are reached by node and input."""
+"""Values without a token are set by node and input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRAPH: dict[str, Any] = {
         pytest.param("8.mode.scale", ("8", "mode.scale"), id="input with a dot"),
     ],
 )
-def test_a_node_goes_by_its_id_class_or_title(name: str, address: tuple[str, str]) -> None:
+def test_node_is_addressed_by_id_class_or_title(name: str, address: tuple[str, str]) -> None:
     assert resolve_address(GRAPH, name) == address
 
 
@@ -56,7 +56,7 @@ def test_a_node_goes_by_its_id_class_or_title(name: str, address: tuple[str, str
         pytest.param("5.text", "5.text is the workflow's parameter 'prompt'.", id="a token"),
     ],
 )
-def test_what_is_not_there_to_be_set_is_refused(name: str, says: str) -> None:
+def test_unknown_or_unsettable_address_is_refused(name: str, says: str) -> None:
     with pytest.raises(RequestError) as caught:
         resolve_address(GRAPH, name)
     assert says in caught.value.message
@@ -73,7 +73,7 @@ def test_what_is_not_there_to_be_set_is_refused(name: str, says: str) -> None:
         pytest.param(("6", "text"), "snow", "snow", id="text"),
     ],
 )
-def test_a_value_keeps_the_type_of_what_was_there(
+def test_set_value_keeps_the_type_of_the_old_one(
     address: tuple[str, str], value: Any, used: Any
 ) -> None:
     graph, put = with_value(GRAPH, address, "it", value)
@@ -92,7 +92,7 @@ def test_a_value_keeps_the_type_of_what_was_there(
         pytest.param(("6", "text"), 3, "it must be text, not 3.", id="text"),
     ],
 )
-def test_a_value_of_another_type_is_refused(
+def test_set_value_of_another_type_is_refused(
     address: tuple[str, str], value: Any, says: str
 ) -> None:
     with pytest.raises(RequestError) as caught:

@@ -1,4 +1,4 @@
-"""What a graph of custom nodes says: texts by the side they lead to, values by their links."""
+"""Graphs of custom nodes are analyzed: texts by side, values by links."""
 
 from __future__ import annotations
 
@@ -229,19 +229,19 @@ EASY = {
         pytest.param(PIPES, id="a pipe"),
     ],
 )
-def test_custom_nodes_say_what_the_plain_graph_says(changes: dict[str, Any]) -> None:
+def test_custom_nodes_have_the_same_settings_as_the_plain_graph(changes: dict[str, Any]) -> None:
     found = extract_settings(PLAIN | changes)
     assert found.values == VALUES
     assert (found.models, found.loras) == (("garden.safetensors",), ())
 
 
-def test_a_pair_of_outputs_that_is_crossed_crosses_the_sides() -> None:
+def test_crossed_outputs_swap_the_prompts() -> None:
     crossed = {"6": TWO_CLIP, "3": sampler(**SETTINGS, positive=["6", 1], negative=["6", 0])}
     assert extract_settings(PLAIN | crossed).values["prompt"] == NEGATIVE
     assert extract_settings(PLAIN | crossed).values["negative"] == PROMPT
 
 
-def test_each_output_of_a_node_of_texts_has_its_own() -> None:
+def test_each_output_of_a_text_node_has_its_own_text() -> None:
     texts = node("Text String", text=NEGATIVE, text_b=PROMPT, text_c="", text_d="")
     linked = {
         "20": texts,
@@ -251,7 +251,7 @@ def test_each_output_of_a_node_of_texts_has_its_own() -> None:
     assert extract_settings(PLAIN | linked).values == VALUES
 
 
-def test_a_text_that_is_written_by_a_model_is_not_made_up() -> None:
+def test_text_from_a_language_model_is_not_invented() -> None:
     written = {
         "6": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
         "20": node("ShowText|pysssss", text=["21", 0], text_0="what an earlier run wrote"),
@@ -264,7 +264,7 @@ def test_a_text_that_is_written_by_a_model_is_not_made_up() -> None:
     assert "prompt" not in places(PLAIN | written)
 
 
-def test_a_node_with_both_texts_has_a_token_for_each() -> None:
+def test_node_with_both_prompts_has_two_tokens() -> None:
     graph = {"20": EFFICIENT["20"], "3": EFFICIENT["3"], "8": PLAIN["8"], "9": PLAIN["9"]}
     found = places(graph)
     assert (found["prompt"], found["negative"]) == (["20.positive"], ["20.negative"])
@@ -274,7 +274,7 @@ def test_a_node_with_both_texts_has_a_token_for_each() -> None:
     assert "prompt_2" not in found
 
 
-def test_tokens_are_put_where_links_lead() -> None:
+def test_tokens_are_placed_where_links_lead() -> None:
     found = places(PLAIN | SETTINGS_NODE)
     assert found["steps"] == ["20.steps"]
     assert found["sampler"] == ["21.sampler_name"]
@@ -282,7 +282,7 @@ def test_tokens_are_put_where_links_lead() -> None:
     assert (parts["prompt"], parts["prompt_part_2"]) == (["20.text"], ["21.text_b"])
 
 
-def test_a_prompt_that_is_empty_yet_has_its_token() -> None:
+def test_empty_prompt_has_a_token() -> None:
     empty = {
         "20": node("PrimitiveStringMultiline", value=""),
         "6": node("CLIPTextEncode", text=["20", 0], clip=["4", 1]),
@@ -292,7 +292,7 @@ def test_a_prompt_that_is_empty_yet_has_its_token() -> None:
     assert places(painter)["prompt"] == ["1.prompt"]
 
 
-def test_a_placeholder_in_place_of_a_number_has_its_token_and_is_no_setting() -> None:
+def test_placeholder_for_a_number_has_a_token_and_is_not_a_setting() -> None:
     graph = PLAIN | {"3": sampler(**SETTINGS | {"seed": "PARAM_SEED"})}
     assert places(graph)["seed"] == ["3.seed"]
     assert "seed" not in extract_settings(graph).values
@@ -350,7 +350,7 @@ SAMPLERS = [
 
 
 @pytest.mark.parametrize(("kind", "expected"), SAMPLERS)
-def test_samplers_with_inputs_of_other_names_have_their_tokens(
+def test_samplers_with_other_input_names_have_tokens(
     kind: dict[str, Any], expected: dict[str, str]
 ) -> None:
     graph = PLAIN | {
@@ -365,7 +365,7 @@ def test_samplers_with_inputs_of_other_names_have_their_tokens(
     assert values.get("negative") == (None if "hyvid_embeds" in kind["inputs"] else NEGATIVE)
 
 
-def test_a_pipeline_of_settings_is_read_without_a_sampler_of_its_own() -> None:
+def test_settings_pipe_is_read_without_a_sampler() -> None:
     graph = {
         "1": node("SeargeTextInputV2", prompt=PROMPT),
         "2": node("SeargeTextInputV2", prompt=NEGATIVE),
@@ -475,7 +475,7 @@ def test_loras_are_read_from_each_kind_of_loader(stack: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["None", "none", "[none]", "(None)", ""])
-def test_a_lora_called_none_is_none(name: str) -> None:
+def test_lora_named_none_is_ignored(name: str) -> None:
     none = node("LoraLoader", lora_name=name, strength_model=1.0, model=["4", 0])
     assert (
         extract_settings(PLAIN | {"20": none, "3": sampler(**SETTINGS, model=["20", 0])}).loras
@@ -483,7 +483,7 @@ def test_a_lora_called_none_is_none(name: str) -> None:
     )
 
 
-def test_the_tags_that_a_node_takes_out_of_a_text_are_not_in_the_prompt() -> None:
+def test_lora_tags_are_removed_from_the_prompt() -> None:
     tagged = f"{PROMPT} <lora:ink:0.7>"
     loader = node("LoadLorasFromPrompt", prompt=tagged, model=["4", 0], clip=["4", 1])
     linked = {"20": loader, "6": node("CLIPTextEncode", text=["20", 2], clip=["20", 1])}
@@ -493,14 +493,14 @@ def test_the_tags_that_a_node_takes_out_of_a_text_are_not_in_the_prompt() -> Non
     assert (plain.values["prompt"], plain.loras) == (tagged, ())
 
 
-def test_a_lora_from_an_address_is_named_by_it() -> None:
+def test_lora_from_a_url_is_named_by_the_url() -> None:
     url = "https://example.org/ink.safetensors"
     loader = node("LoraLoaderFromURL", url=url, strength_model=0.7, model=["4", 0])
     graph = PLAIN | {"20": loader, "3": sampler(**SETTINGS, model=["20", 0])}
     assert extract_settings(graph).loras == ((url, 0.7),)
 
 
-def test_of_two_branches_only_one_counts() -> None:
+def test_only_the_branch_of_the_main_sampler_counts() -> None:
     other = {
         "30": node("LoraLoader", lora_name="other.safetensors", model=["4", 0], clip=["4", 1]),
         "33": sampler(**SETTINGS | {"seed": 1}, model=["30", 0]),
@@ -555,13 +555,13 @@ SKIPPED = {
         ),
     ],
 )
-def test_what_no_request_can_ask_for_is_said_too(
+def test_settings_without_a_request_field_are_extracted(
     changes: dict[str, Any], more: dict[str, Any]
 ) -> None:
     assert extract_settings(PLAIN | changes).values == VALUES | more
 
 
-def test_texts_of_further_encoders_are_said_beside() -> None:
+def test_texts_of_further_encoders_are_extracted() -> None:
     both = {
         "20": encode("a second robot"),
         "21": node("ConditioningCombine", conditioning_1=["6", 0], conditioning_2=["20", 0]),
@@ -574,7 +574,7 @@ def test_texts_of_further_encoders_are_said_beside() -> None:
     )
 
 
-def test_an_internal_number_is_no_model() -> None:
+def test_internal_model_number_is_not_a_model() -> None:
     loader = node("ECHOCheckpointLoaderSimple", ckpt_name="EMS-1-EMS.safetensors")
     assert extract_settings(PLAIN | {"4": loader}).models == ()
 
@@ -590,13 +590,13 @@ def test_an_internal_number_is_no_model() -> None:
         pytest.param(node("ETN_SendImageWebSocket", images=["8", 0]), id="websocket"),
     ],
 )
-def test_savers_of_custom_nodes_are_outputs(save: dict[str, Any]) -> None:
+def test_custom_save_nodes_are_outputs(save: dict[str, Any]) -> None:
     proposal = proposal_for(PLAIN | {"9": save})
     assert proposal.manifest.output == ("9",)
     assert {token.name for token in proposal.tokens} >= {"prompt", "negative", "seed", "width"}
 
 
-def test_a_node_that_only_speaks_of_saving_is_no_output() -> None:
+def test_node_with_save_in_its_name_is_not_always_an_output() -> None:
     middle = node("Image Saver Metadata", images=["8", 0], steps=24)
     assert proposal_for(PLAIN | {"20": middle}).manifest.output == ("9",)
 
@@ -617,7 +617,7 @@ RINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("graph", RINGS)
-def test_a_ring_tells_nothing_and_ends(graph: dict[str, Any]) -> None:
+def test_cyclic_graph_has_no_settings(graph: dict[str, Any]) -> None:
     assert "prompt" not in extract_settings(graph).values
     proposal_for(graph)
 
@@ -637,7 +637,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("value", ODD, ids=repr)
-def test_a_value_that_no_server_takes_harms_nothing(value: Any) -> None:
+def test_value_that_no_server_accepts_is_ignored(value: Any) -> None:
     odd = {
         "20": node("Text Multiline", text=value),
         "6": node("CLIPTextEncode", text=["20", -1], clip=value),
@@ -648,7 +648,7 @@ def test_a_value_that_no_server_takes_harms_nothing(value: Any) -> None:
     assert {token.name for token in proposal_for(PLAIN | odd).tokens} >= {"steps", "negative"}
 
 
-def test_texts_that_double_at_each_step_end() -> None:
+def test_doubling_texts_are_cut_off() -> None:
     doubled: dict[str, Any] = {"100": node("Text Multiline", text="robot")}
     for number in range(101, 160):
         before = [str(number - 1), 0]
@@ -657,12 +657,12 @@ def test_texts_that_double_at_each_step_end() -> None:
     assert len(str(extract_settings(PLAIN | doubled | linked).values.get("prompt", ""))) < 1000
 
 
-def test_a_graph_larger_than_any_says_nothing() -> None:
+def test_oversized_graph_has_no_settings() -> None:
     large = {f"x{number}": node("PreviewImage", images=["8", 0]) for number in range(3000)}
     assert extract_settings(PLAIN | large).values == {}
 
 
-def test_a_chain_of_contexts_longer_than_any_is_given_up() -> None:
+def test_oversized_chain_of_contexts_is_abandoned() -> None:
     chain = {
         f"c{number}": node("Context (rgthree)", base_ctx=[f"c{number + 1}", 0])
         for number in range(1000)

@@ -1,4 +1,4 @@
-"""Old group nodes are taken apart as the editor takes them apart."""
+"""Old group nodes are expanded as the editor expands them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def file(host: dict[str, Any], groups: dict[str, Any], wires: list[Wire] | None 
 
 
 @pytest.mark.parametrize("prefix", ["workflow>", "workflow/"])
-def test_the_nodes_of_a_group_are_wired_within_and_to_its_face(prefix: str) -> None:
+def test_group_nodes_are_linked_inside_and_to_the_face(prefix: str) -> None:
     graph = graph_of(file(group(f"{prefix}Draw"), {"Draw": DRAW}))
     assert {key: one for key, one in graph.items() if key.startswith("1:")} == {
         "1:0": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox", "clip": ["4", 1]}},
@@ -94,13 +94,13 @@ def test_the_nodes_of_a_group_are_wired_within_and_to_its_face(prefix: str) -> N
     assert graph["8"]["inputs"]["samples"] == ["1:2", 0]
 
 
-def test_a_value_that_the_face_does_not_store_is_the_inputs_default() -> None:
+def test_value_missing_on_the_face_is_the_default() -> None:
     graph = graph_of(file(group("workflow>Draw", "a fox", "blurry", 9), {"Draw": DRAW}))
     assert graph["1:2"]["inputs"]["steps"] == 20
     assert graph["1:2"]["inputs"]["sampler_name"] == "euler"
 
 
-def test_a_widget_that_a_class_has_got_since_is_not_on_the_face() -> None:
+def test_newer_widget_of_a_class_is_not_on_the_face() -> None:
     older = DRAW["nodes"][2] | {"widgets_values": [7, "fixed", 20, 8, "euler", "normal"]}
     data = {
         "nodes": [*DRAW["nodes"][:2], older, node("Blur", 3, inputs=[("image", "IMAGE")])],
@@ -113,12 +113,12 @@ def test_a_widget_that_a_class_has_got_since_is_not_on_the_face() -> None:
     assert graph["1:2"]["inputs"]["steps"] == 30
 
 
-def test_values_by_name_reach_the_nodes_within_and_others_do_not_count() -> None:
+def test_group_values_by_name_reach_the_inner_nodes() -> None:
     host = group(widgets_values={"steps": 33, "unknown": 1})
     assert graph_of(file(host, {"Draw": DRAW}))["1:2"]["inputs"]["steps"] == 33
 
 
-def test_a_widget_that_became_an_input_comes_last_and_may_be_linked() -> None:
+def test_converted_widget_comes_last_and_can_be_linked() -> None:
     inner = node(
         "KSampler",
         *[7, "randomize", 20, 8, *SAMPLER],
@@ -140,7 +140,7 @@ def test_a_widget_that_became_an_input_comes_last_and_may_be_linked() -> None:
     assert graph["1:2"]["inputs"]["cfg"] == 8
 
 
-def test_a_primitive_within_has_its_value_on_the_face() -> None:
+def test_inner_primitive_has_its_value_on_the_face() -> None:
     data = {
         "nodes": [
             node("PrimitiveNode", 3, "fixed", outputs=["INT"]),
@@ -156,7 +156,7 @@ def test_a_primitive_within_has_its_value_on_the_face() -> None:
     assert graph["1:1"]["inputs"] == {"amount": 12, "image": ["2", 0]}
 
 
-def test_reroutes_within_and_at_the_edge_of_a_group_are_followed() -> None:
+def test_reroutes_in_a_group_are_followed() -> None:
     data = {
         "nodes": [
             node("Reroute", inputs=[("", "*")], outputs=["*"]),
@@ -174,7 +174,7 @@ def test_reroutes_within_and_at_the_edge_of_a_group_are_followed() -> None:
     assert graph["9"]["inputs"] == {"images": ["1:1", 0]}
 
 
-def test_a_group_within_a_group_is_taken_apart_too() -> None:
+def test_nested_group_is_expanded() -> None:
     outer = {"nodes": [group()], "links": [], "external": [[0, 0, "LATENT"]]}
     host = group("workflow>Outer", "a cat", "grey", 5, "fixed", 40, 8, *SAMPLER)
     graph = graph_of(file(host, {"Draw": DRAW, "Outer": outer}))
@@ -183,12 +183,12 @@ def test_a_group_within_a_group_is_taken_apart_too() -> None:
     assert graph["8"]["inputs"]["samples"] == ["1:0:2", 0]
 
 
-def test_a_bypassed_group_lets_through_what_is_of_the_same_type() -> None:
+def test_bypassed_group_passes_the_same_type() -> None:
     graph = graph_of(file(group(mode=4), {"Draw": DRAW}))
     assert graph["8"]["inputs"]["samples"] == ["5", 0]
 
 
-def test_a_group_whose_nodes_the_file_does_not_hold_is_refused() -> None:
+def test_undefined_group_is_refused() -> None:
     with pytest.raises(WorkflowError, match="the group node 'Draw' but does not define it"):
         graph_of(file(group(), {}))
 
@@ -202,7 +202,7 @@ def test_groups_that_multiply_each_other_are_refused() -> None:
         graph_of(file(group("workflow>G7"), groups))
 
 
-def test_a_class_within_a_group_that_the_catalog_lacks_is_named() -> None:
+def test_unknown_class_in_a_group_is_named() -> None:
     with pytest.raises(WorkflowError, match="Elsewhere"):
         graph_of(file(group(), {"Draw": DRAW | {"nodes": [*DRAW["nodes"][:2], node("Elsewhere")]}}))
 
@@ -215,6 +215,6 @@ def test_a_class_within_a_group_that_the_catalog_lacks_is_named() -> None:
         {"Draw": {"nodes": [{"type": "KSampler"}], "links": [[9, 9, 9, 9]], "external": [[0]]}},
     ],
 )
-def test_a_damaged_group_is_taken_or_refused(groups: Any) -> None:
+def test_damaged_group_is_imported_or_refused(groups: Any) -> None:
     with pytest.raises(WorkflowError):
         import_workflow(detect_in_json(file(group(), groups), "it.json"), CATALOGUE, title="It")

@@ -1,4 +1,4 @@
-"""Links are followed through what only the editor knows."""
+"""Links are followed through nodes that only the editor knows."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from support.editor_files import (
     subgraph,
 )
 
-PICTURE = node("LoadImage", "cat.png", "image")
+IMAGE_LOADER = node("LoadImage", "cat.png", "image")
 BLUR = node("Blur", 3)
 BLURRED = {"class_type": "Blur", "inputs": {"amount": 3, "image": ["2", 0]}}
 
 
-def test_a_reroute_is_followed() -> None:
+def test_reroute_is_followed() -> None:
     wires: list[Wire] = [
         ("2", 0, "5", "", "*"),
         ("5", 0, "6", "", "*"),
         ("6", 0, "1", "image", "IMAGE"),
     ]
-    nodes = {"1": BLUR, "2": PICTURE, "5": node("Reroute"), "6": node("Reroute")}
+    nodes = {"1": BLUR, "2": IMAGE_LOADER, "5": node("Reroute"), "6": node("Reroute")}
     assert shown(nodes, wires) == {
         "1": BLURRED,
         "2": {"class_type": "LoadImage", "inputs": {"image": "cat.png"}},
@@ -36,25 +36,25 @@ def test_a_reroute_is_followed() -> None:
     }
 
 
-def test_a_primitives_value_is_written_where_it_leads() -> None:
+def test_primitive_value_is_written_to_its_target() -> None:
     blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
     wires: list[Wire] = [("2", 0, "1", "image", "IMAGE"), ("5", 0, "1", "amount", "INT")]
-    nodes = {"1": blur, "2": PICTURE, "5": node("PrimitiveNode", 12, "fixed")}
+    nodes = {"1": blur, "2": IMAGE_LOADER, "5": node("PrimitiveNode", 12, "fixed")}
     assert shown(nodes, wires)["1"]["inputs"] == {"amount": 12, "image": ["2", 0]}
 
 
-def test_a_primitives_value_by_name_counts() -> None:
+def test_primitive_value_by_name_is_used() -> None:
     blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
     primitive = node("PrimitiveNode", widgets_values_named={"value": 13})
     wires: list[Wire] = [("5", 0, "1", "amount", "INT")]
     assert shown({"1": blur, "5": primitive}, wires)["1"]["inputs"] == {"amount": 13}
 
 
-def test_what_is_got_comes_from_where_it_is_set() -> None:
+def test_get_node_takes_the_value_of_the_set_node() -> None:
     wires: list[Wire] = [("2", 0, "5", "IMAGE", "IMAGE"), ("6", 0, "1", "image", "IMAGE")]
     nodes = {
         "1": BLUR,
-        "2": PICTURE,
+        "2": IMAGE_LOADER,
         "4": node("SetNode", "dog", inputs=[("IMAGE", "IMAGE")]),
         "5": node("SetNode", "cat"),
         "6": node("GetNode", "cat"),
@@ -62,39 +62,39 @@ def test_what_is_got_comes_from_where_it_is_set() -> None:
     assert shown(nodes, wires)["1"] == BLURRED
 
 
-def test_what_is_got_and_never_set_is_nothing() -> None:
+def test_get_node_without_a_set_node_gives_nothing() -> None:
     wires: list[Wire] = [("6", 0, "1", "image", "IMAGE")]
     assert shown({"1": BLUR, "6": node("GetNode", "cat")}, wires)["1"]["inputs"] == {"amount": 3}
 
 
 def test_notes_are_left_out() -> None:
-    nodes = {"1": PICTURE, "5": node("Note", "a"), "6": node("MarkdownNote", "b")}
+    nodes = {"1": IMAGE_LOADER, "5": node("Note", "a"), "6": node("MarkdownNote", "b")}
     assert list(shown(nodes, [])) == ["1", "9"]
 
 
-def test_a_muted_node_vanishes_with_its_links_and_all_that_only_it_was_made_from() -> None:
+def test_muted_node_is_removed_with_its_links_and_sources() -> None:
     wires: list[Wire] = [("2", 0, "5", "image", "IMAGE"), ("5", 0, "1", "image", "IMAGE")]
-    nodes = {"1": BLUR, "2": PICTURE, "5": BLUR | {"mode": 2}}
+    nodes = {"1": BLUR, "2": IMAGE_LOADER, "5": BLUR | {"mode": 2}}
     assert shown(nodes, wires) == {
         "1": {"class_type": "Blur", "inputs": {"amount": 3}},
         "9": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
     }
 
 
-def test_a_widget_fed_by_a_muted_node_goes_without_its_value() -> None:
+def test_widget_fed_by_a_muted_node_has_no_value() -> None:
     blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
     wires: list[Wire] = [("5", 0, "1", "amount", "INT")]
     muted = node("PrimitiveInt", 5, "fixed", mode=2)
     assert shown({"1": blur, "5": muted}, wires)["1"]["inputs"] == {}
 
 
-def test_a_bypassed_node_lets_through_what_is_of_the_same_type() -> None:
+def test_bypassed_node_passes_the_same_type() -> None:
     wires: list[Wire] = [("2", 0, "5", "image", "IMAGE"), ("5", 0, "1", "image", "IMAGE")]
-    nodes = {"1": BLUR, "2": PICTURE, "5": BLUR | {"mode": 4}}
+    nodes = {"1": BLUR, "2": IMAGE_LOADER, "5": BLUR | {"mode": 4}}
     assert shown(nodes, wires)["1"] == BLURRED
 
 
-def test_a_bypassed_lora_lets_the_model_and_the_encoder_through() -> None:
+def test_bypassed_lora_passes_model_and_text_encoder() -> None:
     nodes = PORTRAIT_NODES | {"20": node("LoraLoader", "x.safetensors", 1, 1, mode=4)}
     wires: list[Wire] = [
         ("4", 0, "20", "model", "MODEL"),
@@ -107,10 +107,12 @@ def test_a_bypassed_lora_lets_the_model_and_the_encoder_through() -> None:
     assert graph_of(editor(nodes, wires)) == PORTRAIT
 
 
-def test_a_bypassed_node_without_an_input_of_that_type_gives_nothing() -> None:
+def test_bypassed_node_without_a_matching_input_gives_nothing() -> None:
     wires: list[Wire] = [("2", 1, "5", "mask", "MASK"), ("5", 0, "1", "image", "IMAGE")]
     strange = node("Blur", mode=4, outputs=["IMAGE"])
-    assert shown({"1": BLUR, "2": PICTURE, "5": strange}, wires)["1"]["inputs"] == {"amount": 3}
+    assert shown({"1": BLUR, "2": IMAGE_LOADER, "5": strange}, wires)["1"]["inputs"] == {
+        "amount": 3
+    }
 
 
 @pytest.mark.parametrize(
@@ -122,49 +124,53 @@ def test_a_bypassed_node_without_an_input_of_that_type_gives_nothing() -> None:
         pytest.param([("a", "MASK"), ("b", "*"), ("c", "IMAGE")], "c", id="the very type first"),
     ],
 )
-def test_a_bypass_chooses_as_the_editor_does(faces: list[tuple[str, str]], arriving: str) -> None:
+def test_bypass_chooses_the_input_as_the_editor_does(
+    faces: list[tuple[str, str]], arriving: str
+) -> None:
     strange = node("Blur", mode=4, outputs=["IMAGE"], inputs=faces)
     wires: list[Wire] = [("2", 0, "5", arriving, "IMAGE"), ("5", 0, "1", "image", "IMAGE")]
-    assert shown({"1": BLUR, "2": PICTURE, "5": strange}, wires)["1"] == BLURRED
+    assert shown({"1": BLUR, "2": IMAGE_LOADER, "5": strange}, wires)["1"] == BLURRED
 
 
 @pytest.mark.parametrize(
     ("slot", "arriving"),
     [pytest.param(1, "b", id="in the same place"), pytest.param(2, "a", id="else the first")],
 )
-def test_a_bypass_to_where_anything_goes_takes_what_is(slot: int, arriving: str) -> None:
+def test_bypass_to_an_input_of_any_type_uses_the_same_position(slot: int, arriving: str) -> None:
     strange = node(
         "Blur", mode=4, outputs=["LATENT", "IMAGE", "IMAGE"], inputs=[("a", "MASK"), ("b", "IMAGE")]
     )
     wires: list[Wire] = [("2", 0, "5", arriving, "IMAGE"), ("5", slot, "1", "image", "*")]
-    assert shown({"1": BLUR, "2": PICTURE, "5": strange}, wires)["1"] == BLURRED
+    assert shown({"1": BLUR, "2": IMAGE_LOADER, "5": strange}, wires)["1"] == BLURRED
 
 
-def test_a_bypass_looks_to_the_very_end_of_the_way() -> None:
+def test_bypass_uses_the_type_at_the_end_of_the_way() -> None:
     strange = node("Blur", mode=4, outputs=["*"], inputs=[("a", "MASK"), ("b", "IMAGE")])
     wires: list[Wire] = [
         ("2", 0, "5", "b", "IMAGE"),
         ("5", 0, "6", "", "*"),
         ("6", 0, "1", "image", "IMAGE"),
     ]
-    nodes = {"1": BLUR, "2": PICTURE, "5": strange, "6": node("Reroute")}
+    nodes = {"1": BLUR, "2": IMAGE_LOADER, "5": strange, "6": node("Reroute")}
     assert shown(nodes, wires)["1"] == BLURRED
 
 
-def test_only_what_an_output_is_made_from_is_kept() -> None:
-    nodes = {"1": PICTURE, "5": BLUR, "6": node("SaveImage", "x", mode=2)}
+def test_only_nodes_that_outputs_depend_on_are_kept() -> None:
+    nodes = {"1": IMAGE_LOADER, "5": BLUR, "6": node("SaveImage", "x", mode=2)}
     wires: list[Wire] = [("1", 0, "5", "image", "IMAGE"), ("5", 0, "6", "images", "IMAGE")]
     assert list(shown(nodes, wires)) == ["1", "9"]
 
 
-def test_a_link_that_is_written_nowhere_is_none() -> None:
+def test_undefined_link_is_ignored() -> None:
     said = editor({"1": BLUR, "9": node("PreviewImage")}, [("1", 0, "9", "images", "IMAGE")])
     said["nodes"][0]["inputs"] = [{"name": "image", "type": "IMAGE", "link": 77}]
     assert graph_of(said)["1"]["inputs"] == {"amount": 3}
 
 
-def test_links_may_be_objects_too() -> None:
-    said = editor({"1": PICTURE, "9": node("PreviewImage")}, [("1", 0, "9", "images", "IMAGE")])
+def test_links_may_be_objects() -> None:
+    said = editor(
+        {"1": IMAGE_LOADER, "9": node("PreviewImage")}, [("1", 0, "9", "images", "IMAGE")]
+    )
     said["links"] = [
         {"id": 1, "origin_id": 1, "origin_slot": 0, "target_id": 9, "target_slot": 0, "type": "*"}
     ]
@@ -173,36 +179,36 @@ def test_links_may_be_objects_too() -> None:
 
 @pytest.mark.parametrize("mode", [0, 2])
 @pytest.mark.parametrize("kind", ["Reroute", "Reroute (rgthree)"])
-def test_a_reroute_leads_on_also_where_it_is_muted(kind: str, mode: int) -> None:
-    nodes = {"1": BLUR, "2": PICTURE, "5": node(kind, mode=mode)}
+def test_muted_reroute_is_followed(kind: str, mode: int) -> None:
+    nodes = {"1": BLUR, "2": IMAGE_LOADER, "5": node(kind, mode=mode)}
     wires: list[Wire] = [("2", 0, "5", "", "*"), ("5", 0, "1", "image", "IMAGE")]
     assert shown(nodes, wires)["1"] == BLURRED
 
 
 @pytest.mark.parametrize("mode", [0, 2, 4])
-def test_a_primitive_counts_also_where_it_is_muted_or_bypassed(mode: int) -> None:
+def test_muted_or_bypassed_primitive_is_used(mode: int) -> None:
     blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
     nodes = {"1": blur, "5": node("PrimitiveNode", 12, "fixed", mode=mode)}
     graph = shown(nodes, [("5", 0, "1", "amount", "INT")])
     assert graph["1"]["inputs"] == {"amount": 12}
 
 
-def test_what_is_got_comes_also_from_where_a_muted_node_sets_it() -> None:
+def test_get_node_takes_the_value_of_a_muted_set_node() -> None:
     nodes = {
         "1": BLUR,
-        "2": PICTURE,
-        "5": node("SetNode", "picture", mode=2),
-        "6": node("GetNode", "picture", mode=2),
+        "2": IMAGE_LOADER,
+        "5": node("SetNode", "photo", mode=2),
+        "6": node("GetNode", "photo", mode=2),
     }
     wires: list[Wire] = [("2", 0, "5", "IMAGE", "IMAGE"), ("6", 0, "1", "image", "IMAGE")]
     assert shown(nodes, wires)["1"] == BLURRED
 
 
-def test_a_way_through_a_thousand_reroutes_is_followed() -> None:
+def test_thousand_reroutes_are_followed() -> None:
     reroutes = {str(100 + n): node("Reroute") for n in range(1000)}
     wires: list[Wire] = [("2", 0, "100", "", "*"), ("1099", 0, "1", "image", "IMAGE")]
     wires += [(str(100 + n), 0, str(101 + n), "", "*") for n in range(999)]
-    assert shown({"1": BLUR, "2": PICTURE, **reroutes}, wires)["1"] == BLURRED
+    assert shown({"1": BLUR, "2": IMAGE_LOADER, **reroutes}, wires)["1"] == BLURRED
 
 
 def broadcast(downstream: int, slot: int, upstream: str, output: int) -> dict[str, Any]:
@@ -225,31 +231,31 @@ BROADCAST = {
 }
 
 
-def test_a_broadcast_reaches_the_inputs_that_the_file_lists() -> None:
+def test_broadcast_reaches_the_listed_inputs() -> None:
     wires: list[Wire] = [*UNFED, ("4", 2, "10", "anything", "VAE")]
     said = editor(BROADCAST, wires, extra={"ue_links": [broadcast(8, 1, "4", 2)]})
     assert graph_of(said) == PORTRAIT
 
 
-def test_a_broadcast_may_come_through_a_reroute() -> None:
+def test_broadcast_passes_through_a_reroute() -> None:
     nodes = {**BROADCAST, "11": node("Reroute", outputs=["VAE"])}
     wires: list[Wire] = [*UNFED, ("4", 2, "11", "", "VAE"), ("11", 0, "10", "anything", "VAE")]
     said = editor(nodes, wires, extra={"ue_links": [broadcast(8, 1, "11", 0)]})
     assert graph_of(said) == PORTRAIT
 
 
-def test_a_link_that_is_drawn_goes_before_a_broadcast() -> None:
+def test_drawn_link_wins_over_a_broadcast() -> None:
     said = editor(BROADCAST, PORTRAIT_WIRES, extra={"ue_links": [broadcast(8, 0, "5", 0)]})
     assert graph_of(said) == PORTRAIT
 
 
 @pytest.mark.parametrize("odd", [broadcast(77, 0, "4", 2), broadcast(8, 1, "77", 2), {}, 7])
-def test_a_broadcast_between_nodes_that_are_gone_is_none(odd: Any) -> None:
+def test_broadcast_between_deleted_nodes_is_ignored(odd: Any) -> None:
     said = editor(BROADCAST, PORTRAIT_WIRES, extra={"ue_links": [odd]})
     assert graph_of(said) == PORTRAIT
 
 
-def test_a_broadcast_within_a_subgraph_is_listed_with_it() -> None:
+def test_broadcast_in_a_subgraph_is_used() -> None:
     inner = subgraph(
         "soft",
         {"5": node("Blur", 3, inputs=[("image", "IMAGE")]), "6": node("LoadImage", "cat.png")},

@@ -1,4 +1,4 @@
-"""What can't be read for certain is refused with a sentence, and nothing is guessed."""
+"""What cannot be converted with certainty is refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refusal(said: Any) -> str:
 
 
 def strange(**properties: str) -> Any:
-    """A portrait whose decoding is done by a node that nobody knows."""
+    """A portrait whose decoding is done by an unknown node."""
     decode = node("VAEDecoed", title="Mine", properties=properties)
     return editor(PORTRAIT_NODES | {"8": decode}, PORTRAIT_WIRES)
 
@@ -54,20 +54,20 @@ def strange(**properties: str) -> Any:
         ),
     ],
 )
-def test_an_unknown_class_is_named_with_its_pack(properties: dict[str, str], sentence: str) -> None:
+def test_unknown_class_is_named_with_its_pack(properties: dict[str, str], sentence: str) -> None:
     said = refusal(strange(**properties))
     assert said.startswith("it.json uses nodes that the catalog lacks:\n  ")
     assert sentence in said
 
 
-def test_a_class_that_is_unknown_in_several_places_is_named_once() -> None:
+def test_repeated_unknown_class_is_named_once() -> None:
     nodes = {"1": node("Own", outputs=["IMAGE"]), "2": node("Own", outputs=["IMAGE"])}
     wires: list[Wire] = [("2", 0, "1", "image", "IMAGE")]
     with pytest.raises(WorkflowError, match=r"Own \(nodes 1, 2\)"):
         shown(nodes, wires)
 
 
-def test_of_many_unknown_classes_the_first_are_named_and_the_others_counted() -> None:
+def test_many_unknown_classes_are_counted() -> None:
     nodes = {str(n): node(f"Own{n}", outputs=["IMAGE"]) for n in range(100, 130)}
     wires: list[Wire] = [(str(n + 1), 0, str(n), "image", "IMAGE") for n in range(100, 129)]
     with pytest.raises(WorkflowError) as caught:
@@ -76,24 +76,24 @@ def test_of_many_unknown_classes_the_first_are_named_and_the_others_counted() ->
     assert (len(lines), lines[-1]) == (10, "  … and 22 more")
 
 
-def test_an_unknown_node_that_looks_like_an_output_is_refused() -> None:
+def test_unknown_node_that_looks_like_an_output_is_refused() -> None:
     nodes = {"1": PICTURE, "5": node("SaveElsewhere")}
     with pytest.raises(WorkflowError, match=r"SaveElsewhere \(node 5\)"):
         shown(nodes, [("1", 0, "5", "images", "IMAGE")])
 
 
-def test_an_unknown_node_that_nothing_depends_on_is_left_out() -> None:
+def test_unused_unknown_node_is_left_out() -> None:
     nodes = {"1": PICTURE, "5": node("Label (mine)"), "6": node("Own", mode=4)}
     assert list(shown(nodes, [])) == ["1", "9"]
 
 
-def test_only_nodes_that_could_run_are_counted_as_left_out() -> None:
+def test_only_runnable_nodes_are_counted_as_left_out() -> None:
     more = {"1": node("Blur", 3), "2": node("Note", "by me"), "3": node("Blur", 3, mode=4)}
     said = editor(PORTRAIT_NODES | {f"9{key}": one for key, one in more.items()}, PORTRAIT_WIRES)
     assert convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).left_out == 1
 
 
-def test_a_value_of_another_type_is_refused_with_its_place() -> None:
+def test_value_of_another_type_is_refused_with_its_place() -> None:
     with pytest.raises(WorkflowError) as caught:
         inputs_of_one(7, "fixed", 20.5, "8", "euler", "normal", True, title="Draw")
     assert caught.value.message == (
@@ -119,24 +119,24 @@ def test_a_value_of_another_type_is_refused_with_its_place() -> None:
         ),
     ],
 )
-def test_each_type_is_held_to(kind: str, values: list[Any], sentence: str) -> None:
+def test_value_of_each_type_is_checked(kind: str, values: list[Any], sentence: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         inputs_of_one(*values, kind=kind)
     assert sentence in caught.value.message
 
 
-def test_a_list_for_a_text_is_refused() -> None:
+def test_list_for_a_text_is_refused() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", ["a"])}
     assert "text: must be text, not {'__value__': ['a']}." in refusal(editor(nodes, PORTRAIT_WIRES))
 
 
-def test_an_infinite_value_is_refused() -> None:
+def test_infinite_value_is_refused() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", float("inf"))}
     said = refusal(editor(nodes, PORTRAIT_WIRES))
     assert "node 6, text: is NaN or infinite, which no server accepts." in said
 
 
-def test_a_broadcast_link_to_an_input_that_is_not_there_is_refused() -> None:
+def test_broadcast_to_a_missing_input_is_refused() -> None:
     link = {"downstream": 8, "downstream_slot": 5, "upstream": "4", "upstream_slot": 2}
     said = refusal(editor(PORTRAIT_NODES, PORTRAIT_WIRES, extra={"ue_links": [link]}))
     assert said == (
@@ -145,7 +145,7 @@ def test_a_broadcast_link_to_an_input_that_is_not_there_is_refused() -> None:
     )
 
 
-def test_more_nodes_than_anybody_draws_are_refused() -> None:
+def test_too_many_nodes_are_refused() -> None:
     many = {str(n): node("Blur", 3) for n in range(101)}
     hosts = {str(n): node("soft") for n in range(100)}
     said = editor(hosts, [], definitions={"subgraphs": [subgraph("soft", many, [])]})
@@ -154,13 +154,13 @@ def test_more_nodes_than_anybody_draws_are_refused() -> None:
     )
 
 
-def test_more_subgraphs_than_anybody_draws_are_refused() -> None:
+def test_too_many_subgraphs_are_refused() -> None:
     hosts = {str(n): node("soft") for n in range(2001)}
     said = editor(hosts, [], definitions={"subgraphs": [subgraph("soft", {}, [])]})
     assert refusal(said) == "it.json uses more than 2,000 subgraphs."
 
 
-def test_nodes_that_feed_others_without_links_are_refused() -> None:
+def test_unlisted_broadcast_nodes_are_refused() -> None:
     said = refusal(editor({"1": node("Anything Everywhere3")}, []))
     assert said == (
         "it.json: node 1 (Anything Everywhere3) feeds others without links, "
@@ -177,11 +177,11 @@ def test_nodes_that_feed_others_without_links_are_refused() -> None:
         pytest.param({"1": node("PreviewImage", mode=4)}, id="a bypassed output"),
     ],
 )
-def test_a_file_of_which_nothing_comes_is_refused(nodes: dict[str, Any]) -> None:
+def test_file_without_output_is_refused(nodes: dict[str, Any]) -> None:
     assert refusal(editor(nodes, [])).startswith("it.json produces no output: it has no node")
 
 
-def test_a_ring_of_reroutes_is_refused() -> None:
+def test_cycle_of_reroutes_is_refused() -> None:
     wires: list[Wire] = [
         ("5", 0, "6", "", "*"),
         ("6", 0, "5", "", "*"),
@@ -191,16 +191,18 @@ def test_a_ring_of_reroutes_is_refused() -> None:
     assert "it.json has a cycle at node 6 (Reroute)." in refusal(editor(nodes, wires))
 
 
-def test_a_node_without_an_id_is_refused() -> None:
+def test_node_without_an_id_is_refused() -> None:
     assert refusal({"nodes": [{"type": "Blur"}], "links": []}) == (
         "it.json is damaged: one of its nodes has no id or no type."
     )
 
 
-def test_what_the_file_tells_of_models_and_packs_is_kept() -> None:
-    told = {"name": "a.safetensors", "directory": "checkpoints", "url": "https://example.org/a"}
+def test_downloads_and_packs_in_the_file_are_kept() -> None:
+    download = {"name": "a.safetensors", "directory": "checkpoints", "url": "https://example.org/a"}
     nodes = dict(PORTRAIT_NODES)
-    nodes["4"] = nodes["4"] | {"properties": {"cnr_id": "pack", "models": [told, {"name": 3}, 7]}}
+    nodes["4"] = nodes["4"] | {
+        "properties": {"cnr_id": "pack", "models": [download, {"name": 3}, 7]}
+    }
     result = convert(
         detect_in_json(editor(nodes, PORTRAIT_WIRES), "it.json"), read_catalog(CATALOGUE)
     )

@@ -1,4 +1,4 @@
-"""Subgraphs are unfolded: their nodes, and the values that stand on their faces."""
+"""Subgraphs are expanded, with the values on their faces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.editor_files import Wire, editor, graph_of, node, shown, subgraph
 from imagen.errors import WorkflowError
 
 BLUR = node("Blur", 3, inputs=[("amount", "INT", "widget")])
-PICTURE = node("LoadImage", "cat.png", "image")
+IMAGE_LOADER = node("LoadImage", "cat.png", "image")
 SOFT = subgraph(
     "soft",
     {"5": BLUR},
@@ -19,16 +19,16 @@ SOFT = subgraph(
         ("-10", 1, "5", "amount", "INT"),
         ("5", 0, "-20", "0", "IMAGE"),
     ],
-    inputs=[("picture", "IMAGE"), ("strength", "INT")],
+    inputs=[("photo", "IMAGE"), ("strength", "INT")],
     outputs=[("IMAGE", "IMAGE")],
 )
-FACE = [("picture", "IMAGE"), ("strength", "INT", "widget")]
+FACE = [("photo", "IMAGE"), ("strength", "INT", "widget")]
 
 
 def amounts(host: dict[str, Any], definition: dict[str, Any] = SOFT) -> Any:
-    """What the inner node's inputs become, by its id, with a picture before this instance."""
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
-    graph = shown({"1": host, "2": PICTURE}, wires, definitions={"subgraphs": [definition]})
+    """What the inner node's inputs become, by its id, with an image before this instance."""
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
+    graph = shown({"1": host, "2": IMAGE_LOADER}, wires, definitions={"subgraphs": [definition]})
     return {key: one["inputs"] for key, one in graph.items() if one["class_type"] == "Blur"}
 
 
@@ -67,19 +67,19 @@ def soft(*values: Any, **more: Any) -> dict[str, Any]:
         pytest.param(soft(None), 3, id="nothing at the place"),
     ],
 )
-def test_a_value_on_the_face_goes_before_the_one_within(host: dict[str, Any], amount: int) -> None:
+def test_face_value_wins_over_the_inner_value(host: dict[str, Any], amount: int) -> None:
     assert amounts(host) == {"1:5": {"amount": amount, "image": ["2", 0]}}
 
 
-def test_a_link_to_the_face_goes_before_its_value() -> None:
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE"), ("3", 0, "1", "strength", "INT")]
-    nodes = {"1": soft(8), "2": PICTURE, "3": node("PrimitiveInt", 4, "fixed")}
+def test_link_to_the_face_wins_over_its_value() -> None:
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE"), ("3", 0, "1", "strength", "INT")]
+    nodes = {"1": soft(8), "2": IMAGE_LOADER, "3": node("PrimitiveInt", 4, "fixed")}
     graph = shown(nodes, wires, definitions={"subgraphs": [SOFT]})
     assert graph["1:5"]["inputs"] == {"amount": ["3", 0], "image": ["2", 0]}
     assert graph["9"]["inputs"] == {"images": ["1:5", 0]}
 
 
-def test_a_link_goes_before_a_proxys_value_too() -> None:
+def test_link_to_the_face_wins_over_a_proxy_value() -> None:
     host = soft(8, properties={"proxyWidgets": [["5", "amount"]]})
     wires: list[Wire] = [("3", 0, "1", "strength", "INT")]
     nodes = {"1": host, "3": node("PrimitiveInt", 4, "fixed")}
@@ -87,15 +87,15 @@ def test_a_link_goes_before_a_proxys_value_too() -> None:
     assert graph["1:5"]["inputs"] == {"amount": ["3", 0]}
 
 
-def test_a_primitive_reaches_through_the_face() -> None:
+def test_primitive_reaches_through_the_face() -> None:
     wires: list[Wire] = [("3", 0, "1", "strength", "INT")]
     nodes = {"1": soft(8), "3": node("PrimitiveNode", 6, "fixed")}
     graph = shown(nodes, wires, definitions={"subgraphs": [SOFT]})
     assert graph["1:5"]["inputs"] == {"amount": 6}
 
 
-def test_the_same_subgraph_twice_has_values_of_its_own_each_time() -> None:
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
+def test_each_instance_of_a_subgraph_has_its_own_values() -> None:
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
     graph = shown({"1": soft(8), "2": soft(9)}, wires, definitions={"subgraphs": [SOFT]})
     assert graph["1:5"]["inputs"] == {"amount": 8, "image": ["2:5", 0]}
     assert graph["2:5"]["inputs"] == {"amount": 9}
@@ -105,11 +105,11 @@ NESTED = subgraph(
     "nested",
     {"7": soft(2)},
     [
-        ("-10", 0, "7", "picture", "IMAGE"),
+        ("-10", 0, "7", "photo", "IMAGE"),
         ("-10", 1, "7", "strength", "INT"),
         ("7", 0, "-20", "0", "IMAGE"),
     ],
-    inputs=[("picture", "IMAGE"), ("much", "INT")],
+    inputs=[("photo", "IMAGE"), ("much", "INT")],
     outputs=[("IMAGE", "IMAGE")],
 )
 
@@ -118,19 +118,19 @@ NESTED = subgraph(
     ("values", "amount"),
     [pytest.param([], 2, id="of the middle"), pytest.param([30], 30, id="of the outermost")],
 )
-def test_a_subgraph_within_a_subgraph(values: list[int], amount: int) -> None:
-    host = node("nested", *values, inputs=[("picture", "IMAGE")], outputs=["IMAGE"])
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
-    graph = shown({"1": host, "2": PICTURE}, wires, definitions={"subgraphs": [NESTED, SOFT]})
+def test_nested_subgraph_is_expanded(values: list[int], amount: int) -> None:
+    host = node("nested", *values, inputs=[("photo", "IMAGE")], outputs=["IMAGE"])
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
+    graph = shown({"1": host, "2": IMAGE_LOADER}, wires, definitions={"subgraphs": [NESTED, SOFT]})
     assert graph["1:7:5"]["inputs"] == {"amount": amount, "image": ["2", 0]}
     assert graph["9"]["inputs"] == {"images": ["1:7:5", 0]}
 
 
-def test_a_proxy_reaches_the_face_of_a_subgraph_within() -> None:
+def test_proxy_reaches_the_face_of_a_nested_subgraph() -> None:
     host = node(
         "nested",
         17,
-        inputs=[("picture", "IMAGE")],
+        inputs=[("photo", "IMAGE")],
         outputs=["IMAGE"],
         properties={"proxyWidgets": [["7", "strength"]]},
     )
@@ -155,66 +155,66 @@ SEEDED = subgraph(
     "values",
     [pytest.param([5, 6], id="without"), pytest.param([5, "randomize", 6], id="with its control")],
 )
-def test_a_seed_on_the_face_may_bring_its_control(values: list[Any]) -> None:
+def test_seed_on_the_face_may_have_a_control(values: list[Any]) -> None:
     host = node("seeded", *values, outputs=["IMAGE"])
     graph = shown({"1": host}, [], definitions={"subgraphs": [SEEDED]})
     assert graph["1:6"]["inputs"] == {"amount": 6}
 
 
-def test_a_bypassed_subgraph_lets_the_picture_through() -> None:
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
-    nodes = {"1": soft(mode=4), "2": PICTURE}
+def test_bypassed_subgraph_passes_the_image() -> None:
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
+    nodes = {"1": soft(mode=4), "2": IMAGE_LOADER}
     graph = shown(nodes, wires, definitions={"subgraphs": [SOFT]})
     assert list(graph) == ["2", "9"]
     assert graph["9"]["inputs"] == {"images": ["2", 0]}
 
 
-def test_a_muted_subgraph_vanishes() -> None:
+def test_muted_subgraph_is_removed() -> None:
     graph = shown({"1": soft(mode=2)}, [], definitions={"subgraphs": [SOFT]})
     assert graph == {"9": {"class_type": "PreviewImage", "inputs": {}}}
 
 
-def test_an_output_within_a_subgraph_counts() -> None:
+def test_output_in_a_subgraph_counts() -> None:
     shows = subgraph(
         "shows",
         {"6": node("PreviewImage")},
         [("-10", 0, "6", "images", "IMAGE")],
-        inputs=[("picture", "IMAGE")],
+        inputs=[("photo", "IMAGE")],
     )
-    nodes = {"1": node("shows", inputs=[("picture", "IMAGE")]), "2": PICTURE}
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
+    nodes = {"1": node("shows", inputs=[("photo", "IMAGE")]), "2": IMAGE_LOADER}
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
     graph = graph_of(editor(nodes, wires, definitions={"subgraphs": [shows]}))
     assert graph["1:6"]["inputs"] == {"images": ["2", 0]}
 
 
-def test_what_only_passes_through_a_subgraph_is_followed() -> None:
+def test_link_through_a_subgraph_is_followed() -> None:
     through = subgraph(
         "through",
         {},
         [("-10", 0, "-20", "0", "IMAGE")],
-        inputs=[("picture", "IMAGE")],
+        inputs=[("photo", "IMAGE")],
         outputs=[("IMAGE", "IMAGE")],
     )
-    host = node("through", inputs=[("picture", "IMAGE")], outputs=["IMAGE"])
-    wires: list[Wire] = [("2", 0, "1", "picture", "IMAGE")]
-    graph = shown({"1": host, "2": PICTURE}, wires, definitions={"subgraphs": [through]})
+    host = node("through", inputs=[("photo", "IMAGE")], outputs=["IMAGE"])
+    wires: list[Wire] = [("2", 0, "1", "photo", "IMAGE")]
+    graph = shown({"1": host, "2": IMAGE_LOADER}, wires, definitions={"subgraphs": [through]})
     assert graph["9"]["inputs"] == {"images": ["2", 0]}
 
 
-def test_what_is_set_outside_is_got_within() -> None:
+def test_get_node_finds_a_set_node_outside_its_subgraph() -> None:
     gets = subgraph(
         "gets",
         {"4": node("GetNode", "cat", outputs=["IMAGE"])},
         [("4", 0, "-20", "0", "IMAGE")],
         outputs=[("IMAGE", "IMAGE")],
     )
-    nodes = {"1": node("gets", outputs=["IMAGE"]), "2": PICTURE, "3": node("SetNode", "cat")}
+    nodes = {"1": node("gets", outputs=["IMAGE"]), "2": IMAGE_LOADER, "3": node("SetNode", "cat")}
     wires: list[Wire] = [("2", 0, "3", "IMAGE", "IMAGE")]
     graph = shown(nodes, wires, definitions={"subgraphs": [gets]})
     assert graph["9"]["inputs"] == {"images": ["2", 0]}
 
 
-def test_a_subgraph_that_holds_itself_is_refused() -> None:
+def test_recursive_subgraph_is_refused() -> None:
     endless = subgraph("endless", {"3": node("endless", title="Again")}, [])
     with pytest.raises(WorkflowError, match=r"has a cycle at node 3 \(endless 'Again'\)"):
         shown({"1": node("endless")}, [], definitions={"subgraphs": [endless]})

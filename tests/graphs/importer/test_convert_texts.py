@@ -58,7 +58,7 @@ def test_comments_are_stripped_as_in_the_editor(text: str, stripped: str) -> Non
         pytest.param("{" * 9000 + "x|y" + "}" * 9000, "x", 9000, id="deeply nested"),
     ],
 )
-def test_the_first_of_each_choice_is_drawn(text: str, drawn: str, choices: int) -> None:
+def test_first_of_each_choice_is_drawn(text: str, drawn: str, choices: int) -> None:
     assert draw_choices(text) == (drawn, choices)
 
 

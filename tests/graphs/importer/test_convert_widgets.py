@@ -1,4 +1,4 @@
-"""Each stored value goes to the input it belongs to."""
+"""Each saved value is assigned to its input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SAMPLER = {
 }
 
 
-def test_a_whole_workflow_becomes_what_the_editor_would_send() -> None:
+def test_whole_workflow_becomes_what_the_editor_would_send() -> None:
     assert graph_of(editor(PORTRAIT_NODES, PORTRAIT_WIRES)) == PORTRAIT
 
 
@@ -52,16 +52,16 @@ def test_a_whole_workflow_becomes_what_the_editor_would_send() -> None:
         pytest.param([7, 20, 8, "euler", "normal", 1], id="none, as the oldest files have it"),
     ],
 )
-def test_what_the_editor_does_to_a_seed_is_no_value(values: list[Any]) -> None:
+def test_seed_control_is_not_a_value(values: list[Any]) -> None:
     assert inputs_of_one(*values) == SAMPLER
 
 
 @pytest.mark.parametrize("values", [[7, "randomize", 33], [7, 33]])
-def test_a_seed_may_have_a_control_that_its_class_no_longer_asks_for(values: list[Any]) -> None:
+def test_seed_may_have_a_control_that_its_class_forbids_now(values: list[Any]) -> None:
     assert inputs_of_one(*values, kind="Film") == {"seed": 7, "steps": 33}
 
 
-def test_an_option_of_the_catalogue_tells_of_a_control_too() -> None:
+def test_catalog_option_declares_a_control() -> None:
     nodes = {
         "1": node("PrimitiveInt", 640, "randomize"),
         "2": node("EmptyLatentImage", 512, 512, 1, inputs=[("width", "INT", "widget")]),
@@ -82,7 +82,7 @@ def test_an_option_of_the_catalogue_tells_of_a_control_too() -> None:
     assert graph["2"]["inputs"] == {"width": ["1", 0], "height": 512, "batch_size": 1}
 
 
-def test_an_input_made_a_socket_still_has_its_place_among_the_values() -> None:
+def test_converted_input_keeps_its_place_among_the_values() -> None:
     faces = [("steps", "INT", "widget")]
     assert inputs_of_one(7, "fixed", 20, 8, "euler", "normal", 1, inputs=faces) == SAMPLER
 
@@ -90,36 +90,36 @@ def test_an_input_made_a_socket_still_has_its_place_among_the_values() -> None:
 NAMED = SAMPLER | {"control_after_generate": "fixed"}
 
 
-def test_values_that_are_there_by_name_only_are_taken_by_name() -> None:
+def test_values_saved_only_by_name_are_used() -> None:
     assert inputs_of_one(widgets_values_named=NAMED) == SAMPLER
     assert inputs_of_one(widgets_values=NAMED | {"videopreview": {}}) == SAMPLER
 
 
-def test_values_by_name_count_where_the_places_do_not_fit_the_catalogue() -> None:
+def test_values_by_name_are_used_if_positions_do_not_fit() -> None:
     older = (7, "fixed", "euler", 20, 8, "normal", 1)
     assert inputs_of_one(*older, widgets_values_named=NAMED) == SAMPLER
 
 
-def test_a_value_by_place_counts_where_both_fit_and_differ_as_in_the_editor() -> None:
-    mended = (8, "fixed", 20, 8, "euler", "normal", 1)
-    assert inputs_of_one(*mended, widgets_values_named=NAMED) == SAMPLER | {"seed": 8}
+def test_values_by_position_win_if_both_fit() -> None:
+    corrected = (8, "fixed", 20, 8, "euler", "normal", 1)
+    assert inputs_of_one(*corrected, widgets_values_named=NAMED) == SAMPLER | {"seed": 8}
 
 
-def test_values_that_a_newer_node_has_are_its_defaults() -> None:
+def test_newer_inputs_have_their_defaults() -> None:
     assert inputs_of_one(7, "fixed", 20, 8, "euler") == SAMPLER | {"denoise": 1.0}
     assert inputs_of_one(None, "fixed", 20, 8, None, "normal", 1) == SAMPLER | {"seed": 0}
 
 
-def test_whole_numbers_are_sent_as_such() -> None:
+def test_whole_numbers_are_sent_as_integers() -> None:
     assert repr(inputs_of_one(7.0, "fixed", 20.0, 8, "euler", "normal", 1)["steps"]) == "20"
 
 
-def test_the_upload_button_of_a_picture_is_no_value() -> None:
+def test_upload_button_is_not_a_value() -> None:
     assert inputs_of_one("cat.png", "image", kind="LoadImage") == {"image": "cat.png"}
     assert inputs_of_one("cat.png", kind="LoadImage") == {"image": "cat.png"}
 
 
-def test_the_upload_button_stands_behind_all_that_is_required() -> None:
+def test_upload_button_comes_after_required_inputs() -> None:
     nodes = {
         "1": node("LoadImageMask", "cat.png", "red", "image"),
         "2": node("EmptyLatentImage", 512, 512, 1),
@@ -141,7 +141,7 @@ def test_the_upload_button_stands_behind_all_that_is_required() -> None:
     assert graph["1"]["inputs"] == {"image": "cat.png", "channel": "red"}
 
 
-def test_values_go_in_the_order_the_catalogue_tells_and_not_to_forced_sockets() -> None:
+def test_values_follow_the_catalogs_order_without_forced_sockets() -> None:
     assert inputs_of_one(6, "#000", True, ["a", "b"], kind="Many") == {
         "level": 6,
         "color": "#000",
@@ -165,40 +165,38 @@ def test_values_go_in_the_order_the_catalogue_tells_and_not_to_forced_sockets() 
         ),
     ],
 )
-def test_a_dynamic_choice_brings_inputs_of_its_own(
-    values: list[Any], inputs: dict[str, Any]
-) -> None:
+def test_dynamic_choice_adds_its_own_inputs(values: list[Any], inputs: dict[str, Any]) -> None:
     assert inputs_of_one(*values, kind="Resize") == inputs
     assert inputs_of_one(kind="Resize", widgets_values_named=inputs) == inputs
 
 
-def test_the_upload_button_stands_before_what_is_optional() -> None:
+def test_upload_button_comes_before_optional_inputs() -> None:
     found = inputs_of_one("cat.png", "image", 5, kind="LoadMore")
     assert found == {"image": "cat.png", "page": 5}
 
 
-def test_a_widget_of_a_type_of_its_own_is_told_by_the_file() -> None:
+def test_widget_of_a_custom_type_is_recognized_in_the_file() -> None:
     faces = [("pick", "PICKER", "widget")]
     found = inputs_of_one("red", 4, kind="Picker", inputs=faces)
     assert found == {"pick": "red", "amount": 4}
     assert inputs_of_one(4, kind="Picker", inputs=[("pick", "PICKER")]) == {"amount": 4}
 
 
-def test_a_widget_of_a_type_that_only_its_script_knows_is_no_socket() -> None:
+def test_widget_of_a_script_only_type_is_not_a_socket() -> None:
     assert inputs_of_one("red", 4, kind="Picker") == {"pick": "red", "amount": 4}
 
 
-def test_what_a_display_adds_behind_the_values_is_left_out() -> None:
+def test_values_added_by_a_display_are_left_out() -> None:
     assert inputs_of_one(3, "shown text", kind="Blur") == {"amount": 3}
 
 
-def test_a_choice_that_this_server_has_not_is_kept() -> None:
+def test_unknown_choice_is_kept() -> None:
     assert inputs_of_one("other.safetensors", kind="CheckpointLoaderSimple", outputs=["IMAGE"]) == {
         "ckpt_name": "other.safetensors"
     }
 
 
-def test_an_object_at_a_text_input_is_kept() -> None:
+def test_object_at_a_text_input_is_kept() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", {"name": "a.png"})}
     graph = graph_of(editor(nodes, PORTRAIT_WIRES))
     assert graph["6"]["inputs"]["text"] == {"name": "a.png"}
@@ -247,14 +245,14 @@ LORAS = [{"name": "a", "strength": 0.7, "active": True}]
         ),
     ],
 )
-def test_the_loras_that_a_script_lists_are_kept(kind: str, values: list[Any]) -> None:
+def test_loras_listed_by_a_script_are_kept(kind: str, values: list[Any]) -> None:
     assert lora_inputs(kind, *values) == {
         "text": "<lora:a:0.7>",
         "loras": {"__value__": LORAS},
     }
 
 
-def test_the_trigger_words_that_a_script_lists_are_kept() -> None:
+def test_trigger_words_listed_by_a_script_are_kept() -> None:
     words = [{"text": "ink", "active": False}]
     assert lora_inputs("TriggerWord Toggle (LoraManager)", True, words, "ink") == {
         "group_mode": True,
@@ -263,7 +261,7 @@ def test_the_trigger_words_that_a_script_lists_are_kept() -> None:
     }
 
 
-def test_values_by_name_that_no_catalog_declares_are_kept() -> None:
+def test_undeclared_values_by_name_are_kept() -> None:
     values = {
         "frame_rate": 12,
         "format": "video/h264-mp4",
@@ -285,7 +283,7 @@ def test_values_by_name_that_no_catalog_declares_are_kept() -> None:
     }
 
 
-def test_values_that_no_input_takes_are_reported() -> None:
+def test_surplus_values_are_reported() -> None:
     nodes = {"1": node("Blur", 3, "shown text", {}, "", None, 7), "9": node("PreviewImage")}
     said = editor(nodes, [("1", 0, "9", "images", "IMAGE")])
     assert notes_of(said) == ("Node 1 (Blur): no input takes these values: 'shown text', 7.",)
@@ -300,7 +298,7 @@ def test_values_that_no_input_takes_are_reported() -> None:
         (True, "randomize"),
     ],
 )
-def test_a_seed_that_becomes_fixed_is_reported(control: Any, how: str) -> None:
+def test_seed_that_becomes_fixed_is_reported(control: Any, how: str) -> None:
     nodes = PORTRAIT_NODES | {"3": node("KSampler", 7, control, 20, 8, "euler", "normal", 1)}
     assert notes_of(editor(nodes, PORTRAIT_WIRES)) == (
         "The editor changes these after each run; here they keep their value: "
@@ -309,12 +307,12 @@ def test_a_seed_that_becomes_fixed_is_reported(control: Any, how: str) -> None:
 
 
 @pytest.mark.parametrize("control", ["fixed", False, None])
-def test_a_seed_that_was_fixed_is_not_reported(control: Any) -> None:
+def test_fixed_seed_is_not_reported(control: Any) -> None:
     nodes = PORTRAIT_NODES | {"3": node("KSampler", 7, control, 20, 8, "euler", "normal", 1)}
     assert notes_of(editor(nodes, PORTRAIT_WIRES)) == ()
 
 
-def test_a_primitive_that_becomes_fixed_is_reported_where_it_leads() -> None:
+def test_primitive_that_becomes_fixed_is_reported_at_its_target() -> None:
     blur = node("Blur", 3, inputs=[("amount", "INT", "widget")])
     nodes = {"1": blur, "5": node("PrimitiveNode", 12, "randomize"), "9": node("PreviewImage")}
     wires: list[Wire] = [("5", 0, "1", "amount", "INT"), ("1", 0, "9", "images", "IMAGE")]
@@ -324,7 +322,7 @@ def test_a_primitive_that_becomes_fixed_is_reported_where_it_leads() -> None:
     )
 
 
-def test_comments_and_choices_are_resolved_as_in_the_editor_and_reported() -> None:
+def test_comments_and_choices_are_resolved_and_reported() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", "a /* big */ {red|blue} fox // note")}
     said = editor(nodes, PORTRAIT_WIRES)
     assert graph_of(said)["6"]["inputs"]["text"] == "a  red fox "
@@ -334,18 +332,18 @@ def test_comments_and_choices_are_resolved_as_in_the_editor_and_reported() -> No
     )
 
 
-def test_an_escaped_brace_is_a_brace() -> None:
+def test_escaped_brace_is_a_brace() -> None:
     nodes = PORTRAIT_NODES | {"6": node("CLIPTextEncode", r"a \{red\|blue\} fox")}
     said = editor(nodes, PORTRAIT_WIRES)
     assert graph_of(said)["6"]["inputs"]["text"] == "a {red|blue} fox"
 
 
-def test_a_text_without_dynamic_prompts_stays_as_it_is() -> None:
+def test_text_without_dynamic_prompts_is_unchanged() -> None:
     nodes = PORTRAIT_NODES | {"9": node("SaveImage", "{a|b}//c")}
     assert graph_of(editor(nodes, PORTRAIT_WIRES))["9"]["inputs"]["filename_prefix"] == "{a|b}//c"
 
 
-def test_a_primitives_text_is_resolved_where_it_leads() -> None:
+def test_primitive_text_is_resolved_at_its_target() -> None:
     faces = [("clip", "CLIP"), ("text", "STRING", "widget")]
     nodes = PORTRAIT_NODES | {
         "6": node("CLIPTextEncode", "old", inputs=faces),
@@ -355,7 +353,7 @@ def test_a_primitives_text_is_resolved_where_it_leads() -> None:
     assert graph["6"]["inputs"]["text"] == "red"
 
 
-def test_a_text_on_a_subgraphs_face_is_sent_as_it_is() -> None:
+def test_text_on_a_subgraphs_face_is_unchanged() -> None:
     inner = subgraph(
         "words",
         {"5": node("CLIPTextEncode", "old", inputs=[("text", "STRING", "widget")])},
@@ -385,13 +383,13 @@ def prefix_of(text: str, **more: Any) -> str:
     return prefix
 
 
-def test_placeholders_of_a_file_name_are_filled_in() -> None:
+def test_file_name_placeholders_are_filled_in() -> None:
     assert prefix_of("%date:yyyy-MM-dd%/%KSampler.seed%_%EmptyLatentImage.width%") == (
         "2026-03-04/7_512"
     )
 
 
-def test_placeholders_find_a_node_by_its_search_name_and_then_by_its_title() -> None:
+def test_placeholders_find_nodes_by_search_name_then_title() -> None:
     named = node("KSampler", 7, "fixed", 20, 8, "euler", "normal", 1, title="Draw")
     renamed = named | {"properties": {"Node name for S&R": "Sampler A"}}
     assert (
@@ -402,13 +400,13 @@ def test_placeholders_find_a_node_by_its_search_name_and_then_by_its_title() -> 
     assert prefix_of("%Number.value%", **{"20": primitive}) == "12"
 
 
-def test_placeholders_that_the_server_fills_in_stay() -> None:
+def test_server_placeholders_are_kept() -> None:
     assert prefix_of("%year%_%width%_%Nothing.seed%_%KSampler.nothing%") == (
         "%year%_%width%_%Nothing.seed%_%KSampler.nothing%"
     )
 
 
-def test_a_file_name_that_was_filled_in_is_reported() -> None:
+def test_filled_in_file_name_is_reported() -> None:
     nodes = PORTRAIT_NODES | {"9": node("SaveImage", "%KSampler.seed%_fox")}
     assert notes_of(editor(nodes, PORTRAIT_WIRES)) == (
         "Node 9, filename_prefix: fixed as '7_fox'; the editor fills in "
@@ -416,7 +414,7 @@ def test_a_file_name_that_was_filled_in_is_reported() -> None:
     )
 
 
-def test_proxies_that_are_nested_without_end_are_none() -> None:
+def test_endlessly_nested_proxies_are_ignored() -> None:
     host = node("soft", 12, properties={"proxyWidgets": "[" * 100_000}, outputs=["IMAGE"])
     inner = subgraph("soft", {"5": node("Blur", 3)}, [("5", 0, "-20", "0", "IMAGE")])
     graph = shown({"1": host}, [], definitions={"subgraphs": [inner]})

@@ -1,4 +1,4 @@
-"""A text holds a graph, a file of the editor, or a sentence about what it is instead."""
+"""The format of a workflow is detected, or an error says what a text is instead."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EDITOR: dict[str, Any] = {"nodes": [], "links": [], "version": 0.4}
         pytest.param({"prompt": GRAPH}, id="as it is posted"),
         pytest.param({"prompt": GRAPH, "workflow": EDITOR}, id="beside the editor's"),
         pytest.param({"output": GRAPH, "workflow": EDITOR}, id="as the editor makes it"),
-        pytest.param({"imagen": 1, "graph": GRAPH}, id="in a sidecar of ours"),
+        pytest.param({"imagen": 1, "graph": GRAPH}, id="in a sidecar"),
         pytest.param(GRAPH | {"extra": {"a": 1}, "version": 3}, id="beside other things"),
         pytest.param({"1": GRAPH["1"] | {"is_changed": [float("nan")]}}, id="with a server's NaN"),
     ],
 )
-def test_a_graph_is_found_wherever_it_lies(said: Any) -> None:
+def test_graph_is_found_in_any_wrapper(said: Any) -> None:
     found = detect_in_text(json.dumps(said), "it.json")
     assert (found.form, found.graph) == ("api", GRAPH)
 
@@ -35,24 +35,24 @@ def test_a_graph_is_found_wherever_it_lies(said: Any) -> None:
     "said",
     [pytest.param(EDITOR, id="bare"), pytest.param({"workflow": EDITOR}, id="wrapped")],
 )
-def test_the_editors_format_is_told_by_its_nodes(said: Any) -> None:
+def test_editor_format_is_recognized_by_its_nodes(said: Any) -> None:
     found = detect_in_json(said, "it.json")
     assert (found.form, found.document, found.source) == ("editor", EDITOR, "it.json")
 
 
 @pytest.mark.parametrize("name", ["prompt", "output", "graph", "workflow"])
-def test_a_node_may_be_called_like_a_wrapping(name: str) -> None:
+def test_node_id_may_equal_a_wrapper_key(name: str) -> None:
     assert detect_in_json({name: GRAPH["1"]}, "it").graph == {name: GRAPH["1"]}
 
 
-def test_titles_are_kept_and_all_else_that_no_server_reads_is_not() -> None:
+def test_titles_are_kept_and_other_extras_dropped() -> None:
     node = GRAPH["1"] | {"_meta": {"title": "Cat", "pos": [1, 2]}, "color": "red"}
     assert detect_in_json({"1": node}, "it").graph == {
         "1": GRAPH["1"] | {"_meta": {"title": "Cat"}}
     }
 
 
-def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
+def test_image_prompt_wins_over_its_workflow() -> None:
     texts = {"prompt": json.dumps(GRAPH), "workflow": json.dumps(EDITOR)}
     assert detect_in_image_texts(texts, "it.png").source == "it.png (prompt)"
     assert detect_in_image_texts(texts | {"prompt": " "}, "it.png").source == "it.png (workflow)"
@@ -126,19 +126,19 @@ def test_of_a_picture_what_ran_goes_before_what_was_drawn() -> None:
         ),
     ],
 )
-def test_what_is_no_workflow_gets_a_sentence(text: str, sentence: str) -> None:
+def test_text_without_a_workflow_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(WorkflowError) as caught:
         detect_in_text(text, "it.json")
     assert caught.value.message == sentence
 
 
-def test_half_a_surrogate_pair_becomes_the_replacement_character() -> None:
+def test_lone_surrogate_becomes_the_replacement_character() -> None:
     found = detect_in_text('{"1": {"class_type": "A", "inputs": {"text": "\\ud800"}}}', "it.json")
     assert found.graph is not None
     assert found.graph["1"]["inputs"] == {"text": "\ufffd"}
 
 
-def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
+def test_many_faults_are_counted() -> None:
     graph = {str(n): {"class_type": "A", "inputs": {"a": [f"gone{n}", 0]}} for n in range(1000)}
     with pytest.raises(WorkflowError) as caught:
         detect_in_text(json.dumps(graph), "it.json")
@@ -146,6 +146,6 @@ def test_of_many_faults_the_first_are_named_and_the_others_counted() -> None:
     assert (len(lines), lines[-1]) == (10, "  … and 992 more")
 
 
-def test_a_picture_without_a_workflow_gets_a_sentence() -> None:
+def test_image_without_a_workflow_is_refused() -> None:
     with pytest.raises(WorkflowError, match=r"^it\.png holds no workflow: ComfyUI was set"):
         detect_in_image_texts({}, "it.png")

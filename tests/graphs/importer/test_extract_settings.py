@@ -1,4 +1,4 @@
-"""What a graph that was run says of its picture."""
+"""Settings are extracted from the graph that made an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagen.graphs import edits
 from imagen.graphs.importer.extract_settings import GraphSettings, extract_settings
 
 
-def test_a_sampler_in_parts_tells_as_much_as_one_in_one() -> None:
+def test_custom_sampler_has_the_same_settings_as_a_ksampler() -> None:
     found = extract_settings(graph("flux1-dev", guidance=2.5, steps=7))
     assert found.values == {
         "prompt": "a glass fox",
@@ -28,21 +28,21 @@ def test_a_sampler_in_parts_tells_as_much_as_one_in_one() -> None:
     assert found.models[0] == "flux1-dev.safetensors"
 
 
-def test_loras_are_told_apart_from_models() -> None:
+def test_loras_are_distinguished_from_models() -> None:
     steered = edits.with_loras(graph(), (Lora(name="ink.safetensors", strength=0.7),))
     found = extract_settings(steered)
     assert found.loras == (("ink.safetensors", 0.7),)
     assert found.models == ("sd_xl_base_1.0.safetensors",)
 
 
-def test_how_far_the_image_is_left_counts_only_where_there_is_one() -> None:
+def test_strength_counts_only_with_an_initial_image() -> None:
     assert "strength" not in extract_settings(graph("sdxl", strength=0.5)).values
     found = extract_settings(graph("sdxl-img2img", strength=0.5, image="fox.png"))
     assert found.values["strength"] == 0.5
     assert found.images == ("fox.png",)
 
 
-def test_a_graph_that_makes_no_sense_tells_nothing() -> None:
+def test_nonsense_graph_has_no_settings() -> None:
     ring: dict[str, Any] = {
         "1": {"class_type": "A", "inputs": {"positive": ["2", 0], "seed": ["1", 0]}},
         "2": {"class_type": "B", "inputs": {"conditioning": ["1", 0], "text": ["2", 0]}},

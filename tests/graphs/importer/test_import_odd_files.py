@@ -1,4 +1,4 @@
-"""Whatever a file holds: it is taken over, or there is a sentence about it."""
+"""Any file is either imported or refused with a WorkflowError."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _INNER = subgraph(
     "soft",
     {"5": node("Blur", 3, inputs=[("amount", "INT", "widget")])},
     [("-10", 0, "5", "image", "IMAGE"), ("5", 0, "-20", "0", "IMAGE")],
-    inputs=[("picture", "IMAGE")],
+    inputs=[("photo", "IMAGE")],
     outputs=[("IMAGE", "IMAGE")],
 )
 EDITOR = editor(
@@ -58,7 +58,7 @@ EDITOR = editor(
     [
         *PORTRAIT_WIRES[:-1],
         ("8", 0, "23", "IMAGE", "IMAGE"),
-        ("23", 0, "20", "picture", "IMAGE"),
+        ("23", 0, "20", "photo", "IMAGE"),
         ("23", 0, "25", "images", "IMAGE"),
         ("20", 0, "21", "", "IMAGE"),
         ("21", 0, "22", "image", "IMAGE"),
@@ -105,7 +105,7 @@ def _damaged(said: Any, random: Random) -> Any:
 
 
 def outcome(text: str) -> str:
-    """`taken` or `refused`; anything else that is raised is a fault of ours."""
+    """`taken` or `refused`; any other exception is a bug."""
     try:
         format_workflow(import_workflow(detect_in_text(text, "it.json"), CATALOGUE, title="It"))
         format_workflow(import_workflow(detect_in_text(text, "it.json"), title="It"))
@@ -115,23 +115,23 @@ def outcome(text: str) -> str:
 
 
 @pytest.mark.parametrize("seed", range(150))
-def test_a_damaged_file_of_the_editor_is_taken_or_refused(seed: int) -> None:
+def test_damaged_editor_file_is_imported_or_refused(seed: int) -> None:
     assert outcome(json.dumps(_damaged(EDITOR, Random(seed)))) in ("taken", "refused")
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_a_damaged_graph_is_taken_or_refused(seed: int) -> None:
+def test_damaged_graph_is_imported_or_refused(seed: int) -> None:
     assert outcome(json.dumps(_damaged(PORTRAIT, Random(seed)))) in ("taken", "refused")
 
 
-def test_the_undamaged_ones_are_taken() -> None:
+def test_undamaged_files_are_imported() -> None:
     assert outcome(json.dumps(PORTRAIT)) == "taken"
     graph = import_workflow(detect_in_text(json.dumps(EDITOR), "it"), CATALOGUE, title="It").graph
     assert {"20:5", "23:2"} <= graph.keys()
     assert graph["23:2"]["inputs"] == {"image": ["8", 0], "amount": 7}
 
 
-def test_a_subgraph_that_holds_others_without_end_is_refused_soon() -> None:
+def test_endlessly_nested_subgraphs_are_refused_quickly() -> None:
     many = {str(n): node("b") for n in range(20)}
     more = {str(n): node("a") for n in range(20)}
     definitions = {"subgraphs": [subgraph("a", many, []), subgraph("b", more, [])]}

@@ -1,4 +1,4 @@
-"""Models are listed with their folders, and have tokens of their usual names."""
+"""Models are listed with their folders, and have the usual tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.proposed_workflows import SAVE, proposed, sampler, tokens
 from imagen.graphs.importer.convert import Download
 
 
-def test_loras_have_weights_of_their_own() -> None:
+def test_each_lora_has_its_own_weight() -> None:
     def lora(file: str, before: str, weight: float) -> dict[str, Any]:
         inputs = {"lora_name": file, "strength_model": weight, "strength_clip": weight}
         links = {"model": [before, 0], "clip": [before, 1]}
@@ -25,7 +25,7 @@ def test_loras_have_weights_of_their_own() -> None:
     assert found["lora_2_strength"] == ["21.strength_model", "21.strength_clip"]
 
 
-def test_one_lora_twice_has_two_weights() -> None:
+def test_repeated_lora_has_two_weights() -> None:
     def lora(before: str, weight: float) -> dict[str, Any]:
         inputs = {"lora_name": "x.safetensors", "strength_model": weight, "model": [before, 0]}
         return {"class_type": "LoraLoaderModelOnly", "inputs": inputs}
@@ -36,7 +36,7 @@ def test_one_lora_twice_has_two_weights() -> None:
     assert found["lora_strength_2"] == ["21.strength_model"]
 
 
-def test_the_first_samplers_models_come_first() -> None:
+def test_models_of_the_first_sampler_come_first() -> None:
     def load(file: str) -> dict[str, Any]:
         return {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": file}}
 
@@ -78,7 +78,7 @@ def test_the_first_samplers_models_come_first() -> None:
             id="a vision encoder",
         ),
         pytest.param("VAELoader", {"vae_name": "taesd"}, [], id="none but a method"),
-        pytest.param("Unheard", {"thing": "x.safetensors"}, [], id="a folder nobody knows"),
+        pytest.param("Unheard", {"thing": "x.safetensors"}, [], id="an unknown folder"),
     ],
 )
 def test_models_are_listed_with_their_folders(
@@ -89,7 +89,7 @@ def test_models_are_listed_with_their_folders(
     assert [(model.file, model.folder, model.token) for model in models] == expected
 
 
-def test_the_editors_file_tells_where_a_model_is_to_be_had() -> None:
+def test_editor_file_provides_download_urls() -> None:
     downloads = {
         "a.safetensors": Download(folder="checkpoints/sd", source="https://example.org/a"),
     }
@@ -104,7 +104,7 @@ def test_the_editors_file_tells_where_a_model_is_to_be_had() -> None:
         pytest.param("", "javascript:alert(1)", id="nothing and a script"),
     ],
 )
-def test_what_no_manifest_may_say_is_not_believed(folder: str, source: str) -> None:
+def test_invalid_download_is_ignored(folder: str, source: str) -> None:
     downloads = {"a.safetensors": Download(folder=folder, source=source)}
     model = proposed(PORTRAIT, downloads=downloads).manifest.models[0]
     assert (model.folder, model.source) == ("checkpoints", "")

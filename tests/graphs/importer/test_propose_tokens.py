@@ -1,4 +1,4 @@
-"""Tokens are proposed by what samplers are fed with, and each one's default is what stood there."""
+"""Tokens are proposed by what feeds the samplers; the old values are the defaults."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ PLAIN = {
 }
 
 
-def test_a_plain_portrait() -> None:
+def test_plain_graph_gets_the_usual_tokens() -> None:
     assert tokens(PORTRAIT) == PLAIN
 
 
-def test_the_same_is_found_without_a_catalogue() -> None:
+def test_same_tokens_are_found_without_a_catalog() -> None:
     proposal = propose_parameters(ConvertedGraph(graph=PORTRAIT), catalog={}, title="It")
     assert {token.name: [f"{token.node}.{token.input}"] for token in proposal.tokens} == PLAIN
     assert proposal.manifest.output == ("9",)
 
 
-def test_run_without_any_value_it_is_what_it_was() -> None:
+def test_defaults_reproduce_the_original_graph() -> None:
     proposal = proposed(PORTRAIT)
     workflow = Workflow("it", proposal.graph, proposal.manifest, "it")
     assert proposal.graph["3"]["inputs"]["steps"] == "$<steps>"
     assert workflow.bind_defaults() == PORTRAIT
 
 
-def test_the_manifest_tells_types_ranges_and_what_counts() -> None:
+def test_manifest_has_types_ranges_and_outputs() -> None:
     manifest = proposed(PORTRAIT, description="Mine.").manifest
     assert (manifest.title, manifest.description) == ("It", "Mine.")
     assert (manifest.task, manifest.output) == ("text-to-image", ("9",))
@@ -62,18 +62,18 @@ def test_the_manifest_tells_types_ranges_and_what_counts() -> None:
     assert list(manifest.parameters)[:4] == ["prompt", "negative", "width", "height"]
 
 
-def test_a_default_out_of_the_usual_range_keeps_the_parameter_free() -> None:
+def test_default_outside_the_usual_range_removes_the_range() -> None:
     graph = PORTRAIT | {"3": sampler(steps=20000)}
     assert proposed(graph).manifest.parameters["steps"].max is None
 
 
-def test_sides_are_told_apart_by_links_and_not_by_order() -> None:
+def test_prompts_are_distinguished_by_links() -> None:
     graph = PORTRAIT | {"3": sampler(positive=["7", 0], negative=["6", 0])}
     assert tokens(graph)["prompt"] == ["7.text"]
     assert tokens(graph)["negative"] == ["6.text"]
 
 
-def test_prompts_are_found_through_control_nets() -> None:
+def test_prompts_are_found_through_controlnets() -> None:
     control = {
         "class_type": "ControlNetApplyAdvanced",
         "inputs": {
@@ -85,8 +85,8 @@ def test_prompts_are_found_through_control_nets() -> None:
         },
     }
     load = {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "c.safetensors"}}
-    picture = {"class_type": "LoadImage", "inputs": {"image": "pose.png"}}
-    more = {"20": control, "21": load, "22": picture}
+    image = {"class_type": "LoadImage", "inputs": {"image": "pose.png"}}
+    more = {"20": control, "21": load, "22": image}
     graph = PORTRAIT | {"3": sampler(positive=["20", 0], negative=["20", 1])} | more
     assert tokens(graph) == PLAIN | {
         "control_image": ["22.image"],
@@ -95,7 +95,7 @@ def test_prompts_are_found_through_control_nets() -> None:
     assert proposed(graph).manifest.task == "text-to-image"
 
 
-def test_an_emptied_negative_is_none_and_the_manifest_says_why() -> None:
+def test_emptied_negative_is_explained_in_the_manifest() -> None:
     empty = {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["6", 0]}}
     graph = PORTRAIT | {"7": empty}
     assert "negative" not in tokens(graph)
@@ -104,19 +104,19 @@ def test_an_emptied_negative_is_none_and_the_manifest_says_why() -> None:
     }
 
 
-def test_a_text_that_is_emptied_is_no_negative() -> None:
+def test_emptied_text_is_not_a_negative_prompt() -> None:
     empty = {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["21", 0]}}
     assert tokens(PORTRAIT | {"7": empty, "21": encode("a wolf")})["prompt"] == ["6.text"]
     assert "negative" not in tokens(PORTRAIT | {"7": empty, "21": encode("a wolf")})
 
 
-def test_a_prompt_is_followed_to_where_its_text_stands() -> None:
+def test_prompt_is_followed_to_its_text() -> None:
     text = {"class_type": "PrimitiveString", "inputs": {"value": "a fox"}}
     linked = {"class_type": "CLIPTextEncode", "inputs": {"text": ["30", 0], "clip": ["4", 1]}}
     assert tokens(PORTRAIT | {"6": linked, "30": text})["prompt"] == ["30.value"]
 
 
-def test_two_encoders_in_one_node_share_an_equal_text() -> None:
+def test_two_encoders_share_an_equal_text() -> None:
     both = {
         "class_type": "CLIPTextEncodeSDXL",
         "inputs": {"text_g": "a fox", "text_l": "a fox", "clip": ["4", 1], "width": 1024},
@@ -124,7 +124,7 @@ def test_two_encoders_in_one_node_share_an_equal_text() -> None:
     assert tokens(PORTRAIT | {"6": both})["prompt"] == ["6.text_l", "6.text_g"]
 
 
-def test_another_text_for_the_second_encoder_is_the_second_prompt() -> None:
+def test_different_text_of_the_second_encoder_is_prompt_2() -> None:
     both = {
         "class_type": "CLIPTextEncodeSDXL",
         "inputs": {"text_g": "red", "text_l": "a fox", "clip": ["4", 1]},
@@ -139,7 +139,7 @@ SECOND = {
 }
 
 
-def test_a_second_sampler_shares_what_is_equal_and_numbers_what_is_not() -> None:
+def test_second_sampler_shares_equal_values_and_numbers_others() -> None:
     found = tokens(PORTRAIT | SECOND)
     assert found["seed"] == ["3.seed", "20.seed"]
     assert found["cfg"] == ["3.cfg", "20.cfg"]
@@ -147,18 +147,18 @@ def test_a_second_sampler_shares_what_is_equal_and_numbers_what_is_not() -> None
     assert "strength" not in found
 
 
-def test_a_second_value_says_where_it_stands() -> None:
+def test_numbered_parameter_names_its_node() -> None:
     parameters = proposed(PORTRAIT | SECOND).manifest.parameters
     assert parameters["steps_2"].description == "Sampling steps; of node 20, KSampler."
 
 
-def test_another_prompt_for_a_second_sampler_has_a_name_of_its_own() -> None:
+def test_prompt_of_a_second_sampler_has_its_own_name() -> None:
     more = {"20": sampler(latent_image=["3", 0], positive=["21", 0]), "21": encode("a wolf")}
     found = tokens(PORTRAIT | SECOND | more)
     assert (found["prompt"], found["prompt_part_2"]) == (["6.text"], ["21.text"])
 
 
-def test_a_sampler_that_adds_no_noise_has_no_seed() -> None:
+def test_sampler_without_added_noise_has_no_seed() -> None:
     quiet = sampler(latent_image=["3", 0], seed=0, add_noise="disable")
     found = tokens(PORTRAIT | SECOND | {"20": quiet})
     assert found["seed"] == ["3.seed"]
@@ -169,7 +169,7 @@ PICTURE = {"class_type": "LoadImage", "inputs": {"image": "cat.png"}}
 ENCODED = {"class_type": "VAEEncode", "inputs": {"pixels": ["21", 0], "vae": ["4", 2]}}
 
 
-def test_an_initial_image_brings_its_strength() -> None:
+def test_initial_image_comes_with_strength() -> None:
     graph = PORTRAIT | {"5": ENCODED, "21": PICTURE, "3": sampler(denoise=0.6)}
     found = tokens(graph)
     assert (found["image"], found["strength"]) == (["21.image"], ["3.denoise"])
@@ -180,13 +180,13 @@ def test_an_initial_image_brings_its_strength() -> None:
     assert manifest.parameters["image"].default == "cat.png"
 
 
-def test_a_second_sampler_has_no_initial_image_of_its_own() -> None:
+def test_second_sampler_has_no_initial_image() -> None:
     graph = PORTRAIT | SECOND | {"5": ENCODED, "21": PICTURE, "3": sampler(denoise=0.6)}
     assert tokens(graph)["strength"] == ["3.denoise"]
     assert "strength_2" not in tokens(graph)
 
 
-def test_a_mask_of_its_own_makes_it_an_inpainting() -> None:
+def test_mask_makes_the_task_inpaint() -> None:
     masked = {
         "class_type": "SetLatentNoiseMask",
         "inputs": {"samples": ["22", 0], "mask": ["23", 0]},
@@ -202,7 +202,7 @@ def test_a_mask_of_its_own_makes_it_an_inpainting() -> None:
     )
 
 
-def test_a_mask_that_is_the_pictures_own_is_told_of() -> None:
+def test_alpha_mask_is_explained_in_the_manifest() -> None:
     masked = {
         "class_type": "SetLatentNoiseMask",
         "inputs": {"samples": ["22", 0], "mask": ["21", 1]},
@@ -213,7 +213,7 @@ def test_a_mask_that_is_the_pictures_own_is_told_of() -> None:
     )
 
 
-def test_enlarging_alone_is_a_task_of_its_own() -> None:
+def test_upscaling_without_a_prompt_is_the_task_upscale() -> None:
     graph = {
         "1": PICTURE,
         "2": {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "4x.pth"}},
@@ -228,7 +228,7 @@ def test_enlarging_alone_is_a_task_of_its_own() -> None:
     assert (manifest.task, manifest.output) == ("upscale", ("8",))
 
 
-def test_guiders_schedules_and_noise_are_looked_through() -> None:
+def test_parts_of_a_custom_sampler_are_analyzed() -> None:
     graph = {
         "1": encode("a fox") | {"inputs": {"text": "a fox"}},
         "2": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["1", 0], "guidance": 3.5}},
@@ -267,7 +267,7 @@ def test_guiders_schedules_and_noise_are_looked_through() -> None:
     }
 
 
-def test_without_a_sampler_titles_and_names_tell() -> None:
+def test_prompts_without_a_sampler_are_found_by_names_and_titles() -> None:
     graph = {
         "1": encode("a fox") | {"inputs": {"text": "a fox"}},
         "2": encode("blurry", "Negative")
@@ -278,12 +278,12 @@ def test_without_a_sampler_titles_and_names_tell() -> None:
     assert tokens(graph) == {"prompt": ["1.text"], "negative": ["2.text"], "seed": ["3.seed"]}
 
 
-def test_previews_do_not_count_beside_what_is_saved() -> None:
+def test_previews_are_not_outputs_beside_saved_images() -> None:
     preview = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
     assert proposed(PORTRAIT | {"1": preview}).manifest.output == ("9",)
 
 
-def test_tokens_that_are_there_already_stay() -> None:
+def test_existing_tokens_stay() -> None:
     graph = PORTRAIT | {"3": sampler(steps="$<steps>", cfg="${my_cfg}")}
     proposal = proposed(graph)
     assert proposal.graph["3"]["inputs"]["cfg"] == "${my_cfg}"
@@ -291,7 +291,7 @@ def test_tokens_that_are_there_already_stay() -> None:
     assert "steps" not in {token.name for token in proposal.tokens}
 
 
-def test_what_the_editor_does_to_texts_at_the_last_moment_is_told_of() -> None:
+def test_editor_only_text_features_are_reported() -> None:
     save = PORTRAIT["9"] | {"inputs": {"filename_prefix": "%date%/x", "images": ["8", 0]}}
     assert proposed(PORTRAIT | {"6": encode("a {red|blue} fox"), "9": save}).notes == (
         "Node 6, text: the editor replaces {a|b} by one of both; imagen does not.",
@@ -299,7 +299,7 @@ def test_what_the_editor_does_to_texts_at_the_last_moment_is_told_of() -> None:
     )
 
 
-def test_a_graph_without_anything_to_set_says_so() -> None:
+def test_graph_without_parameters_is_reported() -> None:
     graph = {
         "1": {"class_type": "Still", "inputs": {}},
         "9": SAVE,
@@ -308,7 +308,7 @@ def test_a_graph_without_anything_to_set_says_so() -> None:
     assert proposed(graph).notes == ("Nothing in it looks like a parameter: every value is fixed.",)
 
 
-def test_a_text_that_is_empty_is_not_the_prompt() -> None:
+def test_empty_text_is_not_the_prompt() -> None:
     both = {
         "class_type": "CLIPTextEncodeFlux",
         "inputs": {"clip_l": "", "t5xxl": "a fox", "guidance": 3.5, "clip": ["4", 1]},
@@ -318,7 +318,7 @@ def test_a_text_that_is_empty_is_not_the_prompt() -> None:
     assert "prompt_2" not in found
 
 
-def test_nodes_that_lead_nowhere_are_said_to_be_left_out() -> None:
+def test_left_out_nodes_are_reported() -> None:
     proposal = propose_parameters(
         ConvertedGraph(graph=PORTRAIT, left_out=2), catalog={}, title="It"
     )

@@ -1,4 +1,4 @@
-"""A workflow taken over lies on the shelf as two files, which are read back as they were."""
+"""An imported workflow is written to two files, which are read back unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def portrait(said: Any = FILE, **more: Any) -> ProposedWorkflow:
     return import_workflow(detect_in_json(said, "it.json"), CATALOGUE, title="It", **more)
 
 
-def test_what_is_put_is_found_and_sound(tmp_path: Path) -> None:
+def test_written_workflow_is_found_and_valid(tmp_path: Path) -> None:
     proposal = portrait()
     paths = write_workflow(tmp_path / "new", "it", proposal)
     workflow = find_workflow("it", [tmp_path / "new"])
@@ -54,7 +54,7 @@ def test_what_is_put_is_found_and_sound(tmp_path: Path) -> None:
         pytest.param("x" * 300, id="a long word"),
     ],
 )
-def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
+def test_any_text_survives_writing(tmp_path: Path, text: str) -> None:
     encode = {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["4", 1]}}
     write_workflow(tmp_path, "it", portrait(PORTRAIT | {"6": encode}))
     workflow = find_workflow("it", [tmp_path])
@@ -62,7 +62,7 @@ def test_any_text_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
     assert workflow.bind_defaults()["6"] == encode
 
 
-def test_the_manifest_reads_as_a_person_would_write_it() -> None:
+def test_manifest_is_written_readably() -> None:
     graph = {
         "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a fox\nin the snow"}},
         "9": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
@@ -84,7 +84,7 @@ def test_the_manifest_reads_as_a_person_would_write_it() -> None:
     )
 
 
-def test_nothing_is_replaced_unless_forced(tmp_path: Path) -> None:
+def test_existing_workflow_is_replaced_only_with_force(tmp_path: Path) -> None:
     (tmp_path / "it.yml").write_text("title: mine", "utf-8")
     with pytest.raises(WorkflowError, match=r"The workflow 'it' already exists: .*it\.yml\."):
         write_workflow(tmp_path, "it", portrait())
@@ -93,7 +93,7 @@ def test_nothing_is_replaced_unless_forced(tmp_path: Path) -> None:
     assert find_workflow("it", [tmp_path]).manifest.title == "It"
 
 
-def test_a_folder_that_is_a_file_is_told_of(tmp_path: Path) -> None:
+def test_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", "utf-8")
     with pytest.raises(OutputError, match=r"Cannot write .*file: "):
         write_workflow(tmp_path / "file", "it", portrait())
@@ -112,7 +112,7 @@ def test_a_folder_that_is_a_file_is_told_of(tmp_path: Path) -> None:
         pytest.param("x" * 200, "x" * 80, id="too long"),
     ],
 )
-def test_a_name_is_made_of_the_files(stem: str, name: str) -> None:
+def test_suggested_name_comes_from_the_file_name(stem: str, name: str) -> None:
     assert suggest_name(stem) == name
     assert check_name(name) == name
 
@@ -134,17 +134,17 @@ def test_a_name_is_made_of_the_files(stem: str, name: str) -> None:
         "a:b",
     ],
 )
-def test_what_can_be_no_name_is_refused(name: str) -> None:
+def test_invalid_workflow_name_is_refused(name: str) -> None:
     with pytest.raises(WorkflowError, match="is not a valid workflow name"):
         check_name(name)
 
 
-def test_the_editors_format_needs_a_catalogue() -> None:
+def test_editor_format_needs_a_catalog() -> None:
     with pytest.raises(WorkflowError, match="cannot be read without the node catalog of a server"):
         import_workflow(detect_in_json(FILE, "it.json"), title="It")
 
 
-def test_a_graph_is_checked_a_catalogue_that_was_named() -> None:
+def test_graph_is_checked_against_a_named_catalog() -> None:
     strange = {"class_type": "Own", "inputs": {}}
     latent = {"class_type": "EmptyLatentImage", "inputs": {"width": "wide", "height": 8}}
     found = detect_in_json(PORTRAIT | {"5": latent, "6": strange}, "it.json")
@@ -158,7 +158,7 @@ def test_a_graph_is_checked_a_catalogue_that_was_named() -> None:
     assert import_workflow(found, CATALOGUE, title="It", is_checked=False).graph["6"] == strange
 
 
-def test_what_the_server_lacks_is_told() -> None:
+def test_server_faults_are_reported() -> None:
     nodes = dict(PORTRAIT_NODES)
     nodes["4"] = nodes["4"] | {"widgets_values": ["b.safetensors"]}
     found = find_server_faults(portrait(editor(nodes, PORTRAIT_WIRES)), CATALOGUE)
@@ -168,7 +168,7 @@ def test_what_the_server_lacks_is_told() -> None:
     ]
 
 
-def test_a_graph_whose_every_output_lacks_something_is_refused() -> None:
+def test_graph_without_a_complete_output_is_refused() -> None:
     wires = [wire for wire in PORTRAIT_WIRES if wire[3] != "latent_image"]
     with pytest.raises(WorkflowError) as caught:
         portrait(editor(PORTRAIT_NODES, wires))
@@ -177,6 +177,6 @@ def test_a_graph_whose_every_output_lacks_something_is_refused() -> None:
     )
 
 
-def test_a_graph_of_which_one_output_is_fed_is_taken() -> None:
+def test_graph_with_one_complete_output_is_imported() -> None:
     nodes = PORTRAIT_NODES | {"10": node("PreviewImage")}
     assert "10" in portrait(editor(nodes, PORTRAIT_WIRES)).graph
