@@ -1,4 +1,4 @@
-"""The only door to the adapters: which kinds there are, and opening a configured one."""
+"""The registry of backends: list the kinds, load an adapter, open a configured backend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from imagen.errors import ConfigError, UnknownBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from importlib.metadata import EntryPoint
 
 __all__ = [
     "Adapter",
@@ -40,12 +39,12 @@ __all__ = [
 ]
 
 GROUP = "imagen.backends"
-"""The entry-point group in which a plug-in names its `Adapter`."""
+"""The entry-point group in which a plug-in registers its `Adapter`."""
 BUILT_IN = ("comfyui", "diffusers", "mock", "replicate", "sdcpp")
 
 
 def kinds() -> list[str]:
-    """The kinds of backend that are installed: the built-in ones and those of plug-ins."""
+    """The installed kinds of backend: the built-in ones and those of plug-ins."""
     from importlib.metadata import entry_points  # slow, and only needed for plug-ins
 
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
@@ -58,30 +57,25 @@ def load_adapter(kind: str) -> Adapter[Any]:
         return adapter
     from importlib.metadata import entry_points
 
-    for installed in entry_points(group=GROUP, name=kind):
-        return _plugged_in(installed)
+    for point in entry_points(group=GROUP, name=kind):
+        what = f"The plug-in for backends of type {kind!r}"
+        try:
+            plugin = point.load()
+        except (ImportError, AttributeError, SyntaxError) as error:
+            raise ConfigError(f"{what} cannot be loaded: {error}") from error
+        if not isinstance(plugin, Adapter):
+            raise ConfigError(f"{what} is not an Adapter.")
+        return plugin
     raise UnknownBackend(kind, kinds(), what="kind of backend")
 
 
-def _plugged_in(point: EntryPoint) -> Adapter[Any]:
-    try:
-        plugin = point.load()
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise ConfigError(
-            f"The plug-in for backends of type {point.name!r} can't be loaded: {error}"
-        ) from error
-    if not isinstance(plugin, Adapter):
-        raise ConfigError(f"The plug-in for backends of type {point.name!r} is no Adapter.")
-    return plugin
-
-
-def available(blocks: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """The names that can be used: those of the blocks, and the mock, which needs none."""
+def available(blocks: Mapping[str, Mapping[str, object]]) -> set[str]:
+    """The names of the configured backends, and the mock, which needs no configuration."""
     return {*blocks, "mock"}
 
 
-def require_known(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises UnknownBackend where no backend of this name can be used."""
+def require_known(name: str, blocks: Mapping[str, Mapping[str, object]]) -> None:
+    """Raises UnknownBackend for a name that is not available."""
     known = available(blocks)
     if name in known:
         return
@@ -100,43 +94,43 @@ def require_known(name: str, blocks: Mapping[str, Mapping[str, Any]]) -> None:
 
 def configure(
     name: str,
-    blocks: Mapping[str, Mapping[str, Any]],
-    shared: Mapping[str, Any] | None = None,
+    blocks: Mapping[str, Mapping[str, object]],
+    shared: Mapping[str, object] | None = None,
 ) -> tuple[Adapter[Any], BackendConfig]:
     """The adapter and the validated configuration of the backend configured as `name`.
 
     `shared` holds top-level keys that a block may override; an adapter gets those it declares.
-    Raises UnknownBackend, and ConfigError naming `backends.<name>.<key>` for every key that is off.
+    Raises UnknownBackend, and ConfigError that names `backends.<name>.<key>` for each wrong key.
     """
     require_known(name, blocks)
     block = dict(blocks.get(name, {}))
-    adapter = load_adapter(block.pop("type", name))
+    adapter = load_adapter(str(block.pop("type", name)))
     return adapter, validate_block(name, block, adapter.config, shared)
 
 
 def open_backend(
     name: str,
-    blocks: Mapping[str, Mapping[str, Any]],
-    shared: Mapping[str, Any] | None = None,
+    blocks: Mapping[str, Mapping[str, object]],
+    shared: Mapping[str, object] | None = None,
 ) -> Backend:
-    """Open the backend configured as `name`; its own block is all the configuration it sees."""
+    """Open the backend configured as `name`; it sees no configuration but its own block."""
     adapter, config = configure(name, blocks, shared)
     return adapter.open_redacted(config)
 
 
 def validate_block(
     name: str,
-    block: Mapping[str, Any],
+    block: Mapping[str, object],
     config: type[Config],
-    shared: Mapping[str, Any] | None = None,
+    shared: Mapping[str, object] | None = None,
 ) -> Config:
     """The block, without its `type`, as the configuration of the backend called `name`.
 
-    Raises ConfigError naming `backends.<name>.<key>` for every key that is off.
+    Raises ConfigError that names `backends.<name>.<key>` for each wrong key.
     """
     if "name" in block:
         raise ConfigError(
-            f"backends.{name}.name can't be set: the name of a backend is its key, {name!r}."
+            f"backends.{name}.name cannot be set: the name of a backend is its key, {name!r}."
         )
     declared = {key: value for key, value in (shared or {}).items() if key in config.model_fields}
     try:

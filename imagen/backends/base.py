@@ -1,4 +1,4 @@
-"""What a backend is: all that the author of an adapter imports."""
+"""The interface of a backend: everything that an adapter imports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingCapability:
-    """One thing that a backend could do, and can't now for want of something."""
+    """Something that a backend cannot do until a file or a package is installed."""
 
     what: str
     """A task, or one kind of it: `upscale`, `control canny`."""
@@ -31,11 +31,11 @@ class MissingCapability:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A graphics card of an engine."""
+    """A GPU of an engine."""
 
     name: str
     vram_total_bytes: int | None = None
-    """None is unknown."""
+    """None means unknown."""
     vram_free_bytes: int | None = None
 
     @property
@@ -50,19 +50,19 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Whether a backend could work now, and what to do where it could not."""
+    """Whether a backend is ready to work, and what to do if it is not."""
 
     ok: bool
     summary: str = "ok"
-    """One line: `ok`, or the first thing that is missing."""
+    """One line: `ok`, or the first problem."""
     remedies: tuple[str, ...] = ()
-    """What to do about it, a sentence each."""
+    """What to do, a sentence each."""
     facts: tuple[tuple[str, str], ...] = ()
-    """What the engine says of itself: (`version`, `0.3.64`), …"""
+    """What the engine reports: (`version`, `0.3.64`), …"""
     gpus: tuple[Gpu, ...] = ()
-    """The graphics cards that the engine reports."""
+    """The GPUs that the engine reports."""
     lacking: tuple[MissingCapability, ...] = ()
-    """What else it could do with more: makes nobody ill."""
+    """Optional features that are missing; they do not affect health."""
 
 
 ModelKind = Literal[
@@ -80,56 +80,57 @@ ModelKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One thing that a backend's engine has on offer: a file of weights, or a sampler."""
+    """Something that an engine offers: a model file, a sampler or a scheduler."""
 
     kind: ModelKind
     name: str
-    """As the engine takes it in a request."""
+    """The name in a request."""
     family: str = ""
-    """`sdxl`, `flux1`, …, where it is known."""
+    """`sdxl`, `flux1`, …, if it is known."""
     size_bytes: int | None = None
     vram_bytes: int | None = None
-    """What it needs on the card; None is unknown."""
+    """What it needs on the GPU; None means unknown."""
     is_default: bool = False
-    """Whether it is the one that is used where a request names no model."""
+    """Whether it is used where a request names no model."""
 
 
 class Backend(Protocol):
-    """Something that turns a request into pictures.
+    """Turns requests into images.
 
-    `capabilities` and `prepare` are pure: they reach no engine. `collect` submits the ticket unless
-    it was submitted already, waits, and fetches; it calls `on_progress` on each step and at least
-    once a second, and where that raises `Cancelled` it stops the work at the engine before it lets
-    go. Once the engine has the work, `collect` tells `Progress(stage="submitted", ticket=…)`.
+    `capabilities` and `prepare` do not contact the engine. `collect` submits the ticket unless it
+    was submitted before, waits, and fetches the outputs. It calls `on_progress` on each step and
+    at least once a second; if that raises `Cancelled`, `collect` stops the job at the engine
+    before it raises. Once the engine has the job, it reports
+    `Progress(stage="submitted", ticket=…)`.
     """
 
     @property
     def engine(self) -> str:
-        """Which engine this is, in any words: backends of one engine share its memory."""
+        """Identifies the engine: backends with the same value share its memory."""
 
     def capabilities(self, task: Task = "text-to-image", model: str | None = None) -> Capabilities:
-        """What it takes for this task, with the model that a request names in place of its own.
+        """What the backend accepts for a task, with the model that a request may name.
 
-        For a task that it can't do, what it takes for its first. Raises RequestError for a model
-        that it can't use.
+        For a task that it cannot do, this is what it accepts for its first task. Raises
+        RequestError for a model that it cannot use.
         """
 
     def models(self) -> tuple[Model, ...]:
-        """What its engine has on offer; raises BackendError where that can't be asked."""
+        """What the engine offers; raises BackendError where the engine cannot be asked."""
 
     def check(self) -> Health: ...
     def prepare(self, request: Request) -> Ticket: ...
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result: ...
     def free(self) -> None:
-        """Ask the engine to give back the memory of its models; never raises for an engine gone."""
+        """Ask the engine to unload its models; never raises for an engine that is gone."""
 
     def close(self) -> None:
-        """Let go of connections; twice is fine."""
+        """Close connections; may be called twice."""
 
 
 @contextmanager
 def tag_errors_with_backend(backend: str) -> Iterator[None]:
-    """Names the backend in each BackendError of the block."""
+    """Sets `backend` in each BackendError of the block."""
     try:
         yield
     except BackendError as error:
@@ -137,22 +138,22 @@ def tag_errors_with_backend(backend: str) -> Iterator[None]:
 
 
 class Detection(NamedTuple):
-    """What a search for an engine found."""
+    """The result of a search for an engine."""
 
     blocks: Mapping[str, Mapping[str, Any]]
-    """Blocks of the configuration, by name, for what the engine can run now."""
+    """Configuration blocks by name, for what the engine can run now."""
     left_out: tuple[MissingCapability, ...] = ()
-    """What the engine can't run yet, or was not found, and why."""
+    """What the engine cannot run yet, and why."""
 
 
 class BackendConfig(BaseModel):
-    """Base of every backend's own block of the configuration: an unknown key is an error."""
+    """Base class of the configuration block of a backend; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(exclude=True, description="The configured name; imagen fills it in.")
     title: str = Field("", description="A line about this backend, for listings.")
-    hint: str = Field("", description="Your own advice, shown when it can't be reached.")
+    hint: str = Field("", description="Your own advice, shown when it cannot be reached.")
 
 
 Config = TypeVar("Config", bound=BackendConfig)
@@ -160,24 +161,24 @@ Config = TypeVar("Config", bound=BackendConfig)
 
 @dataclass(frozen=True)
 class Adapter(Generic[Config]):
-    """How to build one kind of backend from its own block of the configuration."""
+    """How to open one kind of backend from its configuration block."""
 
     config: type[Config]
     open: Callable[[Config], Backend]
     summary: str = ""
-    """What kind of engine this is, in a line."""
+    """The kind of engine, in one line."""
     is_service: bool = False
-    """Whether it is somebody's service: its credential must be set, and what a model takes may
-    have to be asked of it, once."""
+    """Whether it is an online service: its credential must be set, and the parameters of a model
+    may have to be requested once."""
     detect: Callable[[str], Detection] | None = None
-    """Look for the engine at an address, or at its usual place for ""."""
+    """Looks for the engine at a URL or path; for "" at its usual place."""
 
     def connect(self, block: Mapping[str, Any]) -> Backend:
-        """The backend of this block; raises pydantic's ValidationError for a block that is off."""
+        """The backend of a block; raises pydantic's ValidationError for an invalid one."""
         return self.open_redacted(self.config.model_validate(block))
 
     def open_redacted(self, config: Config) -> Backend:
-        """The backend of this configuration, whose messages never hold its credentials."""
+        """The backend of a configuration; its messages never contain its credentials."""
         from imagen.backends.redact import redact_backend  # here: it needs the types above
 
         return redact_backend(self.open(config), config)

@@ -1,4 +1,4 @@
-"""What an adapter has learnt of its engine, kept as JSON for when it can't or needn't ask."""
+"""What an engine told us, cached as JSON for when it cannot or need not be asked."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def read_learned(path: Path | None) -> dict[str, Any]:
-    """What was noted; empty where that is nothing, or nothing that can be read."""
+    """The cached values; empty where there are none that can be read."""
     try:
-        said = parse_json(path.read_bytes()) if path else {}
+        values = parse_json(path.read_bytes()) if path else {}
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
-def write_learned(path: Path | None, said: Mapping[str, Any]) -> None:
-    """Note it, whole or not at all: what can't be noted costs a question, and nothing else."""
+def write_learned(path: Path | None, values: Mapping[str, object]) -> None:
+    """Cache these values. A failure is ignored: it only costs another request."""
     if path is None:
         return
     with suppress(OSError):
         make_private_folder(path.parent)
         remove_parts(path.parent)
-        write_whole(path, json.dumps(said).encode(), is_private=True)
+        write_whole(path, json.dumps(values).encode(), is_private=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Generic
@@ -13,7 +14,7 @@ from imagen.core.text import did_you_mean, one_line
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imagen.core.ticket import Ticket
 
@@ -78,7 +79,7 @@ class ChosenModel(Generic[Config]):
 
 
 def find_loras_folder(loras_dir: Path | None, models_dir: Path) -> Path | None:
-    """The folder of LoRAs: the one named, else `loras` in `models_dir` where that is there."""
+    """The folder of LoRAs: the given one, else `loras` in `models_dir` if it exists."""
     usual = models_dir.expanduser() / "loras"
     return loras_dir or (usual if os.path.isdir(usual) else None)
 
@@ -91,36 +92,30 @@ def is_path(model: str) -> bool:
 def list_models(folder: Path) -> list[str]:
     """The names of the model files and diffusers folders below a folder, `/` between folders.
 
-    Links are followed, but each folder is read once; so many entries and so deep at most.
+    Links are followed, but each folder is read once. The depth and the number of entries are
+    limited.
     """
-    return sorted(_models_below(folder.expanduser()))
-
-
-def _models_below(root: Path) -> Iterator[str]:
-    waiting, seen, left = [(root, 0)], set[str](), _MOST_ENTRIES
-    while waiting and left > 0:
-        place, depth = waiting.pop()
-        if (real := os.path.realpath(place)) in seen:
+    root = folder.expanduser()
+    names: list[str] = []
+    folders, seen, left = [(root, 0)], set[str](), _MOST_ENTRIES
+    while folders and left > 0:
+        current, depth = folders.pop()
+        if (real := os.path.realpath(current)) in seen:
             continue
         seen.add(real)
-        for path in _entries(place, left):
-            left -= 1
-            name = path.relative_to(root).as_posix()
+        entries: list[Path] = []
+        with suppress(OSError), os.scandir(current) as found:
+            entries = [Path(entry.path) for entry, _ in zip(found, range(left), strict=False)]
+        left -= len(entries)
+        for path in entries:
             if path.name.startswith("."):
                 continue
             is_file = path.suffix.lower() in _ENDINGS and os.path.isfile(path)
             if is_file or os.path.isfile(path / PIPELINE_INDEX):
-                yield name
+                names.append(path.relative_to(root).as_posix())
             elif depth < _DEEPEST and os.path.isdir(path):
-                waiting.append((path, depth + 1))
-
-
-def _entries(folder: Path, most: int) -> list[Path]:
-    try:
-        with os.scandir(folder) as found:
-            return [Path(entry.path) for entry, _ in zip(found, range(most), strict=False)]
-    except OSError:
-        return []
+                folders.append((path, depth + 1))
+    return sorted(names)
 
 
 def locate_model(
@@ -142,10 +137,10 @@ def locate_model(
 
 
 def find_name(asked: str, names: Sequence[str]) -> str | None:
-    """The one of these names that `asked` means; None where it means none of them.
+    """The one of these names that `asked` means, or None.
 
-    With another separator, without its folder or its ending, in another case, or by a part that
-    only one name has. Raises RequestError for several that are equally near.
+    It may differ by its separator, its case, a missing folder or ending, or be a part that only
+    one name has. Raises RequestError for several equally good matches.
     """
     from imagen.graphs.model_names import spellings  # seldom needed
 
@@ -156,13 +151,14 @@ def find_name(asked: str, names: Sequence[str]) -> str | None:
     if len(alike) > 1:
         shown = ", ".join(map(one_line, alike[:_FEW])) + (", …" if len(alike) > _FEW else "")
         raise RequestError(
-            f"model {one_line(asked)!r} fits {len(alike)} models: {shown}.", remedy="Name one."
+            f"model {one_line(asked)!r} matches {len(alike)} models: {shown}.",
+            remedy="Give the full name of one.",
         )
     return alike[0] if alike else None
 
 
 def missing_model(asked: str, names: Sequence[str], where: str, remedy: str) -> RequestError:
-    """The error for a model that none of these names means; `where` says whose names they are."""
+    """The error for a model that is none of these names; `where` says what lists them."""
     from imagen.graphs.model_names import bare_name, base_name  # for an error only
 
     bare = [bare_name(base_name(name)) for name in names]
@@ -170,5 +166,5 @@ def missing_model(asked: str, names: Sequence[str], where: str, remedy: str) -> 
     count = f"which lists {len(names)} model{'s' * (len(names) != 1)}"
     known = f"It lists: {', '.join(map(one_line, names))}.\n" if 0 < len(names) <= _FEW else ""
     return RequestError(
-        f"There is no model {one_line(asked)!r} {where}, {count}.{near}", remedy=known + remedy
+        f"Model {one_line(asked)!r} not found {where}, {count}.{near}", remedy=known + remedy
     )

@@ -1,4 +1,4 @@
-"""Removes our own credentials from what an adapter says: a server may repeat our request."""
+"""Removes our credentials from what an adapter reports: a server may echo our request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 MASK = "***"
 _SHORTEST = 4
-"""Shorter texts are not secrets: they are part of many words."""
+"""Shorter texts are not treated as secrets: they are part of many words."""
 _UNMISTAKABLE = 8
 """Secrets shorter than this are removed only where they are whole words."""
 _CUT = re.compile(r"…|\.\.\.")
@@ -63,7 +63,7 @@ class Redactor:
         return "".join((*pieces, text[at:]))
 
     def value(self, value: T) -> T:
-        """The same with every text in it redacted: in dataclasses, mappings, lists and tuples."""
+        """The value with every text redacted, also in dataclasses, mappings, lists and tuples."""
         if self._whole is None:
             return value
         redact_backend: Any = self._value(value)
@@ -85,7 +85,7 @@ class Redactor:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Redacts the words of each error that leaves the block."""
+        """Redacts each error that leaves the block."""
         try:
             yield
         except ImagenError as error:
@@ -97,7 +97,7 @@ class Redactor:
         return error.replace(message=self.text(error.message), remedy=self.text(error.remedy))
 
     def _beginnings(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where a secret begins that the text breaks off, and where the ellipsis is."""
+        """The places where a text begins a secret and cuts it off with an ellipsis."""
         for starts, spelled in zip(self._starts, self._spelled, strict=True):
             for start in starts.finditer(text) if _CUT.search(text) else ():
                 at, known = start.start(), 0
@@ -112,8 +112,8 @@ class Redactor:
 
 
 def credentials(config: BaseModel, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """The secrets of a part of the configuration: what the variables hold that it names under keys
-    in `_env`, and users, passwords and queries of its addresses and of proxies."""
+    """The secrets of a configuration: the values of the variables named by its `_env` keys, and the
+    users, passwords and queries of its URLs and of proxies."""
     from urllib.request import getproxies  # slow to import
 
     values = config.model_dump()
@@ -124,7 +124,7 @@ def credentials(config: BaseModel, environ: Mapping[str, str] = os.environ) -> l
 
 
 def url_secrets(url: str) -> Iterator[str]:
-    """The password of an address, `user:password` as written, and values of its query."""
+    """The password of a URL, its `user:password` as written, and the values of its query."""
     if "://" not in url:
         return
     with suppress(ValueError):
@@ -147,7 +147,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _forms(secret: str) -> set[str]:
-    """A credential whole, without its scheme, decoded, its password alone, and all in base64."""
+    """A credential whole, without its scheme, decoded, its password alone; and all in base64."""
     whole = secret.strip()
     parts = {whole, *whole.split(None, 1)[1:]}
     parts |= {cookie.partition("=")[2].strip() for cookie in whole.split(";") if "=" in cookie}
@@ -171,7 +171,7 @@ def _pattern(form: str) -> str:
 
 
 def _spellings(character: str) -> str:
-    """One character as it may be written in plain text, JSON, Python, an address or HTML."""
+    """A pattern for one character as written in plain text, JSON, Python, a URL or HTML."""
     if character.isalnum() and character.isascii():
         return character
     code = ord(character)
@@ -182,7 +182,7 @@ def _spellings(character: str) -> str:
 
 
 class RedactedBackend:
-    """A backend whose errors, progress and results hold none of its own credentials."""
+    """A backend whose errors, progress and results contain none of its credentials."""
 
     def __init__(self, backend: Backend, redactor: Redactor) -> None:
         self._backend = backend
@@ -214,11 +214,11 @@ class RedactedBackend:
             return self._backend.prepare(request)
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
-        def tell(progress: Progress) -> None:
+        def report(progress: Progress) -> None:
             on_progress(self._redactor.value(progress))
 
         with self._redactor.errors():
-            return self._redactor.value(self._backend.collect(ticket, tell))
+            return self._redactor.value(self._backend.collect(ticket, report))
 
     def free(self) -> None:
         with self._redactor.errors():
@@ -230,7 +230,7 @@ class RedactedBackend:
 
 @contextmanager
 def unwrap_backend(backend: Backend) -> Iterator[Backend]:
-    """The adapter's own backend, with methods of its own; errors of the block are redacted."""
+    """The backend behind a redacted one, with its own methods; errors of the block are redacted."""
     if not isinstance(backend, RedactedBackend):
         yield backend
         return
@@ -239,6 +239,6 @@ def unwrap_backend(backend: Backend) -> Iterator[Backend]:
 
 
 def redact_backend(backend: Backend, config: BaseModel) -> Backend:
-    """The backend, with its credentials removed from everything it reports."""
+    """The backend with its credentials removed from everything that it reports."""
     redactor = Redactor(credentials(config))
     return RedactedBackend(backend, redactor) if redactor else backend

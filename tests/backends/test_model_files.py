@@ -73,7 +73,7 @@ def test_a_name_means_the_model_that_is_most_like_it(asked: str, found: str | No
 
 
 def test_a_name_that_several_models_fit_equally_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"'flux' fits 2 models: flux-dev.*, flux-dev-fp8"):
+    with pytest.raises(RequestError, match=r"'flux' matches 2 models: flux-dev.*, flux-dev-fp8"):
         find_name("flux", NAMES)
 
 

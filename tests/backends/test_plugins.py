@@ -45,9 +45,9 @@ def test_a_kind_of_nobody_names_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [
-        pytest.param("acme_gone:adapter", "can't be loaded: No module named", id="no-module"),
-        pytest.param("acme_broken:adaptor", "can't be loaded: module .* has no", id="no-name"),
-        pytest.param("acme_broken:other", "is no Adapter", id="no-adapter"),
+        pytest.param("acme_gone:adapter", "cannot be loaded: No module named", id="no-module"),
+        pytest.param("acme_broken:adaptor", "cannot be loaded: module .* has no", id="no-name"),
+        pytest.param("acme_broken:other", "is not an Adapter", id="no-adapter"),
     ],
 )
 def test_a_plug_in_that_is_broken_is_said_so(

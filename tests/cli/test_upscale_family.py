@@ -43,4 +43,4 @@ def test_upscale_by_family_picks_a_model_of_the_server() -> None:
 def test_upscale_by_family_names_a_server_without_one(capsys: pytest.CaptureFixture[str]) -> None:
     with _server(["SwinIR_4x.pth"]) as server:
         assert _run(server, "realesrgan") == 2
-    assert "There is no model 'realesrgan' on http://127.0.0.1" in capsys.readouterr().err
+    assert "Model 'realesrgan' not found on http://127.0.0.1" in capsys.readouterr().err

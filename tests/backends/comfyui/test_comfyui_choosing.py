@@ -75,7 +75,7 @@ def test_a_model_named_as_the_server_does_is_applied() -> None:
 
 def test_a_model_that_the_server_does_not_list_is_refused() -> None:
     refusal = _refusal("dreamshapr_8")
-    assert "There is no model 'dreamshapr_8' on http://127.0.0.1:" in refusal.message
+    assert "Model 'dreamshapr_8' not found on http://127.0.0.1:" in refusal.message
     assert "which lists 4 models. Did you mean 'dreamshaper_8'?" in refusal.message
     assert refusal.remedy.splitlines() == [
         f"It lists: {', '.join(FILES['checkpoints'])}.",
@@ -86,7 +86,7 @@ def test_a_model_that_the_server_does_not_list_is_refused() -> None:
 def test_a_name_that_fits_several_models_is_refused_with_all_of_them() -> None:
     refusal = _refusal("photon")
     assert refusal.message == (
-        "model 'photon' fits 2 models: photon_v1.safetensors, photon_v2.safetensors."
+        "model 'photon' matches 2 models: photon_v1.safetensors, photon_v2.safetensors."
     )
 
 

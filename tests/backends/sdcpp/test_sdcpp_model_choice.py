@@ -116,7 +116,7 @@ def test_a_diffusion_model_without_the_files_it_needs_is_refused(
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("photom", "There is no model 'photom' in "),
+        ("photom", "Model 'photom' not found in "),
         ("ink", "model: ink.safetensors is a LoRA, not a model."),
         ("cut", "cut.safetensors is incomplete"),
     ],
