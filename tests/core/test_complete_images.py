@@ -32,7 +32,7 @@ BMP = b"BM\x1e\0\0\0\0\0\0\0pixels"
         pytest.param(b"", None, id="nothing"),
     ],
 )
-def test_a_picture_is_known_by_how_it_begins(data: bytes, kind: str | None) -> None:
+def test_media_type_is_detected_by_the_first_bytes(data: bytes, kind: str | None) -> None:
     """Whatever its name ends with."""
     assert media_type(data) == kind
 
@@ -51,7 +51,7 @@ def test_a_picture_is_known_by_how_it_begins(data: bytes, kind: str | None) -> N
         pytest.param(b"any text", id="something else"),
     ],
 )
-def test_a_whole_file_is_whole(data: bytes) -> None:
+def test_complete_images_are_complete(data: bytes) -> None:
     """What follows a picture does no harm."""
     assert is_complete(data)
 
@@ -71,7 +71,7 @@ def test_a_whole_file_is_whole(data: bytes) -> None:
         pytest.param(b"", id="nothing at all"),
     ],
 )
-def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
+def test_truncated_images_are_not_complete(data: bytes) -> None:
     """Though its first bytes are right."""
     assert not is_complete(data)
 
@@ -107,13 +107,11 @@ def test_a_file_cut_short_is_not_whole(data: bytes) -> None:
         pytest.param(b"", "a.mp4", "", "came cut short or damaged", id="nothing"),
     ],
 )
-def test_a_file_that_is_not_what_its_name_says_has_a_fault(
-    data: bytes, name: str, told: str, what: str
-) -> None:
+def test_download_fault_reports_a_wrong_file(data: bytes, name: str, told: str, what: str) -> None:
     assert download_fault(data, name, told) == what
 
 
-def test_a_png_says_its_size() -> None:
+def test_png_size_reads_the_header() -> None:
     """Before any pixel."""
     assert png_size(PNG) == (64, 48)
     assert png_size(JPEG) is None

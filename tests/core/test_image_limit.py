@@ -49,7 +49,7 @@ def _low_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_what_imagen_makes_itself_is_within_the_limit(recwarn: pytest.WarningsRecorder) -> None:
+def test_the_largest_own_image_is_within_the_limit(recwarn: pytest.WarningsRecorder) -> None:
     assert LARGEST_SIDE**2 < MAX_MEGAPIXELS * 1e6
     Image.new("1", (LARGEST_SIDE, LARGEST_SIDE)).save("large.png")
     picture = read_image_file("large.png")
@@ -65,7 +65,7 @@ def test_an_image_beyond_the_limit_is_refused_as_too_large() -> None:
     assert caught.value.remedy == _REMEDY
 
 
-def test_the_command_says_so_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_report_an_image_beyond_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
     Path("fox.png").write_bytes(_png())
     assert run(["generate", "a fox", "--image", "fox.png", "-b", "mock", "-q"]) == 2
     assert capsys.readouterr().err == (
@@ -73,7 +73,7 @@ def test_the_command_says_so_too(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_the_limit_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_image_limit_can_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (64, 64)).save("fox.png")
     monkeypatch.setenv("IMAGEN_MAX_MEGAPIXELS", "0.004")
     with pytest.raises(RequestError, match=r"64 × 64 pixels \(0\.004096 megapixels\), and at most"):
@@ -93,7 +93,7 @@ def test_a_limit_that_is_not_a_number_is_an_error(
 
 
 @pytest.mark.usefixtures("_low_limit_of_pillow")
-def test_pillows_own_limit_is_neither_applied_nor_changed() -> None:
+def test_pillows_limit_is_neither_applied_nor_changed() -> None:
     Image.new("RGB", (64, 64), "white").save("fox.png")
     picture = read_image_file("fox.png")
     assert picture.decode().size == image_size(BytesIO(picture.data)) == (64, 64)
@@ -117,7 +117,7 @@ def test_an_output_is_saved_however_large_it_is() -> None:
     assert saved.path.read_bytes().endswith(_png()[33:])
 
 
-def test_sd_cpp_hands_over_an_image_that_is_too_large_to_be_decoded() -> None:
+def test_sdcpp_returns_an_image_beyond_the_limit() -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
     request = Request(image="fox.png", mask="fox.png")
     assert images.check_image(_png()) == (20_000, 20_000)
@@ -125,11 +125,11 @@ def test_sd_cpp_hands_over_an_image_that_is_too_large_to_be_decoded() -> None:
     assert images.restore_unmasked(_png(), request) == _png()
 
 
-def test_the_price_of_an_image_of_any_size_is_known_by_its_header() -> None:
+def test_the_price_of_an_image_beyond_the_limit_is_known() -> None:
     assert image_size(BytesIO(_png())) == (20_000, 20_000)
 
 
-def test_the_contact_sheet_says_why_an_image_is_not_shown() -> None:
+def test_the_contact_sheet_labels_an_image_beyond_the_limit() -> None:
     Path("fox.png").write_bytes(_png())
     cells = [SheetCell(title="x", image=Path("fox.png"))]
     layout = lay_out(
@@ -138,7 +138,7 @@ def test_the_contact_sheet_says_why_an_image_is_not_shown() -> None:
     assert [cell.why for cell in layout.cells] == [f"fox.png is not shown: {_TOO_LARGE}."]
 
 
-def test_an_image_that_is_too_large_is_not_compared_with_its_remake() -> None:
+def test_an_image_beyond_the_limit_is_not_compared() -> None:
     Path("old.png").write_bytes(_png())
     Path("new.png").write_bytes(_png(19_999))
     assert likeness(Path("old.png"), Path("new.png")) is None

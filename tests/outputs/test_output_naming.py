@@ -46,11 +46,11 @@ VALUES = {
         pytest.param("v1.5-{slug}", ("v1.5-a-red-fox.png",), id="a dot within"),
     ],
 )
-def test_a_template_gives_folders_and_a_name(template: str, expected: tuple[str, ...]) -> None:
+def test_render_name_gives_folders_and_a_name(template: str, expected: tuple[str, ...]) -> None:
     assert render_name(template, VALUES) == expected
 
 
-def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
+def test_render_name_does_not_fill_placeholders_in_values() -> None:
     assert render_name("{slug}", VALUES | {"slug": "{seed}"}) == ("{seed}.png",)
 
 
@@ -76,13 +76,11 @@ def test_a_placeholder_in_a_value_is_not_filled_in() -> None:
         pytest.param("a/...", "has no file name", id="dots alone"),
     ],
 )
-def test_a_template_that_can_not_be_used_is_refused_with_a_sentence(
-    template: str, words: str
-) -> None:
+def test_an_invalid_name_template_is_an_error(template: str, words: str) -> None:
     assert words in template_fault(template)
 
 
-def test_the_settings_are_checked_before_anything_is_made() -> None:
+def test_check_output_settings_refuses_an_invalid_template() -> None:
     with pytest.raises(ConfigError) as caught:
         check_output_settings(OutputSettings(name="../{slug}"))
     assert str(caught.value) == (
@@ -91,7 +89,7 @@ def test_the_settings_are_checked_before_anything_is_made() -> None:
     )
 
 
-def test_a_template_without_fault_passes() -> None:
+def test_check_output_settings_accepts_a_valid_template() -> None:
     check_output_settings(OutputSettings(directory=Path("x"), name="{backend}/{date}-{slug}"))
     assert template_fault("{backend}/{date}-{slug}") == ""
 
@@ -116,21 +114,21 @@ def test_a_template_without_fault_passes() -> None:
         pytest.param("{seed}", "seed", id="a placeholder"),
     ],
 )
-def test_a_slug_holds_the_words_in_any_script(text: str, expected: str) -> None:
+def test_slugs_have_words_in_any_script(text: str, expected: str) -> None:
     assert slugify(text) == expected
 
 
-def test_a_long_slug_ends_with_a_whole_word() -> None:
+def test_long_slugs_end_with_a_whole_word() -> None:
     assert slugify("word " * 100_000) == "-".join(["word"] * 8)
 
 
-def test_a_long_word_is_cut_between_characters() -> None:
+def test_long_words_are_cut_between_characters() -> None:
     assert slugify("雪" * 500) == "雪" * 40
 
 
-def test_a_long_name_leaves_room_for_a_number_and_the_sidecar() -> None:
+def test_long_names_leave_room_for_a_number_and_the_sidecar() -> None:
     assert render_name("x" * 500, VALUES) == ("x" * 200 + ".png",)
 
 
-def test_a_name_is_numbered_before_its_extension() -> None:
+def test_names_are_numbered_before_their_extension() -> None:
     assert list(islice(numbered_names("fox.png"), 3)) == ["fox.png", "fox-2.png", "fox-3.png"]

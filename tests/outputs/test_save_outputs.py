@@ -65,7 +65,7 @@ def _entry(saved: SavedImage) -> dict[str, Any]:
     return found
 
 
-def test_a_picture_lies_where_its_template_says_with_its_sidecar() -> None:
+def test_save_writes_image_and_sidecar_by_template() -> None:
     (saved,) = _save()
     assert saved == SavedImage(
         path=OUT / PNG_NAME,
@@ -80,14 +80,14 @@ def test_a_picture_lies_where_its_template_says_with_its_sidecar() -> None:
     assert sorted(path.name for path in OUT.iterdir()) == [PNG_NAME, f"{PNG_NAME}.json"]
 
 
-def test_the_pixels_and_comfyuis_own_graph_are_untouched() -> None:
+def test_save_keeps_the_pixels_and_comfyuis_graph() -> None:
     (saved,) = _save()
     data = saved.path.read_bytes()
     assert pixels(data) == pixels(comfy_png())
     assert json.loads(opened(data).info["prompt"]) == GRAPH
 
 
-def test_the_entry_in_the_picture_says_how_it_was_made() -> None:
+def test_the_embedded_record_says_how_the_image_was_made() -> None:
     (saved,) = _save()
     assert _entry(saved) == {
         "imagen": 1,
@@ -113,7 +113,7 @@ def test_the_entry_in_the_picture_says_how_it_was_made() -> None:
     }
 
 
-def test_the_text_for_other_tools_says_what_was_used() -> None:
+def test_the_parameters_text_has_the_used_values() -> None:
     (saved,) = _save(result(png_output(), sampler="dpmpp_2m", scheduler="karras"))
     assert opened(saved.path.read_bytes()).info["parameters"] == (
         "A red fox, asleep\n"
@@ -122,7 +122,7 @@ def test_the_text_for_other_tools_says_what_was_used() -> None:
     )
 
 
-def test_the_sidecar_tells_everything() -> None:
+def test_the_sidecar_has_the_whole_record() -> None:
     (saved,) = _save()
     told = _sidecar(saved)
     assert told["imagen"] == 1
@@ -146,7 +146,7 @@ def test_the_sidecar_tells_everything() -> None:
     assert told["warnings"] == []
 
 
-def test_the_same_request_with_the_same_pixels_gives_the_same_bytes() -> None:
+def test_the_same_request_and_pixels_give_the_same_bytes() -> None:
     (first,) = _save()
     later = result(png_output(), latency_seconds=9.5, engine={"prompt_id": "other"}, cached=True)
     other = ticket().model_copy(update={"id": "0e1d4f5e-7c59-4a0e-8d43-1f6b8b7f3d11"})
@@ -166,7 +166,7 @@ def test_the_same_request_with_the_same_pixels_gives_the_same_bytes() -> None:
     ("format", "extension"),
     [pytest.param("JPEG", "jpg", id="JPEG"), pytest.param("WEBP", "webp", id="WebP")],
 )
-def test_other_pictures_hold_the_same(format: str, extension: str) -> None:
+def test_jpeg_and_webp_hold_the_same_texts(format: str, extension: str) -> None:
     data = encoded(format)
     media_type = f"image/{format.lower()}"
     (saved,) = _save(result(Output(data=data, media_type=media_type)))
@@ -178,7 +178,7 @@ def test_other_pictures_hold_the_same(format: str, extension: str) -> None:
     assert pixels(after) == pixels(data)
 
 
-def test_the_bytes_decide_what_a_picture_is_not_the_servers_word() -> None:
+def test_the_media_type_follows_from_the_bytes() -> None:
     (saved,) = _save(result(Output(data=encoded("JPEG"), media_type="image/png")))
     assert saved.path.suffix == ".jpg"
     assert saved.media_type == "image/jpeg"
@@ -206,7 +206,7 @@ def test_the_bytes_decide_what_a_picture_is_not_the_servers_word() -> None:
         pytest.param("application/../../x.exe", ".bin", id="nobody knows"),
     ],
 )
-def test_other_kinds_of_files_are_saved_byte_for_byte(media_type: str, extension: str) -> None:
+def test_other_files_are_saved_unchanged(media_type: str, extension: str) -> None:
     (saved,) = _save(result(Output(data=b"\0anything\xff", media_type=media_type)))
     assert saved.path.suffix == extension
     assert saved.path.read_bytes() == b"\0anything\xff"
@@ -214,7 +214,7 @@ def test_other_kinds_of_files_are_saved_byte_for_byte(media_type: str, extension
     assert (saved.width, saved.warning) == (None, "")
 
 
-def test_without_metadata_the_graph_of_comfyui_is_removed() -> None:
+def test_without_metadata_comfyuis_graph_is_removed() -> None:
     (saved,) = _save(metadata=False)
     assert saved.path.read_bytes() == encoded("PNG")
     assert saved.warning == ""
@@ -222,7 +222,7 @@ def test_without_metadata_the_graph_of_comfyui_is_removed() -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "avif", "animation"])
-def test_without_metadata_no_trace_of_the_prompt_is_left_in_an_image(kind: str) -> None:
+def test_without_metadata_images_do_not_contain_the_prompt(kind: str) -> None:
     made = write_secret(kind, "zyxomma")
     (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
     after = saved.path.read_bytes()
@@ -246,7 +246,7 @@ def test_without_metadata_the_orientation_stays(format: str) -> None:
         pytest.param(comfy_png()[:60], "the PNG is cut short at byte 60", id="damaged"),
     ],
 )
-def test_without_metadata_what_can_not_be_stripped_is_saved_and_this_is_said(
+def test_without_metadata_files_that_cannot_be_stripped_give_a_warning(
     data: bytes, why: str
 ) -> None:
     (saved,) = _save(result(Output(data=data, media_type="image/gif")), metadata=False)
@@ -254,13 +254,13 @@ def test_without_metadata_what_can_not_be_stripped_is_saved_and_this_is_said(
     assert saved.warning == (f"The metadata of this file cannot be removed: {why}.")
 
 
-def test_without_sidecar_there_is_none() -> None:
+def test_no_sidecar_is_written_if_turned_off() -> None:
     (saved,) = _save(sidecar=False)
     assert saved.sidecar is None
     assert [path.name for path in OUT.iterdir()] == [PNG_NAME]
 
 
-def test_a_damaged_picture_is_saved_as_it_came_and_this_is_said() -> None:
+def test_a_damaged_image_is_saved_unchanged_with_a_warning() -> None:
     data = comfy_png()[:-20]
     (saved,) = _save(result(Output(data=data, media_type="image/png")))
     assert saved.path.read_bytes() == data
@@ -269,7 +269,7 @@ def test_a_damaged_picture_is_saved_as_it_came_and_this_is_said() -> None:
     )
 
 
-def test_a_batch_has_names_of_its_own_and_each_picture_its_seed() -> None:
+def test_images_of_a_batch_have_their_own_names_and_seeds() -> None:
     batch = [png_output(index=0, seed=7), png_output(index=1, seed=8), png_output(index=2, seed=8)]
     saved = _save(result(*batch), name="{slug}-{seed}")
     assert [one.path.name for one in saved] == [
@@ -281,19 +281,19 @@ def test_a_batch_has_names_of_its_own_and_each_picture_its_seed() -> None:
     assert [_entry(one)["index"] for one in saved] == [0, 1, 2]
 
 
-def test_the_template_fills_in_each_placeholder() -> None:
+def test_every_placeholder_of_the_template_is_filled() -> None:
     name = "{backend}/{date}/{time}-{index}-{slug}.{ext}"
     (saved,) = _save(name=name)
     assert saved.path == OUT / "flux-local/2025-11-21/083005-0-a-red-fox-asleep.png"
 
 
-def test_a_picture_without_a_seed_says_so() -> None:
+def test_the_name_of_an_image_without_a_seed_says_noseed() -> None:
     (saved,) = _save(of=ticket().model_copy(update={"request": asked()}), name="{seed}")
     assert saved.path.name == "noseed.png"
     assert saved.seed is None
 
 
-def test_nothing_is_ever_overwritten() -> None:
+def test_save_never_overwrites() -> None:
     (first,), (second,) = _save(), _save()
     assert second.path.name == "2025-11-21-083005-a-red-fox-asleep-7-2.png"
     assert second.sidecar == OUT / "2025-11-21-083005-a-red-fox-asleep-7-2.png.json"
@@ -312,7 +312,7 @@ _PRIVATE = {
 }
 
 
-def test_no_path_of_the_users_machine_goes_into_a_file() -> None:
+def test_no_file_contains_a_path_of_this_machine() -> None:
     request = asked(**_PRIVATE)
     made = ticket(request).model_copy(
         update={"payload": {"1": {"inputs": {"image": "/home/ada/private/fox.png"}}}}
@@ -344,7 +344,7 @@ def test_no_path_of_the_users_machine_goes_into_a_file() -> None:
         pytest.param("fox.png", "fox.png", id="a name"),
     ],
 )
-def test_a_reference_is_reduced_to_its_name(reference: str, expected: str) -> None:
+def test_references_are_recorded_by_name(reference: str, expected: str) -> None:
     (saved,) = _save(request=asked(image=reference))
     assert _entry(saved)["request"]["image"] == expected
 
@@ -358,13 +358,13 @@ def test_a_reference_is_reduced_to_its_name(reference: str, expected: str) -> No
         pytest.param("", id="of nothing"),
     ],
 )
-def test_a_prompt_arrives_intact(prompt: str) -> None:
+def test_prompts_are_recorded_unchanged(prompt: str) -> None:
     (saved,) = _save(request=asked(prompt=prompt))
     assert _entry(saved)["request"].get("prompt", "") == prompt
     assert _sidecar(saved)["resolved"].get("prompt", "") == prompt
 
 
-def test_what_json_can_not_hold_is_made_to_fit() -> None:
+def test_values_that_json_cannot_hold_are_converted() -> None:
     engine = {"nan": float("nan"), "path": Path("x"), "half": "\ud83d", "seeds": (1, 2**64 - 1)}
     (saved,) = _save(result(png_output(), engine=engine))
     assert _sidecar(saved)["facts"]["engine"] == {
@@ -375,12 +375,12 @@ def test_what_json_can_not_hold_is_made_to_fit() -> None:
     }
 
 
-def test_warnings_of_the_run_stand_in_the_sidecar() -> None:
+def test_the_sidecar_has_the_warnings() -> None:
     (saved,) = _save(replace(result(), warnings=("The server is old.",)))
     assert _sidecar(saved)["warnings"] == ["The server is old."]
 
 
-def test_a_result_of_nothing_saves_nothing() -> None:
+def test_an_empty_result_saves_nothing() -> None:
     assert _save(Result(outputs=())) == []
 
 
@@ -394,12 +394,12 @@ def test_a_result_of_nothing_saves_nothing() -> None:
     ],
     ids=["of this system", "of Windows", "a reference", "a control picture"],
 )
-def test_without_a_prompt_it_is_named_after_what_it_was_made_from(values: dict[str, Any]) -> None:
+def test_without_a_prompt_the_name_comes_from_the_input(values: dict[str, Any]) -> None:
     (saved,) = _save(request=asked(prompt="", **values))
     assert saved.path.name == "2025-11-21-083005-my-fox-7.png"
 
 
-def test_a_resumed_run_does_not_take_a_file_with_an_unreadable_sidecar_for_its_own() -> None:
+def test_a_resumed_run_ignores_a_file_with_an_unreadable_sidecar() -> None:
     def resume() -> SavedImage:
         (saved,) = save_outputs(
             result(),

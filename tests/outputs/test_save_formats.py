@@ -70,7 +70,7 @@ def _as(format: str, **options: Any) -> Result:
     ("ending", "media_type"),
     [("jpg", "jpeg"), ("jpeg", "jpeg"), ("webp", "webp"), ("avif", "avif")],
 )
-def test_an_image_is_saved_in_the_format_of_the_settings(ending: str, media_type: str) -> None:
+def test_save_converts_to_the_configured_format(ending: str, media_type: str) -> None:
     (saved,) = _save(format=ending)
     assert _names() == [f"fox.{ending}", f"fox.{ending}.json"]
     assert saved.path == OUT / f"fox.{ending}"
@@ -80,7 +80,7 @@ def test_an_image_is_saved_in_the_format_of_the_settings(ending: str, media_type
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif"])
-def test_the_whole_record_is_in_the_converted_image(ending: str) -> None:
+def test_a_converted_image_has_the_whole_record(ending: str) -> None:
     (before,) = _save(sidecar=False)
     (saved,) = _save(format=ending, sidecar=False)
     told, whole = read_record(saved.path), read_record(before.path)
@@ -88,7 +88,7 @@ def test_the_whole_record_is_in_the_converted_image(ending: str) -> None:
     assert told.graph != {}
 
 
-def test_the_sidecar_names_the_file_that_was_written_and_what_it_was_made_from() -> None:
+def test_the_sidecar_describes_the_conversion() -> None:
     (saved,) = _save(format="webp")
     sidecar = _sidecar(saved)
     assert sidecar["file"] == "fox.webp"
@@ -97,42 +97,42 @@ def test_the_sidecar_names_the_file_that_was_written_and_what_it_was_made_from()
     assert sidecar["converted"] == {"from": "image/png", "quality": 90}
 
 
-def test_what_the_engine_gave_in_the_format_that_is_wanted_is_not_touched() -> None:
+def test_an_image_in_the_configured_format_is_not_converted() -> None:
     (saved,) = _save(format="png", metadata=False)
     assert pixels(saved.path.read_bytes()) == pixels(comfy_png())
     assert saved.path.read_bytes() == encoded("PNG")
     assert "converted" not in _sidecar(saved)
 
 
-def test_a_jpeg_of_the_engine_becomes_a_png_of_the_same_pixels() -> None:
+def test_a_jpeg_is_converted_to_a_png_of_the_same_pixels() -> None:
     (saved,) = _save(_as("JPEG"), format="png")
     assert saved.path.name == "fox.png"
     assert pixels(saved.path.read_bytes()) == pixels(encoded("JPEG"))
     assert _sidecar(saved)["converted"] == {"from": "image/jpeg", "quality": None}
 
 
-def test_a_kind_that_holds_no_texts_gets_them_when_it_is_converted() -> None:
+def test_an_image_without_room_for_texts_gets_them_when_converted() -> None:
     (saved,) = _save(_as("BMP"), format="webp", sidecar=False)
     assert read_record(saved.path).resolved["prompt"] == "A red fox, asleep"
 
 
-def test_the_quality_is_that_of_the_settings() -> None:
+def test_save_uses_the_configured_quality() -> None:
     (saved,) = _save(format="webp", quality=100)
     assert pixels(saved.path.read_bytes()) == opened(comfy_png()).tobytes()
     assert _sidecar(saved)["converted"]["quality"] == 100
 
 
-def test_without_metadata_a_converted_image_has_none() -> None:
+def test_a_converted_image_has_no_metadata_if_turned_off() -> None:
     (saved,) = _save(format="webp", metadata=False)
     assert metadata.read_texts(saved.path.read_bytes()) == {}
 
 
-def test_a_video_is_not_converted() -> None:
+def test_videos_are_not_converted() -> None:
     (saved,) = _save(result(Output(data=b"video", media_type="video/mp4")), format="webp")
     assert (saved.path.name, saved.path.read_bytes(), saved.warning) == ("fox.mp4", b"video", "")
 
 
-def test_an_image_that_can_not_be_converted_stays_as_it_came_and_this_is_said() -> None:
+def test_an_image_that_cannot_be_converted_is_kept_with_a_warning() -> None:
     tall = result(Output(data=_tall(), media_type="image/png", seed=7))
     (saved,) = _save(tall, format="webp")
     assert _names() == ["fox.png", "fox.png.json"]
@@ -154,7 +154,7 @@ def _tall() -> bytes:
     return data.getvalue()
 
 
-def test_a_full_disk_leaves_the_file_of_the_engine() -> None:
+def test_a_full_disk_keeps_the_file_of_the_engine() -> None:
     written: list[Path] = []
 
     def write(path: Path, data: bytes) -> None:
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_the_file_of_the_engine() -> None:
     assert saved.warning.endswith("it could not be converted to webp. No space left on device.")
 
 
-def test_nothing_of_another_is_overwritten_or_removed() -> None:
+def test_save_keeps_files_of_earlier_runs() -> None:
     OUT.mkdir()
     (OUT / "fox.png").write_bytes(b"mine")
     (OUT / "fox.webp").write_bytes(b"mine, too")
@@ -186,7 +186,7 @@ def test_nothing_of_another_is_overwritten_or_removed() -> None:
     assert saved.path == OUT / "fox-2.webp"
 
 
-def test_a_run_that_was_killed_between_both_files_leaves_one() -> None:
+def test_a_resumed_run_leaves_one_file_after_a_kill_during_conversion() -> None:
     _save(format="webp")
     (OUT / "fox.webp.json").unlink()
     _save(sidecar=False)
@@ -196,19 +196,19 @@ def test_a_run_that_was_killed_between_both_files_leaves_one() -> None:
     assert saved.path == OUT / "fox.webp"
 
 
-def test_a_folder_named_by_the_ending_is_that_of_the_file_that_stays() -> None:
+def test_a_folder_named_by_extension_is_that_of_the_converted_file() -> None:
     (saved,) = _save(format="webp", name="{ext}/fox")
     assert saved.path == OUT / "webp" / "fox.webp"
     assert [path.name for path in OUT.iterdir()] == ["webp"]
 
 
-def test_a_batch_is_converted_image_by_image() -> None:
+def test_every_image_of_a_batch_is_converted() -> None:
     batch = result(png_output(index=0, seed=7), png_output(index=1, seed=8))
     saved = _save(batch, format="webp", name="{seed}")
     assert [one.path.name for one in saved] == ["7.webp", "8.webp"]
 
 
-def test_a_converted_image_is_found_again_by_its_sidecar() -> None:
+def test_find_saved_finds_a_converted_image() -> None:
     (saved,) = _save(format="webp")
     assert saved.sidecar is not None
     found = find_saved(saved.sidecar, ticket=ticket().id)
@@ -216,7 +216,7 @@ def test_a_converted_image_is_found_again_by_its_sidecar() -> None:
     assert found[0] == saved
 
 
-def test_a_format_that_pillow_can_not_write_is_refused_before_anything_is_made(
+def test_a_format_without_encoder_is_refused_beforehand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from PIL import features

@@ -20,7 +20,7 @@ def _parameters(text: str) -> ImageRecord:
     return ImageRecord(source="parameters", resolved=values, facts=dict(others))
 
 
-def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None:
+def test_a1111_parameters_give_settings_loras_and_unread_values() -> None:
     assert find_provenance(_parameters(A1111)) == Provenance(
         tool="a1111",
         values={
@@ -41,7 +41,7 @@ def test_a1111_tells_its_settings_its_loras_and_what_has_no_place_here() -> None
     )
 
 
-def test_sdcpp_tells_its_sampler_and_its_schedule_in_one() -> None:
+def test_sdcpp_parameters_give_sampler_and_scheduler() -> None:
     found = find_provenance(_parameters(SDCPP))
     assert (found.tool, found.kind) == ("sd.cpp", "sdcpp")
     assert (found.values["sampler"], found.values["scheduler"]) == ("dpmpp_2m_v2", "karras")
@@ -50,12 +50,12 @@ def test_sdcpp_tells_its_sampler_and_its_schedule_in_one() -> None:
     assert found.unread == {"RNG": "cuda"}
 
 
-def test_our_own_parameters_are_ours_where_our_entry_was_taken_out() -> None:
+def test_parameters_of_imagen_are_recognized_without_the_record() -> None:
     found = find_provenance(_parameters("a fox\nSteps: 4, Seed: 7, Size: 48x32, Version: imagen"))
     assert (found.tool, found.values["seed"]) == ("imagen", 7)
 
 
-def test_invokeai_tells_its_settings_and_its_loras() -> None:
+def test_invokeai_metadata_gives_settings_and_loras() -> None:
     values, facts = parse_invokeai(INVOKEAI)
     found = find_provenance(ImageRecord(source="invokeai", resolved=values, facts=facts))
     assert found == Provenance(
@@ -78,7 +78,7 @@ def test_invokeai_tells_its_settings_and_its_loras() -> None:
     )
 
 
-def test_a_graph_of_comfyui_tells_by_its_links() -> None:
+def test_a_comfyui_graph_is_read_along_its_links() -> None:
     found = find_provenance(ImageRecord(source="prompt", graph=graph(negative="blurry", steps=12)))
     assert (found.tool, found.kind) == ("comfyui", "comfyui")
     assert found.models == ("sd_xl_base_1.0.safetensors",)
@@ -96,7 +96,7 @@ def test_a_graph_of_comfyui_tells_by_its_links() -> None:
     }
 
 
-def test_of_ours_the_picture_has_its_own_seed() -> None:
+def test_the_provenance_of_an_own_record_has_the_seed_of_the_image() -> None:
     record = ImageRecord(
         source="sidecar",
         resolved={"prompt": "a fox", "seed": 7, "count": 3},
@@ -121,7 +121,7 @@ def test_of_ours_the_picture_has_its_own_seed() -> None:
         (None, None, ("", "")),
     ],
 )
-def test_samplers_have_the_names_that_our_engines_know(
+def test_samplers_get_comfyuis_names(
     sampler: str | None, schedule: str | None, expected: tuple[str, str]
 ) -> None:
     assert comfyui_names(sampler, schedule) == expected
@@ -142,13 +142,13 @@ def test_samplers_have_the_names_that_our_engines_know(
         ({}, {"engine": "odd"}, ""),
     ],
 )
-def test_the_kind_of_engine_is_known_by_what_only_it_tells(
+def test_backend_kind_is_detected_by_engine_facts_and_payload(
     graph: dict[str, Any], facts: dict[str, Any], kind: str
 ) -> None:
     assert backend_kind(ImageRecord(source="sidecar", graph=graph, facts=facts)) == kind
 
 
-def test_what_no_request_can_hold_is_left_out_and_told() -> None:
+def test_request_from_values_returns_invalid_values() -> None:
     request, unfit = request_from_values(
         {"prompt": "a fox", "steps": -1, "cfg": 200.0, "hires": True}
     )

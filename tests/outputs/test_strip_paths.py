@@ -24,20 +24,20 @@ from imagen.outputs.redact import strip_paths
         pytest.param("2 and/or 3 of 1/2", "2 and/or 3 of 1/2", id="slashes"),
     ],
 )
-def test_a_sentence_keeps_the_names_of_files_alone(sentence: str, expected: str) -> None:
+def test_strip_paths_keeps_file_names(sentence: str, expected: str) -> None:
     assert strip_paths(sentence) == expected
 
 
-def test_the_users_own_folder_is_not_told() -> None:
+def test_strip_paths_removes_the_home_folder() -> None:
     assert str(Path.home()) not in strip_paths(f"{Path.home()}/b.png is gone.")
 
 
-def test_so_it_is_where_it_has_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strip_paths_removes_a_home_folder_with_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/Ann Fox")
     assert strip_paths("/home/Ann Fox/b.png is gone.") == "~/b.png is gone."
 
 
-def test_a_user_whose_own_folder_is_the_root_has_none_to_hide(
+def test_strip_paths_accepts_the_root_as_home_folder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HOME", "/")

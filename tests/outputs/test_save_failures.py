@@ -103,7 +103,7 @@ def _failure(
     return caught.value
 
 
-def test_a_full_disk_is_said_and_the_picture_is_rescued_whole() -> None:
+def test_a_full_disk_is_reported_and_the_image_rescued() -> None:
     error = _failure(write=_full(OUT))
     assert str(error) == (
         "An image cannot be saved in outputs (No space left on device). "
@@ -115,13 +115,13 @@ def test_a_full_disk_is_said_and_the_picture_is_rescued_whole() -> None:
     assert list(OUT.iterdir()) == []
 
 
-def test_the_exception_behind_it_is_kept() -> None:
+def test_the_save_error_has_its_cause() -> None:
     cause = _failure(write=_full(OUT)).__cause__
     assert isinstance(cause, OSError)
     assert cause.errno == errno.ENOSPC
 
 
-def test_a_file_in_the_place_of_the_folder_is_said() -> None:
+def test_a_file_instead_of_the_output_directory_is_reported() -> None:
     OUT.write_text("I am no folder")
     error = _failure()
     assert error.message == (
@@ -130,14 +130,14 @@ def test_a_file_in_the_place_of_the_folder_is_said() -> None:
     assert OUT.read_text() == "I am no folder"
 
 
-def test_a_file_in_the_place_of_a_folder_above_is_said() -> None:
+def test_a_file_instead_of_a_parent_folder_is_reported() -> None:
     OUT.write_text("I am no folder")
     error = _failure(name="{backend}/{slug}")
     assert f"{OUT / 'flux-local'} (Not a directory)" in error.message
     assert error.kept == (RESCUE / "a-red-fox-asleep.png",)
 
 
-def test_a_rescue_that_fails_too_leads_to_the_last_resort() -> None:
+def test_a_failing_rescue_folder_leads_to_the_last_resort() -> None:
     RESCUE.write_text("I am no folder")
     error = _failure(write=_full(OUT))
     assert error.message == (
@@ -147,7 +147,7 @@ def test_a_rescue_that_fails_too_leads_to_the_last_resort() -> None:
     assert (LAST / NAME).is_file()
 
 
-def test_without_being_told_the_last_resort_is_the_systems_temporary_directory(
+def test_the_default_last_resort_is_the_temporary_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -166,7 +166,7 @@ def test_without_being_told_the_last_resort_is_the_systems_temporary_directory(
     assert path.is_file()
 
 
-def test_when_everything_fails_the_error_says_so_and_holds_every_cause() -> None:
+def test_a_lost_image_is_reported_with_every_cause() -> None:
     error = _failure(write=_full(OUT, RESCUE, LAST))
     assert str(error) == (
         "An image cannot be saved in outputs (No space left on device), "
@@ -179,7 +179,7 @@ def test_when_everything_fails_the_error_says_so_and_holds_every_cause() -> None
     assert [type(cause) for cause in error.__cause__.exceptions] == [OSError, OSError, OSError]
 
 
-def test_no_picture_is_skipped_because_another_failed() -> None:
+def test_a_failed_image_does_not_prevent_saving_the_others() -> None:
     batch = result(*(png_output(index=n, seed=n) for n in range(3)))
     error = _failure(batch, write=_full_for_the_second, name="{slug}-{seed}")
     assert error.kept == (
@@ -190,20 +190,20 @@ def test_no_picture_is_skipped_because_another_failed() -> None:
     assert [path.is_file() for path in error.kept] == [True, True, True]
 
 
-def test_each_failure_of_a_batch_has_its_sentence() -> None:
+def test_every_failure_of_a_batch_is_reported() -> None:
     batch = result(*(png_output(index=n, seed=n) for n in range(2)))
     error = _failure(batch, write=_full(OUT), name="{slug}-{seed}")
     assert error.message.count("An image cannot be saved in outputs") == 2
 
 
-def test_a_picture_whose_sidecar_fails_stays_where_it_is() -> None:
+def test_an_image_stays_if_its_sidecar_fails() -> None:
     error = _failure(write=_no_room_for_json)
     assert error.message == f"{OUT / NAME} was saved, but not its sidecar: Disk quota exceeded."
     assert [path.name for path in OUT.iterdir()] == [NAME]
     assert error.kept == (OUT / NAME,)
 
 
-def test_a_template_that_leads_out_costs_no_picture() -> None:
+def test_an_image_with_an_invalid_template_is_rescued() -> None:
     error = _failure(name="../{slug}")
     assert error.message == (
         "An image cannot be saved in outputs (output.name '../{slug}' contains '..', "
@@ -213,7 +213,7 @@ def test_a_template_that_leads_out_costs_no_picture() -> None:
     assert not OUT.exists()
 
 
-def test_a_link_that_leads_out_costs_no_picture(tmp_path: Path) -> None:
+def test_an_image_with_an_escaping_link_is_rescued(tmp_path: Path) -> None:
     OUT.mkdir()
     (OUT / "flux-local").symlink_to(tmp_path, target_is_directory=True)
     error = _failure(name="{backend}/{slug}")
@@ -222,12 +222,12 @@ def test_a_link_that_leads_out_costs_no_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("device", [pytest.param("/dev/full", id="a device that is always full")])
-def test_a_device_in_the_place_of_the_folder_costs_no_picture(device: str) -> None:
+def test_an_image_is_rescued_if_the_output_directory_is_a_device(device: str) -> None:
     OUT.symlink_to(device)
     assert _failure().kept == (RESCUE / NAME,)
 
 
-def test_a_limit_on_the_size_of_files_is_said_by_a_real_process() -> None:
+def test_a_file_size_limit_is_reported_by_a_real_process() -> None:
     done = subprocess.run(
         [sys.executable, "-c", _LIMITED],
         env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[1])},

@@ -41,7 +41,7 @@ def _png(picture: Image.Image, **options: object) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("before", KINDS)
-def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> None:
+def test_convert_keeps_every_text_between_all_formats(before: Kind, kind: Kind) -> None:
     texts = {**TEXTS, "prompt": json.dumps(GRAPH), "workflow": '{"nodes":["狐"]}'}
     source, _ = metadata.embed(convert_image(comfy_png(), before).data, texts)
     made = convert_image(source, kind)
@@ -51,7 +51,7 @@ def test_every_text_goes_from_each_format_to_each(before: Kind, kind: Kind) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_settings_of_another_program_stay(kind: Kind) -> None:
+def test_convert_keeps_the_settings_of_other_programs(kind: Kind) -> None:
     info = PngInfo()
     info.add_text("invokeai_metadata", '{"positive_prompt": "a fox"}')
     made = convert_image(encoded("PNG", pnginfo=info), kind)
@@ -59,14 +59,14 @@ def test_the_settings_of_another_program_stay(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
-def test_other_programs_find_the_comment_and_the_graph(kind: Kind) -> None:
+def test_convert_writes_comment_and_graph_where_other_programs_look(kind: Kind) -> None:
     source, _ = metadata.embed(comfy_png(), TEXTS)
     made = convert_image(source, kind).data
     assert user_comment(made) == b"UNICODE\0" + TEXTS["parameters"].encode("utf-16-be")
     assert opened(made).getexif()[0x0110] == f"prompt:{json.dumps(GRAPH)}"
 
 
-def test_a_graph_too_large_for_the_exif_block_of_a_jpeg_stays_all_the_same() -> None:
+def test_convert_keeps_a_graph_too_large_for_exif() -> None:
     graph = json.dumps({"nodes": ["x" * 70_000]})
     source, _ = metadata.embed(comfy_png(), {**TEXTS, "workflow": graph})
     assert metadata.read_texts(convert_image(source, "jpeg").data, ("workflow",)) == {
@@ -74,19 +74,19 @@ def test_a_graph_too_large_for_the_exif_block_of_a_jpeg_stays_all_the_same() -> 
     }
 
 
-def test_webp_of_quality_100_has_the_same_pixels() -> None:
+def test_convert_to_webp_with_quality_100_is_lossless() -> None:
     noise = Image.merge("RGB", [Image.effect_noise((40, 30), 90) for _ in "rgb"])
     assert pixels(convert_image(_png(noise), "webp", 100).data) == noise.tobytes()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
-def test_a_lower_quality_makes_a_smaller_file(kind: Kind) -> None:
+def test_convert_with_lower_quality_gives_a_smaller_file(kind: Kind) -> None:
     source = _png(Image.effect_noise((64, 64), 90).convert("RGB"))
     assert len(convert_image(source, kind, 20).data) < len(convert_image(source, kind).data) * 0.7
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_profile_xmp_and_orientation_are_kept(kind: Kind) -> None:
+def test_convert_keeps_profile_xmp_and_orientation(kind: Kind) -> None:
     block = exif("Ensign", orientation=6)
     source = encoded("JPEG", exif=block, xmp=xmp("a fox"), icc_profile=SRGB)
     made = opened(convert_image(source, kind).data)
@@ -96,14 +96,14 @@ def test_profile_xmp_and_orientation_are_kept(kind: Kind) -> None:
     assert b"a fox" in str(made.info.get("xmp") or made.info["XML:com.adobe.xmp"]).encode()
 
 
-def test_a_profile_for_shades_of_grey_is_left_out_of_a_format_that_has_only_colours() -> None:
+def test_convert_omits_a_grey_profile_in_a_colour_format() -> None:
     made = convert_image(_png(image("L"), icc_profile=GREY), "webp")
     assert "icc_profile" not in opened(made.data).info
     assert made.remarks == ("Its colour profile does not fit the colours of WebP.",)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_metadata_no_word_is_left_and_the_orientation_stays(kind: Kind) -> None:
+def test_convert_without_metadata_keeps_only_the_orientation(kind: Kind) -> None:
     source = write_secret("jpeg", "zyxomma")
     made = convert_image(source, kind, keeps_metadata=False).data
     assert find_encodings(made, "zyxomma") == []
@@ -112,20 +112,20 @@ def test_without_metadata_no_word_is_left_and_the_orientation_stays(kind: Kind) 
     assert after.getexif()[0x0112] == 6
 
 
-def test_what_is_transparent_becomes_white_in_a_jpeg_and_this_is_said() -> None:
+def test_convert_to_jpeg_replaces_transparency_with_white_and_says_so() -> None:
     clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0))
     made = convert_image(_png(clear), "jpeg")
     assert opened(made.data).getpixel((8, 8)) == (255, 255, 255)
     assert made.remarks == ("Transparent areas became white, since JPEG has no transparency.",)
 
 
-def test_an_alpha_channel_that_hides_nothing_is_not_mentioned() -> None:
+def test_convert_does_not_mention_an_opaque_alpha_channel() -> None:
     assert convert_image(_png(image("RGBA")), "jpeg").remarks == ()
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "avif"])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> None:
+def test_convert_keeps_transparency_if_the_format_has_it(mode: str, kind: Kind) -> None:
     clear = Image.new("RGBA", (16, 16), (200, 0, 0, 0)).convert(mode)
     source = BytesIO()
     clear.save(source, "WEBP" if mode != "P" else "GIF", lossless=True, transparency=0)
@@ -134,53 +134,53 @@ def test_transparency_is_kept_where_the_format_has_it(mode: str, kind: Kind) -> 
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "avif"])
-def test_a_shade_of_grey_that_is_transparent_stays_so(kind: Kind) -> None:
+def test_convert_keeps_a_transparent_shade_of_grey(kind: Kind) -> None:
     source = BytesIO()
     Image.new("L", (16, 16), 7).save(source, "PNG", transparency=7)
     made = opened(convert_image(source.getvalue(), kind).data)
     assert made.convert("RGBA").getchannel("A").getextrema() == (0, 0)
 
 
-def test_sixteen_bits_of_grey_become_eight_and_this_is_said() -> None:
+def test_convert_reduces_16_bits_to_8_and_says_so() -> None:
     deep = Image.new("I;16", (16, 16), 0x8080)
     made = convert_image(_png(deep), "webp", 100)
     assert opened(made.data).getpixel((0, 0)) == (128, 128, 128)
     assert made.remarks == ("Its 16 bits per channel became 8 in WebP.",)
 
 
-def test_a_png_keeps_sixteen_bits_of_grey() -> None:
+def test_convert_to_png_keeps_16_bits_of_grey() -> None:
     source = BytesIO()
     Image.new("I;16", (16, 16), 0x8081).save(source, "TIFF")
     assert opened(convert_image(source.getvalue(), "png").data).getpixel((0, 0)) == 0x8081
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_inks_become_three_colours_where_the_format_has_no_inks(kind: Kind) -> None:
+def test_convert_turns_cmyk_into_rgb(kind: Kind) -> None:
     made = opened(convert_image(encoded("JPEG", mode="CMYK"), kind).data)
     assert made.mode == ("CMYK" if kind == "jpeg" else "RGB")
 
 
-def test_an_image_too_large_for_webp_is_refused() -> None:
+def test_convert_refuses_an_image_too_large_for_webp() -> None:
     with pytest.raises(OutputError, match="16384 × 1 pixels, but a side of WebP has at most 16383"):
         convert_image(_png(Image.new("L", (16384, 1))), "webp")
 
 
-def test_an_animation_is_refused() -> None:
+def test_convert_refuses_an_animation() -> None:
     with pytest.raises(OutputError, match="animation"):
         convert_image(write_secret("apng", "a fox"), "webp")
 
 
-def test_what_is_not_an_image_is_refused() -> None:
+def test_convert_refuses_a_file_that_is_not_an_image() -> None:
     with pytest.raises(OutputError, match="It is not an image that imagen can read"):
         convert_image(b"<svg/>", "png")
 
 
-def test_a_damaged_image_is_refused() -> None:
+def test_convert_refuses_a_damaged_image() -> None:
     with pytest.raises(OutputError, match="cannot be converted to WebP"):
         convert_image(encoded("JPEG")[:-200], "webp")
 
 
-def test_a_pillow_without_an_encoder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convert_reports_a_missing_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "check", lambda _: False)
     with pytest.raises(OutputError, match="The installed Pillow cannot write AVIF images"):
         convert_image(encoded("PNG"), "avif")

@@ -74,14 +74,14 @@ def _frames(data: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_search_finds_a_word_that_is_there(kind: str, word: str) -> None:
+def test_the_search_for_secrets_finds_a_secret(kind: str, word: str) -> None:
     assert "utf-8" in find_encodings(_saved(kind, word).read_bytes(), word)
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
+def test_redaction_removes_the_prompt_and_changes_no_pixel(
     kind: str, word: str, policy: RedactionPolicy
 ) -> None:
     whole = _saved(kind, word).read_bytes()
@@ -91,7 +91,7 @@ def test_no_trace_of_the_prompt_is_left_and_no_pixel_changes(
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
-def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: RedactionPolicy) -> None:
+def test_redaction_removes_the_prompt_of_a_mock(policy: RedactionPolicy) -> None:
     (made,) = generate(
         Request(prompt="zyxomma", width=64, height=64), load_settings(), backend="mock"
     )
@@ -110,7 +110,7 @@ def test_no_trace_is_left_of_the_prompt_of_a_mock(policy: RedactionPolicy) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_without_its_prompt_a_picture_tells_the_numbers_and_the_models(kind: str) -> None:
+def test_redaction_of_prompts_keeps_numbers_and_models(kind: str) -> None:
     told = redact_file(_saved(kind, "zyxomma").read_bytes(), "no_prompt")
     texts = metadata.read_texts(told, ("imagen", "parameters", "prompt", "workflow"))
     assert texts["parameters"] == _LINE
@@ -135,7 +135,7 @@ def test_without_its_prompt_a_picture_tells_the_numbers_and_the_models(kind: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_bare_picture_tells_nothing(kind: str) -> None:
+def test_policy_none_removes_all_texts(kind: str) -> None:
     told = redact_file(_saved(kind, "zyxomma").read_bytes(), "none")
     assert metadata.read_texts(told, ("imagen", "parameters", "prompt", "workflow")) == {}
     assert dict(opened(told).getexif()) == {}
@@ -144,7 +144,7 @@ def test_a_bare_picture_tells_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
-def test_the_colour_profile_stays(kind: str, policy: RedactionPolicy) -> None:
+def test_policy_none_keeps_the_colour_profile(kind: str, policy: RedactionPolicy) -> None:
     told = redact_file(write_secret(kind, "zyxomma"), policy)
     assert opened(told).info["icc_profile"] == b"p" * 200
 
@@ -157,7 +157,7 @@ def _ycck() -> bytes:
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("data", [_ycck(), encoded("JPEG", mode="CMYK")], ids=["YCCK", "CMYK"])
-def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: RedactionPolicy) -> None:
+def test_policy_none_keeps_the_colours_of_a_cmyk_jpeg(data: bytes, policy: RedactionPolicy) -> None:
     told = redact_file(data, policy)
     assert opened(told).info.get("adobe_transform") == opened(data).info.get("adobe_transform")
     assert pixels(told) == pixels(data)
@@ -165,20 +165,20 @@ def test_the_colours_of_a_jpeg_of_four_channels_stay(data: bytes, policy: Redact
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_exif_without_a_place_goes_on_byte_for_byte(format: str) -> None:
+def test_policy_full_keeps_exif_without_gps_unchanged(format: str) -> None:
     data = encoded(format, exif=exif("zyxomma", orientation=6))
     assert redact_file(data, "full") == data
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_it_still_says_how_it_is_to_be_held(format: str, policy: RedactionPolicy) -> None:
+def test_policy_none_keeps_the_orientation(format: str, policy: RedactionPolicy) -> None:
     told = redact_file(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
     assert dict(opened(told).getexif()) == {0x0112: 6}
     assert find_encodings(told, "zyxomma") == []
 
 
-def test_transparency_and_gamma_stay() -> None:
+def test_policy_none_keeps_transparency_and_gamma() -> None:
     whole = encoded("PNG", mode="P", transparency=3)
     told = redact_file(whole, "none")
     assert told == whole
@@ -186,13 +186,13 @@ def test_transparency_and_gamma_stay() -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_a_bare_picture_comes_back_byte_for_byte(format: str) -> None:
+def test_policy_none_keeps_a_bare_image_unchanged(format: str) -> None:
     assert redact_file(encoded(format), "none") == encoded(format)
     assert redact_file(encoded(format), "no_prompt") == encoded(format)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
+def test_policy_no_prompt_removes_texts_of_other_programs(kind: str) -> None:
     told = redact_file(write_secret(kind, "zyxomma"), "no_prompt")
     assert metadata.read_texts(told, ("imagen", "parameters", "prompt")) == {}
     assert find_encodings(told, "zyxomma") == []
@@ -211,18 +211,18 @@ def test_nothing_is_kept_of_the_texts_of_others(kind: str) -> None:
         pytest.param(b"RIFF\x04\0\0\0WEBP", id="a WebP of nothing"),
     ],
 )
-def test_what_cannot_be_cleaned_is_refused(data: bytes, policy: RedactionPolicy) -> None:
+def test_a_file_that_cannot_be_redacted_is_refused(data: bytes, policy: RedactionPolicy) -> None:
     with pytest.raises(OutputError, match="cannot be removed"):
         redact_file(data, policy)
 
 
 @pytest.mark.parametrize("data", [b"GIF89a", encoded("PNG")[:-20], encoded("PNG")])
-def test_with_all_its_metadata_a_file_may_be_of_any_kind(data: bytes) -> None:
+def test_policy_full_accepts_files_of_any_kind(data: bytes) -> None:
     assert redact_file(data, "full") == data
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_that_we_wrote_stays_where_all_may_be_told(kind: str) -> None:
+def test_policy_full_keeps_the_whole_record(kind: str) -> None:
     path = _saved(kind, "zyxomma")
     Path("told").write_bytes(redact_file(path.read_bytes(), "full"))
     told, kept = read_record(Path("told")), read_record(path)
@@ -232,7 +232,7 @@ def test_all_that_we_wrote_stays_where_all_may_be_told(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
-def test_where_files_lie_is_told_nowhere(kind: str, policy: RedactionPolicy) -> None:
+def test_policy_full_removes_paths(kind: str, policy: RedactionPolicy) -> None:
     path = _saved(kind, "zyxomma")
     sidecar = json.loads(Path(f"{path}.json").read_bytes())
     told = redact_file(path.read_bytes(), policy)
@@ -241,14 +241,14 @@ def test_where_files_lie_is_told_nowhere(kind: str, policy: RedactionPolicy) -> 
 
 
 @pytest.mark.parametrize("policy", ["full", "none"])
-def test_a_block_that_nobody_can_read_is_left_out(policy: RedactionPolicy) -> None:
+def test_policy_full_removes_a_damaged_exif_block(policy: RedactionPolicy) -> None:
     whole = encoded("JPEG")
     told = redact_file(whole[:2] + segment(0xE1, b"Exif\0\0zyxomma") + whole[2:], policy)
     assert told == whole
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
+def test_redact_record_removes_the_prompt(word: str) -> None:
     sidecar = json.loads(Path(f"{_saved('png', word)}.json").read_bytes())
     told = redact_record(sidecar, "no_prompt")
     assert find_encodings(json.dumps(told, ensure_ascii=False).encode(), word) == []
@@ -266,19 +266,19 @@ def test_no_trace_of_the_prompt_is_left_in_a_record(word: str) -> None:
     }
 
 
-def test_the_kind_of_a_control_image_to_make_is_a_word_of_the_engines() -> None:
+def test_redact_record_keeps_the_preprocessor() -> None:
     """That a control image was to be made first, and of which kind, tells nothing of the prompt."""
     values = {"preprocess": "canny", "sampler": "euler", "style": "zyxomma"}
     told = redact_record({"request": values, "resolved": values}, "no_prompt")
     assert told["request"] == told["resolved"] == {"preprocess": "canny", "sampler": "euler"}
 
 
-def test_nothing_of_a_record_is_told_where_nothing_may_be() -> None:
+def test_redact_record_with_policy_none_is_empty() -> None:
     sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
     assert redact_record(sidecar, "none") == {}
 
 
-def test_a_record_of_ours_is_told_whole_where_all_may_be() -> None:
+def test_redact_record_with_policy_full_is_complete() -> None:
     sidecar = json.loads(Path(f"{_saved('png', 'fox')}.json").read_bytes())
     assert redact_record(sidecar, "full") == sidecar
 
@@ -290,9 +290,9 @@ def test_a_record_of_ours_is_told_whole_where_all_may_be() -> None:
         {"receipt": {"prompt": "a fox"}, "inputs": ["a fox", 3]},
     ],
 )
-def test_odd_records_of_others_tell_no_words(record: dict[str, Any]) -> None:
+def test_redact_record_removes_texts_from_odd_records(record: dict[str, Any]) -> None:
     assert "fox" not in json.dumps(redact_record(record, "no_prompt"))
 
 
-def test_the_request_of_the_samples_is_not_told() -> None:
+def test_redaction_removes_the_request_of_the_samples() -> None:
     assert "fox" not in json.dumps(redact_record({"request": asked().model_dump()}, "no_prompt"))

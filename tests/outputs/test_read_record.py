@@ -43,7 +43,7 @@ def _written(data: bytes, path: Path = PICTURE) -> Path:
         pytest.param(encoded("WEBP"), {}, id="WebP"),
     ],
 )
-def test_a_picture_tells_how_it_was_made(data: bytes, graph: dict[str, Any]) -> None:
+def test_an_image_says_how_it_was_made(data: bytes, graph: dict[str, Any]) -> None:
     found = read_record(_saved(data, sidecar=False).path)
     assert found == ImageRecord(
         source="imagen",
@@ -71,7 +71,7 @@ def test_a_picture_tells_how_it_was_made(data: bytes, graph: dict[str, Any]) -> 
     )
 
 
-def test_a_sidecar_tells_more() -> None:
+def test_a_sidecar_says_more_than_the_image() -> None:
     saved = _saved(comfy_png())
     assert saved.sidecar is not None
     found = read_record(saved.sidecar)
@@ -97,22 +97,22 @@ def test_a_sidecar_tells_more() -> None:
         pytest.param(b"", "text/plain", id="an empty text"),
     ],
 )
-def test_what_can_not_tell_itself_is_told_by_its_sidecar(data: bytes, media_type: str) -> None:
+def test_a_file_without_metadata_is_described_by_its_sidecar(data: bytes, media_type: str) -> None:
     assert read_record(_saved(data, media_type).path).source == "sidecar"
 
 
-def test_a_picture_whose_sidecar_would_have_too_long_a_name_has_none(tmp_path: Path) -> None:
+def test_an_image_with_a_very_long_name_has_no_sidecar(tmp_path: Path) -> None:
     path = tmp_path / f"{'x' * 250}.png"
     Image.new("RGB", (4, 4)).save(path)
     with pytest.raises(OutputError, match="does not say how it was made"):
         read_record(path)
 
 
-def test_a_picture_without_texts_is_told_by_its_sidecar() -> None:
+def test_an_image_without_texts_is_described_by_its_sidecar() -> None:
     assert read_record(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
 
 
-def test_the_parameters_of_another_tool_are_read() -> None:
+def test_parameters_of_other_tools_are_read() -> None:
     text = "a cat\nNegative prompt: blurry\nSteps: 20, Seed: 3, Size: 48x32, Model: sd15"
     found = read_record(_written(png.write_texts(comfy_png(), {"parameters": text})[0]))
     assert found == ImageRecord(
@@ -130,11 +130,11 @@ def test_the_parameters_of_another_tool_are_read() -> None:
     )
 
 
-def test_a_graph_that_comfyui_wrote_is_read() -> None:
+def test_a_comfyui_graph_is_read() -> None:
     assert read_record(_written(comfy_png())) == ImageRecord(source="prompt", graph=GRAPH)
 
 
-def test_a_graph_in_a_webp_is_read() -> None:
+def test_a_comfyui_graph_in_a_webp_is_read() -> None:
     exif = Image.Exif()
     exif[0x0110] = "prompt:" + json.dumps(GRAPH)
     assert read_record(_written(encoded("WEBP", exif=exif))) == ImageRecord(
@@ -152,19 +152,19 @@ def test_a_graph_in_a_webp_is_read() -> None:
         pytest.param('{"seed": ' + "9" * 5000 + "}", id="a number without end"),
     ],
 )
-def test_an_entry_that_is_not_ours_is_passed_over(entry: str) -> None:
+def test_a_text_named_imagen_of_another_program_is_ignored(entry: str) -> None:
     texts = {"imagen": entry, "parameters": "a cat"}
     assert read_record(_written(png.write_texts(encoded("PNG"), texts)[0])).source == "parameters"
 
 
-def test_the_fullest_record_is_that_of_the_sidecar() -> None:
+def test_read_full_record_prefers_the_sidecar() -> None:
     saved = _saved(comfy_png())
     found = read_full_record(saved.path)
     assert found is not None
     assert (found.source, found.facts["latency_seconds"]) == ("sidecar", 3.25)
 
 
-def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
+def test_read_full_record_ignores_the_sidecar_of_another_image() -> None:
     saved = _saved(comfy_png())
     saved.path.write_bytes(png.write_texts(encoded("PNG"), {"parameters": "a cat"})[0])
     found = read_full_record(saved.path)
@@ -172,17 +172,17 @@ def test_a_sidecar_of_another_picture_does_not_speak_for_this_one() -> None:
     assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
 
 
-def test_the_fullest_record_of_what_says_nothing_is_none() -> None:
+def test_read_full_record_is_none_without_metadata() -> None:
     assert read_full_record(_written(encoded("PNG"))) is None
 
 
-def test_an_entry_of_the_wrong_shape_gives_what_can_be_understood() -> None:
+def test_a_record_of_the_wrong_shape_is_read_as_far_as_possible() -> None:
     entry = '{"imagen": 1, "backend": 5, "request": [], "facts": "x", "seed": 1}'
     found = read_record(_written(png.write_texts(encoded("PNG"), {"imagen": entry})[0]))
     assert found == ImageRecord(source="imagen", backend="5", file={"seed": 1})
 
 
-def test_an_entry_of_a_newer_imagen_is_refused() -> None:
+def test_a_record_of_a_newer_imagen_is_an_error() -> None:
     path = _written(png.write_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'})[0])
     with pytest.raises(OutputError) as caught:
         read_record(path)
@@ -205,7 +205,7 @@ def test_an_entry_of_a_newer_imagen_is_refused() -> None:
         pytest.param(b"", id="an empty file"),
     ],
 )
-def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> None:
+def test_reading_a_file_without_metadata_is_an_error(data: bytes) -> None:
     with pytest.raises(OutputError) as caught:
         read_record(_written(data))
     assert str(caught.value) == (
@@ -222,24 +222,24 @@ def test_a_file_that_says_nothing_is_refused_with_a_sentence(data: bytes) -> Non
         pytest.param(encoded("WEBP")[:-20], "the WebP is cut short", id="a WebP"),
     ],
 )
-def test_a_picture_that_is_cut_short_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+def test_reading_a_truncated_image_is_an_error(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=f"fox.png cannot be read: {words}"):
         read_record(_written(data))
 
 
-def test_a_file_that_is_not_there_is_refused_with_the_nearest_name() -> None:
+def test_a_missing_file_suggests_the_nearest_name() -> None:
     _written(comfy_png(), Path("red-fox.png"))
     with pytest.raises(OutputError) as caught:
         read_record(Path("red-fx.png"))
     assert caught.value.message == "There is no file red-fx.png. Did you mean 'red-fox.png'?"
 
 
-def test_a_file_in_a_folder_that_is_not_there_is_refused() -> None:
+def test_a_file_in_a_missing_folder_is_an_error() -> None:
     with pytest.raises(OutputError, match=r"There is no file nowhere.fox\.png\."):
         read_record(Path("nowhere/fox.png"))
 
 
-def test_a_folder_is_refused() -> None:
+def test_reading_a_folder_is_an_error() -> None:
     Path("folder").mkdir()
     with pytest.raises(OutputError, match=r"folder cannot be read: "):
         read_record(Path("folder"))

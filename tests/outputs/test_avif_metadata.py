@@ -14,29 +14,29 @@ from imagen.outputs.metadata import avif
 PLAIN = encoded("AVIF")
 
 
-def test_an_avif_is_known_by_its_first_bytes() -> None:
+def test_an_avif_is_recognized_by_its_first_bytes() -> None:
     assert metadata.kind(PLAIN[:16]) == "avif"
     assert metadata.size(PLAIN) == (48, 32)
 
 
-def test_texts_are_read_back_and_the_pixels_stay() -> None:
+def test_avif_texts_are_read_back_and_the_pixels_stay() -> None:
     after, problem = metadata.embed(PLAIN, TEXTS)
     assert problem == ""
     assert metadata.read_texts(after) == TEXTS
     assert pixels(after) == pixels(PLAIN)
 
 
-def test_texts_of_ours_are_replaced() -> None:
+def test_texts_of_imagen_are_replaced() -> None:
     once, _ = avif.write_texts(PLAIN, {"imagen": "old", "parameters": "old"})
     assert avif.write_texts(once, TEXTS) == avif.write_texts(PLAIN, TEXTS)
 
 
-def test_any_character_comes_back() -> None:
+def test_texts_with_any_character_are_read_back() -> None:
     texts = {"imagen": '{"a": "🦊 狐 \\ud83d"}', "parameters": "a 🦊\n{}"}
     assert avif.read_texts(avif.write_texts(PLAIN, texts)[0]) == texts
 
 
-def test_the_comment_and_the_graphs_of_other_programs_are_read() -> None:
+def test_comments_and_graphs_of_other_programs_are_read() -> None:
     block = exif("a fox")
     block[0x0110] = 'prompt:{"1":{}}'
     block[0x010F] = 'workflow:{"nodes":[]}'
@@ -47,7 +47,7 @@ def test_the_comment_and_the_graphs_of_other_programs_are_read() -> None:
     }
 
 
-def test_the_last_box_may_leave_its_size_open() -> None:
+def test_the_last_box_of_an_avif_may_have_no_size() -> None:
     start = PLAIN.index(b"mdat") - 4
     endless = PLAIN[:start] + bytes(4) + PLAIN[start + 4 :]
     after, _ = avif.write_texts(endless, TEXTS)
@@ -55,7 +55,7 @@ def test_the_last_box_may_leave_its_size_open() -> None:
     assert pixels(after) == pixels(PLAIN)
 
 
-def test_the_place_goes_and_the_camera_stays() -> None:
+def test_strip_gps_keeps_the_camera() -> None:
     placed = encoded("AVIF", exif=exif("Ensign", place=True), xmp=xmp("GPS 48N"))
     after = avif.strip_gps(placed)
     assert opened(after).getexif()[0x010F] == "Ensign"
@@ -63,7 +63,7 @@ def test_the_place_goes_and_the_camera_stays() -> None:
     assert b"48N" not in after
 
 
-def test_a_large_image_has_its_own_size_and_not_that_of_a_tile() -> None:
+def test_the_size_of_an_avif_is_not_that_of_a_tile() -> None:
     wide = Image.new("RGB", (300, 2))
     from io import BytesIO
 
@@ -73,12 +73,12 @@ def test_a_large_image_has_its_own_size_and_not_that_of_a_tile() -> None:
 
 
 @pytest.mark.parametrize("at", [9, 40, 200, len(PLAIN) - 1])
-def test_a_file_that_is_cut_short_is_refused(at: int) -> None:
+def test_a_truncated_avif_is_an_error(at: int) -> None:
     with pytest.raises(OutputError, match="AVIF"):
         avif.read_texts(PLAIN[:at])
 
 
-def test_an_entry_of_an_item_that_ends_with_the_file_is_refused() -> None:
+def test_a_truncated_avif_item_entry_is_an_error() -> None:
     entry = b"\0\0\0\x08infe"
     items = b"\0\0\0\x16iinf" + bytes(6) + entry
     data = b"\0\0\0\x10ftypavif" + bytes(4) + b"\0\0\0\x22meta" + bytes(4) + items
@@ -86,7 +86,7 @@ def test_an_entry_of_an_item_that_ends_with_the_file_is_refused() -> None:
         avif.read_texts(data)
 
 
-def test_an_animation_can_not_be_stripped() -> None:
+def test_stripping_an_animated_avif_is_an_error() -> None:
     second = opened(PLAIN).rotate(180)
     moving = encoded("AVIF", save_all=True, append_images=[second], duration=99)
     with pytest.raises(OutputError, match="animation"):

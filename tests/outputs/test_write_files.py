@@ -44,25 +44,25 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_written_whole(folder: Path) -> None:
+def test_write_numbered_writes_the_whole_file(folder: Path) -> None:
     assert write_numbered(b"fox", folder, "fox.png") == folder / "fox.png"
     assert (folder / "fox.png").read_bytes() == b"fox"
     assert _names(folder) == ["fox.png"]
 
 
-def test_a_name_that_is_taken_gets_a_number(folder: Path) -> None:
+def test_write_numbered_adds_a_number_to_a_taken_name(folder: Path) -> None:
     (folder / "fox.png").write_bytes(b"old")
     (folder / "fox-2.png").write_bytes(b"old")
     assert write_numbered(b"new", folder, "fox.png") == folder / "fox-3.png"
     assert (folder / "fox.png").read_bytes() == b"old"
 
 
-def test_a_name_whose_sidecar_is_there_already_is_taken(folder: Path) -> None:
+def test_write_numbered_respects_existing_sidecars(folder: Path) -> None:
     (folder / "fox.png.json").write_text("{}")
     assert write_numbered(b"new", folder, "fox.png") == folder / "fox-2.png"
 
 
-def test_a_name_that_was_taken_in_vain_is_given_back(folder: Path) -> None:
+def test_write_numbered_releases_a_name_after_a_failure(folder: Path) -> None:
     def lose(part: Path, _: Path) -> None:
         part.unlink()
         raise PermissionError(1, "Operation not permitted")
@@ -72,7 +72,7 @@ def test_a_name_that_was_taken_in_vain_is_given_back(folder: Path) -> None:
     assert _names(folder) == []
 
 
-def test_a_file_is_on_the_disk_itself_before_it_takes_its_name(folder: Path) -> None:
+def test_write_numbered_syncs_before_it_takes_the_name(folder: Path) -> None:
     done: list[str] = []
 
     def note(_: object, event: str, what: Any) -> None:
@@ -85,7 +85,7 @@ def test_a_file_is_on_the_disk_itself_before_it_takes_its_name(folder: Path) -> 
     assert done == ["fsync", "link"]
 
 
-def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:
+def test_write_numbered_respects_a_dangling_link(folder: Path) -> None:
     (folder / "fox.png").symlink_to(folder / "elsewhere.png")
     assert write_numbered(b"new", folder, "fox.png") == folder / "fox-2.png"
     assert not (folder / "elsewhere.png").exists()
@@ -96,7 +96,7 @@ def test_a_link_to_nowhere_takes_its_name(folder: Path) -> None:
     [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV],
     ids=["EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"],
 )
-def test_a_file_system_without_links_serves_too(folder: Path, code: int) -> None:
+def test_write_numbered_works_without_hard_links(folder: Path, code: int) -> None:
     def refuse(_part: Path, _path: Path) -> None:
         raise OSError(code, os.strerror(code))
 
@@ -106,7 +106,7 @@ def test_a_file_system_without_links_serves_too(folder: Path, code: int) -> None
     assert _names(folder) == ["fox-2.png", "fox.png"]
 
 
-def test_a_folder_in_which_each_numbered_name_is_taken_is_an_error(
+def test_write_numbered_fails_if_every_number_is_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagen.outputs.files._MOST_NUMBERS", 3)
@@ -121,7 +121,7 @@ def test_a_folder_in_which_each_numbered_name_is_taken_is_an_error(
 @pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() == 0, reason="whoever may write anywhere is not refused"
 )
-def test_a_folder_without_write_permission_is_refused_before_anything_is_paid(
+def test_refuse_unwritable_reports_missing_permission(
     folder: Path,
 ) -> None:
     folder.chmod(0o500)
@@ -129,7 +129,7 @@ def test_a_folder_without_write_permission_is_refused_before_anything_is_paid(
         refuse_unwritable(folder / "new")
 
 
-def test_a_failed_write_leaves_nothing_behind(folder: Path) -> None:
+def test_write_numbered_leaves_nothing_after_a_failure(folder: Path) -> None:
     def half(path: Path, data: bytes) -> None:
         path.write_bytes(data[:1])
         raise OSError(28, "No space left on device")
@@ -139,7 +139,7 @@ def test_a_failed_write_leaves_nothing_behind(folder: Path) -> None:
     assert _names(folder) == []
 
 
-def test_the_exact_name_is_never_overwritten(folder: Path) -> None:
+def test_write_new_never_overwrites(folder: Path) -> None:
     write_new(b"old", folder / "fox.png.json")
     with pytest.raises(FileExistsError):
         write_new(b"new", folder / "fox.png.json")
@@ -147,15 +147,15 @@ def test_the_exact_name_is_never_overwritten(folder: Path) -> None:
     assert _names(folder) == ["fox.png.json"]
 
 
-def test_a_sidecar_is_named_after_the_whole_name(folder: Path) -> None:
+def test_sidecar_path_appends_json_to_the_whole_name(folder: Path) -> None:
     assert sidecar_path(folder / "fox.png") == folder / "fox.png.json"
 
 
-def test_folders_are_made(folder: Path) -> None:
+def test_make_folder_within_creates_folders(folder: Path) -> None:
     assert make_folder_within(folder / "outputs", ("a", "b")).is_dir()
 
 
-def test_a_link_that_leads_out_is_refused_before_anything_is_made(folder: Path) -> None:
+def test_make_folder_within_refuses_an_escaping_link(folder: Path) -> None:
     outside = folder / "outside"
     outside.mkdir()
     (folder / "outputs").mkdir()
@@ -165,20 +165,20 @@ def test_a_link_that_leads_out_is_refused_before_anything_is_made(folder: Path) 
     assert _names(outside) == []
 
 
-def test_a_link_that_stays_within_is_followed(folder: Path) -> None:
+def test_make_folder_within_follows_an_inner_link(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "flux").symlink_to(folder / "real", target_is_directory=True)
     assert make_folder_within(folder, ("flux", "new")).is_dir()
 
 
-def test_an_output_directory_that_is_a_link_is_the_users_own_choice(folder: Path) -> None:
+def test_make_folder_within_accepts_a_link_as_output_directory(folder: Path) -> None:
     (folder / "disk").mkdir()
     (folder / "outputs").symlink_to(folder / "disk", target_is_directory=True)
     assert make_folder_within(folder / "outputs", ("flux",)) == folder / "outputs" / "flux"
     assert _names(folder / "disk") == ["flux"]
 
 
-def test_two_processes_never_take_the_same_name(folder: Path) -> None:
+def test_two_processes_never_use_the_same_name(folder: Path) -> None:
     command = [sys.executable, "-c", _WRITER, str(folder)]
     writers = [subprocess.Popen([*command, name]) for name in ("a", "b")]
     try:

@@ -26,7 +26,7 @@ def _comfy(path: str) -> bytes:
     return encoded("PNG", pnginfo=texts)
 
 
-def test_where_files_lie_is_taken_out_of_the_workflow_of_an_editor() -> None:
+def test_paths_are_removed_from_a_workflow_in_a_png() -> None:
     told = redact_file(_comfy("/home/ann/pictures/fox.png"), "full")
     workflow = metadata.read_texts(told, ("workflow",))["workflow"]
     assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
@@ -41,7 +41,7 @@ def _comfy_exif(format: str) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
-def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) -> None:
+def test_paths_are_removed_from_a_workflow_in_other_formats(format: str) -> None:
     whole = _comfy_exif(format)
     assert b"/home/ann" in whole
     told = redact_file(whole, "full")
@@ -50,7 +50,7 @@ def test_nor_are_they_told_in_the_workflow_of_another_kind_of_file(format: str) 
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
-def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str) -> None:
+def test_a_workflow_is_kept_without_paths(format: str) -> None:
     texts = {"imagen": '{"prompt":"a fox"}', "parameters": "a fox"}
     whole, _ = metadata.embed(_comfy_exif(format), texts)
     told = redact_file(whole, "full")
@@ -62,20 +62,20 @@ def test_the_workflow_of_an_editor_stays_without_where_its_files_are(format: str
     assert find_encodings(told, "/home/ann") == []
 
 
-def test_a_picture_without_parameters_gets_none() -> None:
+def test_removing_paths_adds_no_parameters() -> None:
     told = redact_file(_comfy("/home/ann/fox.png"), "full")
     assert metadata.read_texts(told, ("parameters",)) == {}
 
 
 @pytest.mark.parametrize("depth", [990, 5000])
-def test_a_workflow_too_deep_to_be_looked_through_stays_here(depth: int) -> None:
+def test_a_workflow_nested_too_deep_is_removed(depth: int) -> None:
     texts = PngInfo()
     texts.add_text("workflow", '{"a":' + "[" * depth + '"/home/ann/a.png"' + "]" * depth + "}")
     told = redact_file(encoded("PNG", pnginfo=texts), "full")
     assert metadata.read_texts(told, ("workflow",)) == {"workflow": "{}"}
 
 
-def test_the_place_on_earth_goes_even_where_a_text_is_damaged() -> None:
+def test_gps_is_removed_even_if_a_text_is_damaged() -> None:
     whole = encoded("PNG", exif=exif(place=True))
     damaged = png_chunk(b"zTXt", b"workflow\0\0no zlib")
     told = redact_file(whole[:-12] + damaged + whole[-12:], "full")
@@ -84,7 +84,7 @@ def test_the_place_on_earth_goes_even_where_a_text_is_damaged() -> None:
 
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
-def test_the_place_on_earth_is_told_nowhere(format: str, policy: RedactionPolicy) -> None:
+def test_gps_is_removed_from_every_format(format: str, policy: RedactionPolicy) -> None:
     whole = encoded(format, exif=exif(orientation=6, place=True))
     told = redact_file(whole, policy)
     assert opened(whole).getexif().get_ifd(0x8825)[1] == "N"
@@ -99,19 +99,19 @@ _PLACED_XMP = b'<rdf:Description exif:GPSLatitude="48,51.4N"/>'
 
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
-def test_nor_in_the_packet_of_an_editor(format: str, policy: RedactionPolicy) -> None:
+def test_gps_is_removed_from_xmp(format: str, policy: RedactionPolicy) -> None:
     told = redact_file(encoded(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
     assert b"GPSLatitude" not in told
     assert (b"zyxomma" in told) == (policy == "full")
     assert opened(told).size == (48, 32)
 
 
-def test_nor_in_a_second_picture_behind_the_first() -> None:
+def test_gps_is_removed_from_a_second_image_in_the_file() -> None:
     second = encoded("JPEG", exif=exif(place=True))
     assert redact_file(encoded("JPEG") + second, "full") == encoded("JPEG")
 
 
-def test_an_input_with_a_place_gives_pictures_without_one() -> None:
+def test_generating_from_an_input_with_gps_gives_images_without_gps() -> None:
     Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True)))
     request = Request(prompt="a fox", image="in.jpg", strength=0.1)
     (made,) = generate(request, load_settings(), backend="mock")
@@ -120,7 +120,7 @@ def test_an_input_with_a_place_gives_pictures_without_one() -> None:
     assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
 
 
-def test_an_input_with_a_place_is_enlarged_without_it() -> None:
+def test_upscaling_an_input_with_gps_gives_an_image_without_gps() -> None:
     Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True), comment="zyxomma"))
     request = Request.of({"image": "in.jpg", "upscale": {"factor": 2, "method": "lanczos"}})
     (made,) = generate(request, load_settings(), backend="mock")
@@ -144,5 +144,5 @@ def test_an_input_with_a_place_is_enlarged_without_it() -> None:
         ),
     ],
 )
-def test_a_file_is_told_by_its_bare_name(record: dict[str, Any], told: dict[str, Any]) -> None:
+def test_bare_name_gives_the_file_name(record: dict[str, Any], told: dict[str, Any]) -> None:
     assert redact_record(record, "full") == told

@@ -48,7 +48,7 @@ def _saved(**options: Any) -> Path:
 @pytest.mark.parametrize(
     "options", [{}, {"sidecar": False}], ids=["in the sidecar", "in the picture"]
 )
-def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
+def test_the_record_has_name_hash_and_size_of_each_input(options: dict[str, Any]) -> None:
     path = _saved(**options)
     there = path.with_name(f"{path.name}.json") if not options else path
     assert read_record(there).inputs == (
@@ -63,7 +63,7 @@ def test_each_is_named_with_its_hash_and_size(options: dict[str, Any]) -> None:
     )
 
 
-def test_every_path_is_told_by_its_last_part_alone() -> None:
+def test_the_record_has_only_the_names_of_files() -> None:
     record = read_record(_saved())
     assert record.request == {
         "image": "fox.png",
@@ -84,7 +84,7 @@ def test_every_path_is_told_by_its_last_part_alone() -> None:
     assert record.resolved["image"] == "fox.png"
 
 
-def test_a_record_is_a_request_again() -> None:
+def test_a_record_can_be_read_as_a_request() -> None:
     assert Request.of(read_record(_saved()).request).references == ("den.png",)
 
 
@@ -93,6 +93,6 @@ def test_a_record_is_a_request_again() -> None:
     [({}, ()), ("fox.png", ()), ([1, {"name": "a"}], ({}, {"name": "a"}))],
     ids=["a mapping", "a text", "odd entries"],
 )
-def test_odd_inputs_of_others_do_no_harm(inputs: Any, seen: tuple[Any, ...]) -> None:
+def test_odd_inputs_in_a_record_are_ignored(inputs: Any, seen: tuple[Any, ...]) -> None:
     Path("a.json").write_text(json.dumps({"imagen": 1, "inputs": inputs}))
     assert read_record(Path("a.json")).inputs == seen

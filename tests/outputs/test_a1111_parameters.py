@@ -11,7 +11,7 @@ from imagen.outputs.metadata.a1111 import format_parameters, parse_parameters
 VALUES = {"steps": 20, "sampler": "euler", "cfg": 7.0, "seed": 2**64 - 1, "size": "512x768"}
 
 
-def test_the_text_has_the_prompt_the_negative_and_a_line_of_pairs() -> None:
+def test_format_parameters_writes_prompt_negative_and_pairs() -> None:
     more = {"scheduler": "karras", "guidance": 3.5, "model": "sd15", "strength": 0.6}
     assert format_parameters(
         "a cat, (fat:1.2)", "blurry", VALUES | more | {"version": "imagen"}
@@ -24,15 +24,15 @@ def test_the_text_has_the_prompt_the_negative_and_a_line_of_pairs() -> None:
     )
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_format_parameters_omits_missing_values() -> None:
     assert format_parameters("a cat", "", {"steps": None, "seed": 0}) == "a cat\nSeed: 0"
 
 
-def test_a_value_with_a_comma_is_quoted() -> None:
+def test_format_parameters_quotes_a_value_with_a_comma() -> None:
     assert format_parameters("", "", {"model": 'a, "b"'}) == 'Model: "a, \\"b\\""'
 
 
-def test_a_null_character_which_no_text_may_hold_is_left_out() -> None:
+def test_format_parameters_omits_null_characters() -> None:
     assert format_parameters("a\0b", "", {}) == "ab"
 
 
@@ -45,7 +45,7 @@ def test_a_null_character_which_no_text_may_hold_is_left_out() -> None:
         pytest.param("🦊 雪 \u202e", id="any script"),
     ],
 )
-def test_what_was_written_is_read_back(prompt: str) -> None:
+def test_parse_parameters_reads_what_format_parameters_writes(prompt: str) -> None:
     values, others = parse_parameters(
         format_parameters(prompt, "blurry\nlowres", VALUES | {"model": "a: b, c"})
     )
@@ -62,7 +62,7 @@ def test_what_was_written_is_read_back(prompt: str) -> None:
     assert others == {"Model": "a: b, c"}
 
 
-def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
+def test_parse_parameters_reads_stable_diffusion_cpp() -> None:
     values, others = parse_parameters(
         "A sunflower field\nNegative prompt: Blue sky\n"
         "Steps: 30, CFG scale: 5.000000, Guidance: 3.500000, Eta: 0.000000, Seed: 1375127038, "
@@ -88,7 +88,7 @@ def test_the_text_of_stable_diffusion_cpp_is_read() -> None:
     }
 
 
-def test_the_text_of_the_web_ui_is_read() -> None:
+def test_parse_parameters_reads_a1111() -> None:
     values, others = parse_parameters(
         'a cat\nSteps: 20, Seed: 1, Lora hashes: "foo: abc, bar: def", Clip skip: 2'
     )
@@ -117,18 +117,18 @@ def test_the_text_of_the_web_ui_is_read() -> None:
         ),
     ],
 )
-def test_a_text_that_is_off_gives_what_can_be_understood(
+def test_parse_parameters_reads_what_it_can_of_odd_texts(
     text: str, expected: dict[str, Any]
 ) -> None:
     assert parse_parameters(text)[0] == expected
 
 
-def test_a_million_words_are_read_at_once() -> None:
+def test_parse_parameters_is_fast_for_a_million_words() -> None:
     line = "word " * 200_000
     assert parse_parameters(f"x\n{line}")[0] == {"prompt": f"x\n{line.strip()}"}
 
 
-def test_what_is_known_of_pictures_and_variations_comes_back() -> None:
+def test_parse_parameters_reads_image_and_variation_settings() -> None:
     values = {"steps": 4, "strength": 0.5, "feather": 8, "variation_seed": 3}
     text = format_parameters("a cat", "", values | {"variation_strength": 0.25})
     assert text == (

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _INK = {"loras": [{"name": "ink", "strength": 1.0}]}
 
 
-def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
+def test_invokeai_metadata_is_read(tmp_path: Path) -> None:
     found = read_record(png(tmp_path / "x.png", invokeai_metadata=json.dumps(INVOKEAI)))
     assert found == ImageRecord(
         source="invokeai",
@@ -52,7 +52,7 @@ def test_a_picture_of_invokeai_is_read(tmp_path: Path) -> None:
         ({"scheduler": "euler", "positive_prompt": ""}, {"sampler": "euler"}, {}),
     ],
 )
-def test_what_is_of_another_shape_stays_as_it_is(
+def test_invokeai_metadata_of_another_shape_is_kept_as_other_values(
     said: dict[str, Any], values: dict[str, Any], others: dict[str, Any]
 ) -> None:
     assert parse_metadata(said) == (values, others)

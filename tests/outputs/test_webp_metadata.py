@@ -37,7 +37,7 @@ def _animated() -> bytes:
         pytest.param(encoded("WEBP") + b"trailing", id="with bytes behind its end"),
     ],
 )
-def test_pillow_reads_the_texts_and_the_same_pixels(before: bytes) -> None:
+def test_pillow_reads_webp_texts_and_the_same_pixels(before: bytes) -> None:
     after, problem = webp.write_texts(before, TEXTS)
     assert problem == ""
     assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
@@ -47,7 +47,7 @@ def test_pillow_reads_the_texts_and_the_same_pixels(before: bytes) -> None:
     assert pixels(after) == pixels(before)
 
 
-def test_transparency_is_announced_by_the_new_header() -> None:
+def test_the_extended_webp_header_announces_transparency() -> None:
     clear = Image.new("RGBA", (48, 32), (10, 20, 30, 40))
     data = _lossless(clear)
     after, _ = webp.write_texts(data, TEXTS)
@@ -65,19 +65,19 @@ def _lossless(picture: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def test_exif_and_other_metadata_that_was_there_is_kept() -> None:
+def test_writing_texts_keeps_exif_and_other_chunks_of_a_webp() -> None:
     after, _ = webp.write_texts(_with_exif(), TEXTS)
     assert opened(after).getexif()[0x010F] == "Ensign"
     assert opened(after).info["xmp"] == b"<x/>"
     assert opened(after).info["icc_profile"] == b"profile"
 
 
-def test_every_frame_of_an_animation_is_kept() -> None:
+def test_writing_texts_keeps_every_frame_of_a_webp() -> None:
     after, _ = webp.write_texts(_animated(), TEXTS)
     assert getattr(opened(after), "n_frames", 1) == 2
 
 
-def test_texts_of_ours_are_replaced() -> None:
+def test_texts_of_imagen_are_replaced() -> None:
     once, _ = webp.write_texts(encoded("WEBP"), {"imagen": "old", "parameters": "old"})
     again, _ = webp.write_texts(once, TEXTS)
     assert webp.read_texts(again) == TEXTS
@@ -85,14 +85,14 @@ def test_texts_of_ours_are_replaced() -> None:
     assert again.count(b"EXIF") == 1
 
 
-def test_long_texts_have_room() -> None:
+def test_long_texts_fit_into_a_webp() -> None:
     texts = {"imagen": "雪" * 70_000, "parameters": "狐" * 70_000}
     data, problem = webp.write_texts(encoded("WEBP"), texts)
     assert problem == ""
     assert webp.read_texts(data) == texts
 
 
-def test_what_comfyui_writes_into_an_animation_is_read() -> None:
+def test_comfyuis_texts_in_an_animated_webp_are_read() -> None:
     exif = Image.Exif()
     exif[0x0110] = 'prompt:{"8": {}}'
     exif[0x010F] = 'workflow:{"nodes": []}'
@@ -101,7 +101,7 @@ def test_what_comfyui_writes_into_an_animation_is_read() -> None:
     assert webp.read_texts(webp.write_texts(data, TEXTS)[0])["prompt"] == '{"8": {}}'
 
 
-def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
+def test_damaged_exif_is_kept_as_it_is() -> None:
     before = encoded("WEBP", exif=b"garbage that is no TIFF")
     data, problem = webp.write_texts(before, TEXTS)
     assert problem == (
@@ -119,7 +119,7 @@ def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
         pytest.param({"exif": b"Exif\0\0MM\0*\0\0\0\0"}, id="extended"),
     ],
 )
-def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]) -> None:
+def test_the_size_of_a_webp_is_read_from_its_header(options: dict[str, Any]) -> None:
     assert webp.size(encoded("WEBP", **options)) == (48, 32)
 
 
@@ -143,12 +143,12 @@ def test_the_size_stands_in_the_bit_stream_or_the_header(options: dict[str, Any]
         ),
     ],
 )
-def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+def test_a_damaged_file_is_an_error(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
         webp.write_texts(data, TEXTS)
 
 
-def test_texts_beyond_what_a_webp_can_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_too_large_for_a_webp_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagen.outputs.metadata.webp._LARGEST_FILE", len(encoded("WEBP")) + 100)
     with pytest.raises(OutputError, match="a WebP cannot hold that much text"):
         webp.write_texts(encoded("WEBP"), {"imagen": "x" * 200, "parameters": ""})

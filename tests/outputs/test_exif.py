@@ -30,7 +30,7 @@ def _pillow(tiff: bytes) -> Image.Exif:
     return block
 
 
-def test_a_fresh_block_is_read_by_pillow() -> None:
+def test_pillow_reads_a_new_exif_block() -> None:
     block = _pillow(exif.write_comment(b"", "雪 🦊"))
     assert block.get_ifd(0x8769) == {
         0x9000: b"0232",
@@ -38,7 +38,7 @@ def test_a_fresh_block_is_read_by_pillow() -> None:
     }
 
 
-def test_what_was_there_stays_where_it_was() -> None:
+def test_write_comment_moves_no_existing_data() -> None:
     before = _little_endian()
     after = exif.write_comment(before, "a fox")
     assert after[8 : len(before)] == before[8:]
@@ -46,14 +46,14 @@ def test_what_was_there_stays_where_it_was() -> None:
     assert exif.read_texts(after) == {"parameters": "a fox"}
 
 
-def test_the_thumbnails_directory_is_still_linked() -> None:
+def test_write_comment_keeps_the_thumbnail_directory() -> None:
     main = struct.unpack_from("<I", exif.write_comment(_little_endian(), "a fox"), 4)[0]
     after = exif.write_comment(_little_endian(), "a fox")
     (count,) = struct.unpack_from("<H", after, main)
     assert struct.unpack_from("<I", after, main + 2 + count * 12)[0] == 26
 
 
-def test_a_comment_that_was_there_is_replaced() -> None:
+def test_write_comment_replaces_a_comment() -> None:
     once = exif.write_comment(b"", "old")
     assert exif.read_texts(exif.write_comment(once, "new")) == {"parameters": "new"}
 
@@ -69,7 +69,7 @@ def test_a_comment_that_was_there_is_replaced() -> None:
         pytest.param("Füchse: 4".encode() + b"\0\0", id="no encoding"),
     ],
 )
-def test_a_comment_is_read_in_each_encoding_found_in_the_wild(raw: bytes) -> None:
+def test_comments_are_read_in_every_common_encoding(raw: bytes) -> None:
     assert exif.read_texts(_with_raw_comment(raw)) == {"parameters": "Füchse: 4"}
 
 
@@ -83,18 +83,18 @@ def test_a_comment_is_read_in_each_encoding_found_in_the_wild(raw: bytes) -> Non
         pytest.param(b"MM\0*\0\0\0\x08\xff\xff" + b"\0" * 40, id="65535 entries"),
     ],
 )
-def test_a_damaged_block_is_refused_with_a_sentence(tiff: bytes) -> None:
+def test_a_damaged_exif_block_is_an_error(tiff: bytes) -> None:
     with pytest.raises(OutputError, match="the EXIF block is damaged"):
         exif.read_texts(tiff)
 
 
-def test_a_comment_that_claims_to_be_longer_than_the_file_ends_with_it() -> None:
+def test_a_comment_with_a_wrong_length_ends_with_the_file() -> None:
     block = exif.write_comment(b"", "a fox")
     lying = block.replace(struct.pack(">I", 18), struct.pack(">I", 2**31))
     assert exif.read_texts(lying)["parameters"].startswith("a fox")
 
 
-def test_a_block_that_is_full_is_refused_with_a_sentence() -> None:
+def test_a_full_exif_block_is_an_error() -> None:
     tags = sorted(set(range(0x10000)) - {0x8769})
     entries = b"".join(struct.pack(">HHII", tag, 1, 1, 0) for tag in tags)
     block = b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + b"\0" * 4

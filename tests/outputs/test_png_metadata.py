@@ -26,18 +26,18 @@ def _with_chunk(kind: bytes, body: bytes) -> bytes:
     return data[:_HEADER_END] + _chunk(kind, body) + data[_HEADER_END:]
 
 
-def test_pillow_reads_what_was_written() -> None:
+def test_pillow_reads_png_texts() -> None:
     info = opened(png.write_texts(comfy_png(), TEXTS)[0]).info
     assert info["imagen"] == '{"imagen":1}'
     assert info["parameters"] == "a fox\nSteps: 4, Seed: 7, Size: 48x32"
 
 
-def test_the_graph_that_comfyui_wrote_survives() -> None:
+def test_writing_texts_keeps_comfyuis_graph() -> None:
     info = opened(png.write_texts(comfy_png(), TEXTS)[0]).info
     assert json.loads(info["prompt"]) == GRAPH
 
 
-def test_everything_else_of_the_file_is_the_same_bytes() -> None:
+def test_writing_texts_changes_nothing_else_in_a_png() -> None:
     before = comfy_png() + b"trailing"
     after = png.write_texts(before, TEXTS)[0]
     assert after.startswith(before[:_HEADER_END])
@@ -45,7 +45,7 @@ def test_everything_else_of_the_file_is_the_same_bytes() -> None:
     assert pixels(after) == pixels(before)
 
 
-def test_latin_1_becomes_a_text_chunk_and_more_an_international_one() -> None:
+def test_png_texts_use_itxt_only_if_latin_1_is_not_enough() -> None:
     data = png.write_texts(encoded("PNG"), {"imagen": "Füchse", "parameters": "雪狐 🦊"})[0]
     assert data[_HEADER_END + 4 : _HEADER_END + 8] == b"tEXt"
     assert b"iTXtparameters\0" in data
@@ -53,12 +53,12 @@ def test_latin_1_becomes_a_text_chunk_and_more_an_international_one() -> None:
     assert opened(data).info["parameters"] == "雪狐 🦊"
 
 
-def test_old_entries_of_the_same_names_are_replaced() -> None:
+def test_writing_texts_replaces_texts_of_the_same_names() -> None:
     once = png.write_texts(comfy_png(), {"imagen": "old", "parameters": "old 雪"})[0]
     assert png.write_texts(once, TEXTS)[0] == png.write_texts(comfy_png(), TEXTS)[0]
 
 
-def test_a_prompt_of_100_kb_comes_back_whole() -> None:
+def test_a_prompt_of_100_kb_is_read_back() -> None:
     prompt = '🦊 "quoted"\n' * 8000
     data = png.write_texts(encoded("PNG"), {"parameters": prompt})[0]
     assert opened(data).info["parameters"] == prompt
@@ -76,30 +76,30 @@ def test_a_prompt_of_100_kb_comes_back_whole() -> None:
         ),
     ],
 )
-def test_each_kind_of_text_is_read(kind: bytes, body: bytes) -> None:
+def test_every_kind_of_png_text_chunk_is_read(kind: bytes, body: bytes) -> None:
     assert png.read_texts(_with_chunk(kind, body), WANTED) == {"prompt": "a füchs"}
 
 
-def test_texts_behind_the_pixels_are_read() -> None:
+def test_png_texts_after_the_pixels_are_read() -> None:
     data = encoded("PNG")
     assert png.read_texts(data[:-12] + _chunk(b"tEXt", b"prompt\0x") + data[-12:], WANTED) == {
         "prompt": "x"
     }
 
 
-def test_what_pillow_packed_is_read() -> None:
+def test_compressed_png_texts_are_read() -> None:
     texts = PngInfo()
     texts.add_text("parameters", "a fox", zip=True)
     assert png.read_texts(encoded("PNG", pnginfo=texts), WANTED) == {"parameters": "a fox"}
 
 
-def test_the_first_of_two_texts_of_one_name_counts() -> None:
+def test_the_first_of_two_png_texts_of_one_name_counts() -> None:
     once = _with_chunk(b"tEXt", b"prompt\0second")
     data = once[:_HEADER_END] + _chunk(b"tEXt", b"prompt\0first") + once[_HEADER_END:]
     assert png.read_texts(data, WANTED) == {"prompt": "first"}
 
 
-def test_the_size_stands_in_the_header() -> None:
+def test_the_size_of_a_png_is_read_from_its_header() -> None:
     assert png.size(encoded("PNG")) == (48, 32)
 
 
@@ -139,7 +139,7 @@ def test_the_size_stands_in_the_header() -> None:
         pytest.param(_with_chunk(b"iTXt", b"prompt\0"), "no beginning", id="iTXt of nothing"),
     ],
 )
-def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+def test_a_damaged_file_is_an_error(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
         png.read_texts(data, WANTED)
 
@@ -152,7 +152,7 @@ def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> N
         pytest.param(b"", id="nothing"),
     ],
 )
-def test_a_text_without_a_name_is_passed_over_and_kept(body: bytes) -> None:
+def test_a_png_text_without_a_keyword_is_kept(body: bytes) -> None:
     data = _with_chunk(b"tEXt", body)
     assert png.read_texts(data, WANTED) == {}
     assert _chunk(b"tEXt", body) in png.write_texts(data, TEXTS)[0]

@@ -210,7 +210,7 @@ def _told(path: Path) -> Provenance:
     ],
 )
 @pytest.mark.parametrize("form", ["png", "jpg", "webp"])
-def test_settings_in_json_are_read_and_are_no_prompt(
+def test_json_settings_are_not_read_as_a_prompt(
     document: dict[str, Any], tool: str, values: dict[str, Any], form: str
 ) -> None:
     text = json.dumps(document)
@@ -272,7 +272,7 @@ def _hidden(text: str, signature: bytes, *, is_packed: bool) -> Image.Image:
         pytest.param(_A1111, b"stealth_pnginfo", "a1111", id="A1111"),
     ],
 )
-def test_a_text_within_the_alpha_channel_is_read(
+def test_a_text_in_the_alpha_channel_is_read(
     text: str, signature: bytes, tool: str, form: str
 ) -> None:
     image = _hidden(text, signature, is_packed=signature.endswith(b"comp"))
@@ -285,7 +285,7 @@ def test_a_text_within_the_alpha_channel_is_read(
 
 
 @pytest.mark.parametrize("length", [2**31, 0, 7])
-def test_an_alpha_channel_that_claims_more_than_it_holds_says_nothing(length: int) -> None:
+def test_an_alpha_channel_with_a_wrong_length_is_ignored(length: int) -> None:
     image = _hidden("", b"stealth_pngcomp" + length.to_bytes(4, "big"), is_packed=False)
     image.save("x.png")
     with pytest.raises(OutputError, match="does not say how it was made"):
@@ -369,7 +369,7 @@ def test_an_alpha_channel_that_claims_more_than_it_holds_says_nothing(length: in
     ],
 )
 @pytest.mark.parametrize("form", ["png", "jpg"])
-def test_the_text_of_a1111_is_read_as_its_kin_write_it(
+def test_parameters_of_a1111_and_its_forks_are_read(
     text: str, values: dict[str, Any], form: str
 ) -> None:
     path = png("x.png", parameters=text) if form == "png" else _comment("x.jpg", text)
@@ -402,14 +402,14 @@ def test_a_graph_in_exif_is_read(form: str, file: str) -> None:
     assert (found.tool, found.values["prompt"], found.values["seed"]) == ("comfyui", PROMPT, 77001)
 
 
-def test_the_old_place_of_swarmui_is_read() -> None:
+def test_the_old_exif_tag_of_swarmui_is_read() -> None:
     exif = Image.Exif()
     exif[_MODEL] = json.dumps(_SWARMUI)
     noise().save("x.jpg", exif=exif)
     assert _told(Path("x.jpg")).values["seed"] == 77001
 
 
-def test_a_graph_of_civitai_has_its_settings_beside_it() -> None:
+def test_a_civitai_graph_has_settings_beside_it() -> None:
     said = {"prompt": PROMPT, "clipSkip": 2, "steps": 31, "seed": 77001, "baseModel": "SDXL"}
     document = _of_comfyui() | {"extra": {"airs": []}, "extraMetadata": json.dumps(said)}
     found = _told(_comment("x.jpg", json.dumps(document)))
@@ -418,7 +418,7 @@ def test_a_graph_of_civitai_has_its_settings_beside_it() -> None:
     assert found.models == ("sd_xl_base_1.0.safetensors",)
 
 
-def test_a_service_says_what_its_models_are_called() -> None:
+def test_the_model_names_of_a_service_are_used() -> None:
     said = {
         "prompt": PROMPT,
         "seed": "-1",
@@ -439,7 +439,7 @@ def test_a_service_says_what_its_models_are_called() -> None:
     assert "guidance" not in found.values
 
 
-def test_a_saver_that_knows_nothing_leaves_the_word_to_the_graph() -> None:
+def test_parameters_without_content_leave_the_graph_as_source() -> None:
     said = "unknown\nNegative prompt: unknown\nSteps: 20, Seed: 0, Size: 512x512, Version: ComfyUI"
     found = _told(png("x.png", parameters=said, prompt=json.dumps(_of_comfyui())))
     assert (found.values["prompt"], found.values["seed"]) == (PROMPT, 77001)
@@ -460,7 +460,7 @@ def test_a_text_chunk_is_read_in_either_encoding(kind: bytes, encoding: str) -> 
 
 
 @pytest.mark.parametrize("text", ["Ã¤", "Füchse", "雪", "plain"])
-def test_what_we_write_comes_back_whatever_it_looks_like(text: str) -> None:
+def test_parameters_that_look_like_json_are_read_back(text: str) -> None:
     noise().save("x.png")
     data = png_texts.write_texts(Path("x.png").read_bytes(), {"parameters": text})[0]
     assert png_texts.read_texts(data, ("parameters",)) == {"parameters": text}
@@ -479,7 +479,7 @@ def test_what_we_write_comes_back_whatever_it_looks_like(text: str) -> None:
     ],
 )
 @pytest.mark.parametrize("file", ["x.jpg", "x.webp"])
-def test_a_comment_that_is_not_about_how_it_was_made_is_no_prompt(text: str, file: str) -> None:
+def test_an_unrelated_comment_is_not_read_as_a_prompt(text: str, file: str) -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
         read_record(_comment(file, text))
 
@@ -487,18 +487,18 @@ def test_a_comment_that_is_not_about_how_it_was_made_is_no_prompt(text: str, fil
 @pytest.mark.parametrize(
     "text", ['{"a": 1}', "{", "[1, 2]", '{"prompt": {"text": "a"}}', '{"seed": 1']
 )
-def test_json_that_cannot_be_read_is_no_prompt(text: str) -> None:
+def test_unknown_json_is_not_read_as_a_prompt(text: str) -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
         read_record(png("x.png", parameters=text))
 
 
-def test_a_dream_without_settings_is_none_of_invokeai() -> None:
+def test_a_dream_text_without_settings_is_ignored() -> None:
     with pytest.raises(OutputError, match="does not say how it was made"):
         read_record(png("x.png", Dream="of a - b sheep"))
 
 
 @pytest.mark.parametrize("prompt", ["{red|blue} fox", "[fox|wolf], snow", "(fox)"])
-def test_a_prompt_may_begin_as_json_does(prompt: str) -> None:
+def test_a_prompt_may_start_like_json(prompt: str) -> None:
     assert read_record(png("x.png", parameters=prompt)).resolved == {"prompt": prompt}
     with_settings = read_record(png("y.png", parameters=f"{prompt}\n{_SETTINGS}"))
     assert with_settings.resolved["prompt"] == prompt
@@ -555,13 +555,13 @@ def test_a_text_beyond_the_limits_is_an_error_that_names_the_file(
     assert said in caught.value.message
 
 
-def test_numbers_that_only_python_writes_are_left_out() -> None:
+def test_nan_and_infinity_are_left_out() -> None:
     document = _of_comfyui() | {"8": {"class_type": "X", "inputs": {}, "is_changed": ["NAN"]}}
     found = read_record(png("x.png", prompt=json.dumps(document).replace('"NAN"', "NaN, Infinity")))
     assert found.graph["8"]["is_changed"] == [None, None]
 
 
-def test_a_graph_beside_the_settings_tells_of_the_second_pass() -> None:
+def test_a_graph_beside_the_settings_adds_the_second_pass() -> None:
     beside = _of_comfyui() | {
         "90": {"class_type": "CLIPSetLastLayer", "inputs": {"stop_at_clip_layer": -2}}
     }

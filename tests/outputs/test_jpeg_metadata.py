@@ -22,7 +22,7 @@ def _with_exif() -> bytes:
     return encoded("JPEG", exif=exif, icc_profile=b"profile", comment=b"a comment")
 
 
-def test_pillow_reads_the_parameters_as_a_user_comment() -> None:
+def test_pillow_reads_jpeg_parameters_as_a_user_comment() -> None:
     data, problem = jpeg.write_texts(encoded("JPEG"), TEXTS)
     assert user_comment(data) == b"UNICODE\0" + TEXT.encode("utf-16-be")
     assert problem == ""
@@ -38,7 +38,7 @@ def test_pillow_reads_the_parameters_as_a_user_comment() -> None:
         pytest.param(encoded("JPEG") + b"trailing", id="with bytes behind its end"),
     ],
 )
-def test_the_pixels_and_all_behind_the_headers_are_the_same_bytes(before: bytes) -> None:
+def test_writing_texts_keeps_the_pixels_of_a_jpeg(before: bytes) -> None:
     after, _ = jpeg.write_texts(before, TEXTS)
     scan = before.index(b"\xff\xda")
     assert after.endswith(before[scan:])
@@ -46,13 +46,13 @@ def test_the_pixels_and_all_behind_the_headers_are_the_same_bytes(before: bytes)
     assert jpeg.read_texts(after) == TEXTS
 
 
-def test_the_jfif_header_stays_first() -> None:
+def test_the_jfif_header_of_a_jpeg_stays_first() -> None:
     before = encoded("JPEG")
     after, _ = jpeg.write_texts(before, TEXTS)
     assert after[:20] == before[:20]
 
 
-def test_exif_that_was_there_is_kept() -> None:
+def test_writing_texts_keeps_existing_exif() -> None:
     after, _ = jpeg.write_texts(_with_exif(), TEXTS)
     exif = opened(after).getexif()
     assert exif[0x010F] == "Ensign"
@@ -64,14 +64,14 @@ def test_exif_that_was_there_is_kept() -> None:
     assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
 
 
-def test_texts_of_ours_are_replaced() -> None:
+def test_texts_of_imagen_are_replaced() -> None:
     once, _ = jpeg.write_texts(encoded("JPEG"), {"imagen": "old", "parameters": "old"})
     again, _ = jpeg.write_texts(once, TEXTS)
     assert jpeg.read_texts(again) == TEXTS
     assert again.count(b"imagen\0") == 1
 
 
-def test_an_entry_of_200_kb_stands_over_several_segments() -> None:
+def test_a_record_of_200_kb_uses_several_segments() -> None:
     texts = {"imagen": "雪" * 70_000, "parameters": "a fox"}
     data, problem = jpeg.write_texts(encoded("JPEG"), texts)
     assert problem == ""
@@ -80,7 +80,7 @@ def test_an_entry_of_200_kb_stands_over_several_segments() -> None:
     assert pixels(data) == pixels(encoded("JPEG"))
 
 
-def test_parameters_too_long_for_a_jpeg_are_left_out_and_this_is_said() -> None:
+def test_parameters_too_long_for_a_jpeg_give_a_warning() -> None:
     data, problem = jpeg.write_texts(_with_exif(), {"imagen": "{}", "parameters": "x" * 40_000})
     assert problem.startswith(
         "`parameters` was not written into the image: a JPEG holds at most 64 kB"
@@ -89,7 +89,7 @@ def test_parameters_too_long_for_a_jpeg_are_left_out_and_this_is_said() -> None:
     assert opened(data).getexif()[0x010F] == "Ensign"
 
 
-def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
+def test_damaged_exif_is_kept_as_it_is() -> None:
     before = encoded("JPEG", exif=b"Exif\0\0garbage that is no TIFF")
     data, problem = jpeg.write_texts(before, TEXTS)
     assert problem == (
@@ -98,17 +98,17 @@ def test_exif_that_can_not_be_read_is_kept_as_it_is() -> None:
     assert b"Exif\0\0garbage that is no TIFF" in data
 
 
-def test_an_entry_of_17_mb_is_refused() -> None:
+def test_a_record_of_17_mb_is_refused() -> None:
     with pytest.raises(OutputError, match="cannot hold that much"):
         jpeg.write_texts(encoded("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
 
 
-def test_markers_may_be_padded() -> None:
+def test_padded_jpeg_markers_are_read() -> None:
     data = encoded("JPEG")
     assert jpeg.size(data[:2] + b"\xff\xff" + data[2:]) == (48, 32)
 
 
-def test_the_size_stands_in_the_frame() -> None:
+def test_the_size_of_a_jpeg_is_read_from_its_frame() -> None:
     assert jpeg.size(encoded("JPEG", progressive=True)) == (48, 32)
 
 
@@ -123,7 +123,7 @@ def test_the_size_stands_in_the_frame() -> None:
         pytest.param(b"\xff\xd8\xff\xe0\x00\x02no marker", "damaged", id="no marker"),
     ],
 )
-def test_a_damaged_file_is_refused_with_a_sentence(data: bytes, words: str) -> None:
+def test_a_damaged_file_is_an_error(data: bytes, words: str) -> None:
     with pytest.raises(OutputError, match=words):
         jpeg.read_texts(data)
 
