@@ -140,7 +140,7 @@ def test_upscale_returns_the_requested_size(upscale: dict[str, Any], size: tuple
         ),
         (
             {"preprocess": "dept"},
-            "preprocess can't be 'dept'. Did you mean 'depth'?\n"
+            "preprocess cannot be 'dept'. Did you mean 'depth'?\n"
             "Known: canny, depth, pose, scribble.",
         ),
     ],

@@ -220,7 +220,7 @@ def test_compare_starts_from_an_initial_image(capsys: pytest.CaptureFixture[str]
             "mock cannot upscale with mock-x2 and redraw",
         ),
         ("restore fox.png --fidelity 3", "restore.fidelity: must be"),
-        ("preprocess cany fox.png", "preprocess can't be 'cany'. Did you mean 'canny'?"),
+        ("preprocess cany fox.png", "preprocess cannot be 'cany'. Did you mean 'canny'?"),
         (
             "generate x --control canny:fox.png:strong",
             "'strong' is not a valid strength for fox.png",
