@@ -372,7 +372,7 @@ def _from_sidecar(
     from imagen.core.request import Request
     from imagen.inputs import locate_images
     from imagen.outputs.sidecar import SIDECAR_FORMAT
-    from imagen.reproduce import values_again
+    from imagen.reproduce import reproduce_values
 
     format = values["imagen"]
     if not isinstance(format, int) or format > SIDECAR_FORMAT:
@@ -381,7 +381,7 @@ def _from_sidecar(
         )
     own = str(values.get("backend") or "") or None
     request = Request.of(
-        values_again(
+        reproduce_values(
             with_own_names(as_mapping(values.get("request"))),
             with_own_names(as_mapping(values.get("resolved"))),
             as_mapping(values.get("receipt")),

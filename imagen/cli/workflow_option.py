@@ -61,7 +61,7 @@ def _workflow_path(path: Path, settings: Settings, backend: str) -> Path:
         write_workflow,
     )
     from imagen.graphs.tokens import tokens_of
-    from imagen.reproduce import IMPORTED
+    from imagen.reproduce import IMPORTED_WORKFLOWS
 
     found = read_workflow_file(path)
     if found.graph is not None and any(tokens_of(found.graph)):
@@ -74,6 +74,6 @@ def _workflow_path(path: Path, settings: Settings, backend: str) -> Path:
     content = sha256("".join(format_workflow(proposal)).encode()).hexdigest()[:8]
     name = f"{suggest_name(path.stem)[:60]}-{content}"
     graph, _ = write_workflow(
-        settings.state_dir / IMPORTED, name, proposal, force=True, is_private=True
+        settings.state_dir / IMPORTED_WORKFLOWS, name, proposal, force=True, is_private=True
     )
     return graph.absolute()

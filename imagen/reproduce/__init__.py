@@ -1,31 +1,47 @@
-"""Making a picture again: the request it was made by, and what is no longer as it was then."""
+"""Reproduce an image: its request, what differs now, and how similar the result is."""
 
-from imagen.reproduce.drift import Chosen, foreseen, is_other_model
-from imagen.reproduce.drifts import Drift
-from imagen.reproduce.ending import Likeness, likeness, seen
-from imagen.reproduce.graphs import workflow_drift
-from imagen.reproduce.own_graph import IMPORTED, with_its_workflow, with_own_graph
-from imagen.reproduce.request import Remake, of_its_graph, refuse_untold, remade, values_again
-from imagen.reproduce.sources import Found, other_places, source_of
+from imagen.reproduce.drift import (
+    Drift,
+    ReproductionTarget,
+    Similarity,
+    compare_graphs,
+    detect_drift,
+    has_other_model,
+    measure_similarity,
+    predict_drift,
+)
+from imagen.reproduce.request import (
+    IMPORTED_WORKFLOWS,
+    FoundImage,
+    Reproduction,
+    find_input_places,
+    find_source,
+    refuse_without_content,
+    reproduce_graph,
+    reproduce_request,
+    reproduce_values,
+    with_recorded_graph,
+    with_recorded_workflow,
+)
 
 __all__ = [
-    "IMPORTED",
-    "Chosen",
+    "IMPORTED_WORKFLOWS",
     "Drift",
-    "Found",
-    "Likeness",
-    "Remake",
-    "foreseen",
-    "is_other_model",
-    "likeness",
-    "of_its_graph",
-    "other_places",
-    "refuse_untold",
-    "remade",
-    "seen",
-    "source_of",
-    "values_again",
-    "with_its_workflow",
-    "with_own_graph",
-    "workflow_drift",
+    "FoundImage",
+    "Reproduction",
+    "ReproductionTarget",
+    "Similarity",
+    "compare_graphs",
+    "detect_drift",
+    "find_input_places",
+    "find_source",
+    "has_other_model",
+    "measure_similarity",
+    "predict_drift",
+    "refuse_without_content",
+    "reproduce_graph",
+    "reproduce_request",
+    "reproduce_values",
+    "with_recorded_graph",
+    "with_recorded_workflow",
 ]

@@ -46,7 +46,7 @@ def test_again_reproduces_the_pixels_of_an_image(
     told = capsys.readouterr().err
     assert _pixels("new.png") == _pixels("fox.png")
     assert "No changes since then are known.\n" in told
-    assert "Its pixels are the same as they were.\n" in told
+    assert "Its pixels are identical.\n" in told
 
 
 @pytest.mark.usefixtures("fox")
@@ -174,8 +174,8 @@ def test_again_locates_input_images_with_the_library(
             "It generated fox.png. Choose another with --backend.",
         ),
         ("{studoi: {type: mock}}", ["fox.png"], "studoi"),
-        ("{studio: {type: mock}}", ["fox.png", "--graph"], "There is no graph of this picture"),
-        ("{studio: {type: mock}}", ["comfy.png", "--graph", "-b", "studio"], "drives no ComfyUI"),
+        ("{studio: {type: mock}}", ["fox.png", "--graph"], "The image has no graph"),
+        ("{studio: {type: mock}}", ["comfy.png", "--graph", "-b", "studio"], "is not a ComfyUI"),
     ],
 )
 def test_again_refuses_what_it_cannot_regenerate(
@@ -204,7 +204,7 @@ def test_again_says_that_the_original_image_was_not_found(
 def test_again_refuses_an_image_without_metadata(capsys: pytest.CaptureFixture[str]) -> None:
     png("plain.png")
     assert run(["again", "plain.png"]) == 5
-    assert "plain.png does not say how it was made" in capsys.readouterr().err
+    assert "plain.png does not say how it was generated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_again_refuses_metadata_without_request_fields(
     png("dumb.png", **texts)
     assert run(["again", "dumb.png", "-q", "-o", "new.png"]) == 2
     told = capsys.readouterr().err
-    assert told.startswith("imagen: dumb.png does not tell what it shows.\n")
+    assert told.startswith("imagen: dumb.png does not say what it shows.\n")
     assert "--prompt" in told
     assert not Path("new.png").exists()
     assert run(["again", "dumb.png", "--prompt", "a fox", "-q", "-o", "new.png"]) == 0
@@ -236,7 +236,7 @@ def test_again_regenerates_an_a1111_image(
     used = found["generations"][0]["request"]
     assert (used["prompt"], used["seed"], used["steps"]) == ("a cat, (masterpiece:1.2)", 1234, 20)
     assert [one["sentence"] for one in found["drift"]][-2:] == [
-        "clip_skip: 2 then, which can't be asked for",
+        "clip_skip: 2 then, which cannot be requested",
         "model: v1-5-pruned-emaonly then, mock now",
     ]
 

@@ -23,7 +23,7 @@ from imagen.errors import ConfigError, RequestError
 from imagen.inputs.outpaint import Canvas, build_mask, extend_image
 from imagen.jobs.file_store import Job
 from imagen.outputs import save_outputs
-from imagen.reproduce.ending import likeness
+from imagen.reproduce.drift import measure_similarity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,4 +141,4 @@ def test_the_contact_sheet_labels_an_image_beyond_the_limit() -> None:
 def test_an_image_beyond_the_limit_is_not_compared() -> None:
     Path("old.png").write_bytes(_png())
     Path("new.png").write_bytes(_png(19_999))
-    assert likeness(Path("old.png"), Path("new.png")) is None
+    assert measure_similarity(Path("old.png"), Path("new.png")) is None

@@ -9,7 +9,7 @@ from PIL import Image
 
 from imagen.core.result import Facts
 from imagen.outputs import ImageRecord
-from imagen.reproduce import Drift, Likeness, likeness, seen
+from imagen.reproduce import Drift, Similarity, detect_drift, measure_similarity
 
 _GRAPH = {"3": {"class_type": "KSampler", "inputs": {}}}
 
@@ -27,7 +27,7 @@ def test_another_version_of_the_engine_and_another_model_are_told() -> None:
         facts={"model": "a.safetensors", "engine": {"server_version": "0.3.64", "device": "x"}},
     )
     facts = Facts(model="b.safetensors", engine={"server_version": "0.9.2", "device": "x"})
-    assert [one.sentence for one in seen(record, facts, "comfyui", [])] == [
+    assert [one.sentence for one in detect_drift(record, facts, "comfyui", [])] == [
         "model: a.safetensors then, b.safetensors now",
         "the server's version: 0.3.64 then, 0.9.2 now",
     ]
@@ -36,12 +36,12 @@ def test_another_version_of_the_engine_and_another_model_are_told() -> None:
 def test_what_was_foreseen_is_not_told_again() -> None:
     record = ImageRecord(source="sidecar", facts={"model": "a.safetensors"})
     before = [Drift(what="model", name="model", then="a", now="b")]
-    assert seen(record, Facts(model="b.safetensors"), "comfyui", before) == []
+    assert detect_drift(record, Facts(model="b.safetensors"), "comfyui", before) == []
 
 
 def test_versions_of_unlike_engines_are_not_compared() -> None:
     record = ImageRecord(source="sidecar", graph=_GRAPH, facts={"engine": {"version": "1"}})
-    assert seen(record, Facts(engine={"version": "2"}), "replicate", []) == []
+    assert detect_drift(record, Facts(engine={"version": "2"}), "replicate", []) == []
 
 
 @pytest.mark.parametrize(
@@ -49,43 +49,43 @@ def test_versions_of_unlike_engines_are_not_compared() -> None:
     [
         (
             ((9, 9, 9), 8, 6),
-            Likeness(identical="file", difference=0.0),
-            "It is the same file, byte for byte.",
+            Similarity(identical="file", difference=0.0),
+            "It is identical, byte for byte.",
         ),
         (
             ((9, 9, 9), 8, 0),
-            Likeness(identical="pixels", difference=0.0),
-            "Its pixels are the same as they were.",
+            Similarity(identical="pixels", difference=0.0),
+            "Its pixels are identical.",
         ),
         (
             ((9, 9, 162), 8, 6),
-            Likeness(identical="", difference=0.2),
-            "Its pixels are not the same: they differ by 20.00% on average.",
+            Similarity(identical="", difference=0.2),
+            "Its pixels differ by 20.00% on average.",
         ),
         (
             ((9, 9, 9), 4, 6),
-            Likeness(identical="", difference=1.0),
-            "Its pixels are not the same: they differ by 100.00% on average.",
+            Similarity(identical="", difference=1.0),
+            "Its pixels differ by 100.00% on average.",
         ),
     ],
     ids=["the same file", "the same pixels", "another", "another size"],
 )
 def test_the_new_picture_is_held_against_the_old_one(
-    other: tuple[tuple[int, int, int], int, int], expected: Likeness, sentence: str
+    other: tuple[tuple[int, int, int], int, int], expected: Similarity, sentence: str
 ) -> None:
-    found = likeness(_picture("old.png", (9, 9, 9)), _picture("new.png", *other))
+    found = measure_similarity(_picture("old.png", (9, 9, 9)), _picture("new.png", *other))
     assert found == expected
     assert found.sentence == sentence
 
 
 def test_what_cannot_be_decoded_cannot_be_compared() -> None:
     Path("new.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert likeness(_picture("old.png", (1, 2, 3)), Path("new.png")) is None
+    assert measure_similarity(_picture("old.png", (1, 2, 3)), Path("new.png")) is None
 
 
 def test_a_picture_that_went_away_meanwhile_is_like_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "new.png")
-    assert likeness(tmp_path / "old.png", tmp_path / "new.png") is None
+    assert measure_similarity(tmp_path / "old.png", tmp_path / "new.png") is None
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
@@ -93,8 +93,8 @@ def test_what_a_lossy_file_had_lost_before_is_named(format: str) -> None:
     before = Image.effect_noise((48, 32), 90).convert("RGB")
     before.save("new.png")
     before.save("old", format)
-    like = likeness(Path("old"), Path("new.png"))
+    like = measure_similarity(Path("old"), Path("new.png"))
     assert like is not None
     assert like.sentence.endswith(
-        f" on average. The old file is in {format}, which does not keep every pixel exactly."
+        f" on average. The original is in {format}, which does not keep every pixel exactly."
     )

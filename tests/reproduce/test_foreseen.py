@@ -11,7 +11,13 @@ from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
 from imagen.core.ticket import InputImage, Ticket
 from imagen.outputs import ImageRecord
-from imagen.reproduce import Chosen, Drift, foreseen, of_its_graph, remade
+from imagen.reproduce import (
+    Drift,
+    ReproductionTarget,
+    predict_drift,
+    reproduce_graph,
+    reproduce_request,
+)
 
 _USED = {"prompt": "a fox", "steps": 10, "seed": 7}
 _INPUT = {"parameter": "image", "name": "den.png", "sha256": "aa", "width": 1, "height": 1}
@@ -37,9 +43,9 @@ def _drift(
     changed: tuple[str, ...] = (),
     unchanged: Ticket | None = None,
 ) -> list[Drift]:
-    remake = remade(record, elsewhere=backend != record.backend)
-    chosen = Chosen(backend=backend, kind=kind, changed=changed)
-    return foreseen(record, remake, ticket, chosen, unchanged or ticket)
+    remake = reproduce_request(record, elsewhere=backend != record.backend)
+    chosen = ReproductionTarget(backend=backend, kind=kind, changed=changed)
+    return predict_drift(record, remake, ticket, chosen, unchanged or ticket)
 
 
 def _sentences(*arguments: Any, **options: Any) -> list[str]:
@@ -60,19 +66,19 @@ def test_what_only_a_graph_can_hold_is_drift_unless_the_graph_is_sent() -> None:
     encoder = next(one for one in skipping.values() if "TextEncode" in one["class_type"])
     encoder["inputs"]["clip"] = ["90", 0]
     record = ImageRecord(source="prompt", graph=skipping)
-    remake = remade(record)
+    remake = reproduce_request(record)
     ticket = Ticket(
         id="t", backend="studio", request=remake.request, receipt={}, payload=graph(seed=7)
     )
-    chosen = Chosen(backend="studio", kind="comfyui")
-    found = [one.sentence for one in foreseen(record, remake, ticket, chosen, ticket)]
+    chosen = ReproductionTarget(backend="studio", kind="comfyui")
+    found = [one.sentence for one in predict_drift(record, remake, ticket, chosen, ticket)]
     assert [one for one in found if "clip_skip" in one] == [
-        "clip_skip: 2 then, which can't be asked for"
+        "clip_skip: 2 then, which cannot be requested"
     ]
-    own = of_its_graph(record)
+    own = reproduce_graph(record)
     sent = Ticket(id="t", backend="studio", request=own.request, receipt={}, payload=skipping)
-    chosen = Chosen(backend="studio", kind="comfyui", is_graph_own=True)
-    assert foreseen(record, own, sent, chosen, sent) == []
+    chosen = ReproductionTarget(backend="studio", kind="comfyui", is_graph_own=True)
+    assert predict_drift(record, own, sent, chosen, sent) == []
 
 
 def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
@@ -84,8 +90,8 @@ def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
     encoder = next(one for one in joined.values() if "TextEncode" in one["class_type"])
     encoder["inputs"] |= {"text_l": ["90", 0], "text_g": ["90", 0]}
     record = ImageRecord(source="prompt", graph=joined)
-    assert remade(record).request.prompt == "a fox in snow"
-    assert of_its_graph(record).request.prompt == "a fox"
+    assert reproduce_request(record).request.prompt == "a fox in snow"
+    assert reproduce_graph(record).request.prompt == "a fox"
 
 
 def test_another_backend_of_another_kind_is_told() -> None:
@@ -192,7 +198,7 @@ def test_names_that_were_translated_are_told() -> None:
     assert _sentences(record, ticket, backend="studio") == [
         "sampler: DPM++ 2M then, dpmpp_2m now (its name here)",
         "scheduler: Karras then, karras now (its name here)",
-        "Clip skip: 2 then, which can't be asked for",
+        "Clip skip: 2 then, which cannot be requested",
     ]
 
 
@@ -204,7 +210,7 @@ def test_names_that_were_translated_are_told() -> None:
         (
             InputImage(parameter="image", name="fox.png", sha256="bb", width=1, height=1),
             ("image",),
-            ["image: den.png then, fox.png now (asked for)"],
+            ["image: den.png then, fox.png now (as requested)"],
         ),
     ],
     ids=["the same", "none", "another"],

@@ -9,7 +9,7 @@ import pytest
 from imagen.core.request import Request
 from imagen.errors import RequestError
 from imagen.outputs import ImageRecord
-from imagen.reproduce import of_its_graph, remade
+from imagen.reproduce import reproduce_graph, reproduce_request
 
 _ASKED = {"prompt": "a fox", "steps": 50}
 _USED = {"prompt": "a fox", "steps": 10, "seed": 7, "sampler": "euler", "width": 64, "height": 48}
@@ -22,11 +22,11 @@ def _record(**values: Any) -> ImageRecord:
 
 
 def test_the_same_backend_is_asked_for_all_that_was_used() -> None:
-    assert remade(_record()).request == Request.of(_USED)
+    assert reproduce_request(_record()).request == Request.of(_USED)
 
 
 def test_another_backend_is_asked_for_what_was_asked_with_the_seed() -> None:
-    found = remade(_record(), elsewhere=True)
+    found = reproduce_request(_record(), elsewhere=True)
     assert found.request == Request(prompt="a fox", steps=50, seed=7)
 
 
@@ -35,7 +35,7 @@ def test_pictures_are_given_as_they_were_and_not_as_they_were_used() -> None:
         request={"prompt": "a fox", "image": "fox.png", "outpaint": {"left": 16}},
         resolved=_USED | {"image": "wide.png", "mask": "edge.png"},
     )
-    found = remade(record).request
+    found = reproduce_request(record).request
     assert (found.image, found.mask) == ("fox.png", None)
     assert found.outpaint is not None
 
@@ -46,19 +46,19 @@ def test_images_that_were_dropped_are_left_out() -> None:
         request={"prompt": "a fox", "image": "fox.png", "controls": [control]},
         receipt={"controls": {"outcome": "dropped"}, "image": {"outcome": "applied"}},
     )
-    found = remade(record).request
+    found = reproduce_request(record).request
     assert (found.image, found.controls) == ("fox.png", ())
 
 
 def test_one_of_a_batch_with_seeds_of_their_own_is_made_alone() -> None:
-    found = remade(_record(resolved=_USED | {"count": 4}, file={"seed": 9, "index": 2}))
+    found = reproduce_request(_record(resolved=_USED | {"count": 4}, file={"seed": 9, "index": 2}))
     assert (found.request.seed, found.request.count) == (9, None)
     assert (found.index, found.batch, found.batch_then) == (0, 1, 4)
     assert not found.shares_noise
 
 
 def test_one_of_a_batch_of_one_seed_is_made_with_its_batch() -> None:
-    found = remade(_record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2}))
+    found = reproduce_request(_record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2}))
     assert (found.request.seed, found.request.count) == (7, 4)
     assert (found.index, found.batch, found.shares_noise) == (2, 4, True)
 
@@ -70,12 +70,12 @@ def test_one_of_a_batch_of_one_seed_is_made_with_its_batch() -> None:
 def test_of_the_first_of_a_batch_the_kind_of_engine_tells(
     graph: dict[str, Any], batch: int
 ) -> None:
-    assert remade(_record(resolved=_USED | {"count": 4}, graph=graph)).batch == batch
+    assert reproduce_request(_record(resolved=_USED | {"count": 4}, graph=graph)).batch == batch
 
 
 def test_elsewhere_no_batch_comes_about_again() -> None:
     record = _record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2})
-    found = remade(record, elsewhere=True)
+    found = reproduce_request(record, elsewhere=True)
     assert (found.request.count, found.batch, found.batch_then) == (None, 1, 4)
     assert found.shares_noise
 
@@ -83,14 +83,14 @@ def test_elsewhere_no_batch_comes_about_again() -> None:
 def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
     values = {"prompt": "a cat", "steps": -1, "sampler": "Euler a"}
     record = ImageRecord(source="parameters", resolved=values, facts={"Clip skip": "2"})
-    found = remade(record)
+    found = reproduce_request(record)
     assert found.request == Request(prompt="a cat", sampler="euler_ancestral")
     assert found.unread == {"Clip skip": "2", "steps": -1}
 
 
 def test_a_record_of_ours_that_no_request_can_hold_is_refused() -> None:
     with pytest.raises(RequestError, match="steps"):
-        remade(_record(resolved={"steps": -1}))
+        reproduce_request(_record(resolved={"steps": -1}))
 
 
 def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
@@ -107,5 +107,5 @@ def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
         },
     }
     used = {"prompt": "a wolf", "image": "den.png", "loras": [{"name": "ink", "strength": 1}]}
-    found = of_its_graph(ImageRecord(source="sidecar", graph=graph, resolved=used))
+    found = reproduce_graph(ImageRecord(source="sidecar", graph=graph, resolved=used))
     assert found.request == Request(prompt="a fox", seed=5, steps=9)

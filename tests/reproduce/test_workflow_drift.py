@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from imagen.reproduce import Drift, workflow_drift
+from imagen.reproduce import Drift, compare_graphs
 
 _GRAPH: dict[str, Any] = {
     "3": {"class_type": "KSampler", "inputs": {"steps": 4, "model": ["4", 0]}},
@@ -20,13 +20,13 @@ _GRAPH: dict[str, Any] = {
 def test_a_graph_does_not_differ_from_itself_nor_by_its_titles() -> None:
     other = deepcopy(_GRAPH)
     other["4"]["_meta"]["title"] = "The model"
-    assert workflow_drift(_GRAPH, other) == []
+    assert compare_graphs(_GRAPH, other) == []
 
 
 def test_each_input_that_is_set_or_wired_otherwise_is_told() -> None:
     other = deepcopy(_GRAPH)
     other["3"]["inputs"] = {"steps": 8, "model": ["5", 0], "denoise": 1.0}
-    assert [one.sentence for one in workflow_drift(_GRAPH, other)] == [
+    assert [one.sentence for one in compare_graphs(_GRAPH, other)] == [
         "node 3 (KSampler), steps: 4 then, 8 now",
         "node 3 (KSampler), model: 4; 0 then, 5; 0 now",
         "node 3 (KSampler), denoise: nothing then, 1.0 now",
@@ -38,7 +38,7 @@ def test_nodes_that_came_went_or_became_others_are_told() -> None:
         "3": {"class_type": "SamplerCustom", "inputs": {}},
         "5": {"class_type": "VAELoader", "inputs": {}},
     }
-    assert workflow_drift(_GRAPH, other) == [
+    assert compare_graphs(_GRAPH, other) == [
         Drift(what="workflow", name="node 3", then="KSampler", now="SamplerCustom"),
         Drift(what="workflow", name="node 4", then="CheckpointLoaderSimple 'Model'"),
         Drift(what="workflow", name="node 5", now="VAELoader"),
@@ -46,6 +46,6 @@ def test_nodes_that_came_went_or_became_others_are_told() -> None:
 
 
 def test_a_graph_of_no_shape_harms_nothing() -> None:
-    assert workflow_drift({"1": "x", "2": {"class_type": "A", "inputs": 3}}, {"1": []}) == [
+    assert compare_graphs({"1": "x", "2": {"class_type": "A", "inputs": 3}}, {"1": []}) == [
         Drift(what="workflow", name="node 2", then="A")
     ]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
-    from imagen.reproduce import Drift, Found, Likeness, Remake
+    from imagen.reproduce import Drift, FoundImage, Similarity, Reproduction
 
 _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 
@@ -38,8 +38,8 @@ _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 class _Reproduction:
     """An image, and how it is regenerated."""
 
-    found: Found
-    remake: Remake
+    found: FoundImage
+    remake: Reproduction
     request: Request
     """The original request with the user's changes."""
     original: Request
@@ -77,7 +77,7 @@ def again(
     an image of the library. The backend that generated it is used unless --backend names another;
     other options replace the original values.
     """
-    from imagen.reproduce import Chosen, foreseen, is_other_model, with_its_workflow
+    from imagen.reproduce import ReproductionTarget, predict_drift, has_other_model, with_recorded_workflow
 
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
     try:
@@ -86,7 +86,7 @@ def again(
         record = job.found.record
         may_choose = run.workflow is None and not uses_own_graph and job.backend == record.backend
         if may_choose and tickets[0].workflow != record.workflow:
-            settings = with_its_workflow(job.run.settings, job.backend, record)
+            settings = with_recorded_workflow(job.run.settings, job.backend, record)
             job = replace(job, run=replace(job.run, settings=settings))
             tickets = plan_request(job.request, job.run)
     except UnknownBackend as error:
@@ -101,14 +101,14 @@ def again(
     if changes:
         with suppress(ImagenError):  # the changes may repair what was wrong with it
             original = plan_request(job.original, replace(job.run, strict=False))[0]
-    job = replace(job, has_other_model=is_other_model(tickets[0], original))
-    chosen = Chosen(
+    job = replace(job, has_other_model=has_other_model(tickets[0], original))
+    chosen = ReproductionTarget(
         backend=job.backend,
         kind=job.kind,
         changed=frozenset(job.changes),
         is_graph_own=job.uses_own_graph,
     )
-    drifts = foreseen(job.found.record, job.remake, tickets[0], chosen, original)
+    drifts = predict_drift(job.found.record, job.remake, tickets[0], chosen, original)
     if not run.as_json:
         lines = [*_batch_lines(job), *(f"drift: {drift.sentence}" for drift in drifts)]
         for line in lines if drifts else [*lines, "No changes since then are known."]:
@@ -123,31 +123,31 @@ def _prepare(
 ) -> _Reproduction:
     from imagen.inputs import locate_images
     from imagen.reproduce import (
-        of_its_graph,
-        other_places,
-        refuse_untold,
-        remade,
-        source_of,
-        with_its_workflow,
-        with_own_graph,
+        reproduce_graph,
+        find_input_places,
+        refuse_without_content,
+        reproduce_request,
+        find_source,
+        with_recorded_workflow,
+        with_recorded_graph,
     )
 
-    found = source_of(source, run.settings)
+    found = find_source(source, run.settings)
     record, settings = found.record, run.settings
     name = run.backend or record.backend or settings.default_backend
     if uses_own_graph:
-        settings = with_own_graph(settings, name, record.graph)
-        remake = of_its_graph(record)
+        settings = with_recorded_graph(settings, name, record.graph)
+        remake = reproduce_graph(record)
         original = remake.request
     else:
         if run.workflow is None and name not in settings.backends and name == record.backend:
-            settings = with_its_workflow(settings, name, record)
-        remake = remade(record, elsewhere=record.backend not in ("", name))
-        folders = other_places(found, run.settings) if record.inputs else []
+            settings = with_recorded_workflow(settings, name, record)
+        remake = reproduce_request(record, elsewhere=record.backend not in ("", name))
+        folders = find_input_places(found, run.settings) if record.inputs else []
         original = locate_images(
             remake.request, record.inputs, found.folder, folders, replaced=changes
         ).with_values({field: changes[field] for field in _IMAGE_FIELDS if field in changes})
-        refuse_untold(source, original, original.with_values(changes))
+        refuse_without_content(source, original, original.with_values(changes))
     return _Reproduction(
         found=found,
         remake=remake,
@@ -190,9 +190,9 @@ def _print_result(
 def _detect_drift(
     job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
 ) -> list[Drift]:
-    from imagen.reproduce import seen
+    from imagen.reproduce import detect_drift
 
-    drifts = seen(job.found.record, generations[-1].result.facts, job.kind, before)
+    drifts = detect_drift(job.found.record, generations[-1].result.facts, job.kind, before)
     return [drift for drift in drifts if not (job.has_other_model and drift.what == "model")]
 
 
@@ -202,12 +202,12 @@ def _find_new_image(job: _Reproduction, generations: Sequence[Generation]) -> Sa
     return next((image for image in saved if image.index == job.remake.index), None)
 
 
-def _compare(job: _Reproduction, new: SavedImage | None) -> Likeness | None:
+def _compare(job: _Reproduction, new: SavedImage | None) -> Similarity | None:
     """Compare with the original, if it exists and the user changed nothing."""
-    from imagen.reproduce import likeness
+    from imagen.reproduce import measure_similarity
 
     old = job.found.picture
-    return None if job.changes or old is None or new is None else likeness(old, new.path)
+    return None if job.changes or old is None or new is None else measure_similarity(old, new.path)
 
 
 def _json(
