@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
-    from imagen.reproduce import Drift, FoundImage, Similarity, Reproduction
+    from imagen.reproduce import Drift, FoundImage, Reproduction, Similarity
 
 _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 
@@ -77,7 +77,12 @@ def again(
     an image of the library. The backend that generated it is used unless --backend names another;
     other options replace the original values.
     """
-    from imagen.reproduce import ReproductionTarget, predict_drift, has_other_model, with_recorded_workflow
+    from imagen.reproduce import (
+        ReproductionTarget,
+        has_other_model,
+        predict_drift,
+        with_recorded_workflow,
+    )
 
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
     try:
@@ -123,13 +128,13 @@ def _prepare(
 ) -> _Reproduction:
     from imagen.inputs import locate_images
     from imagen.reproduce import (
-        reproduce_graph,
         find_input_places,
-        refuse_without_content,
-        reproduce_request,
         find_source,
-        with_recorded_workflow,
+        refuse_without_content,
+        reproduce_graph,
+        reproduce_request,
         with_recorded_graph,
+        with_recorded_workflow,
     )
 
     found = find_source(source, run.settings)
