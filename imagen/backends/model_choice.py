@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Generic
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
 
 MODELS_DIR = Path("~/models")
-"""Where models are looked for unless `models_dir` says otherwise."""
+"""The default of `models_dir`."""
 MODEL = Parameter(
     type="string",
     description="Another checkpoint than the backend's own: a name of `imagen models`, or a path.",
 )
 PIPELINE_INDEX = "model_index.json"
-"""The file that makes a folder one model of diffusers."""
-_ENDINGS = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth")
-_MOST_ENTRIES = 20_000
-_DEEPEST = 6
-_FEW = 8
+"""The file that marks a folder as a diffusers model."""
+_SUFFIXES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth")
+_MAX_ENTRIES = 20_000
+_MAX_DEPTH = 6
+_MAX_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,92 +79,93 @@ class ChosenModel(Generic[Config]):
 
 
 def find_loras_folder(loras_dir: Path | None, models_dir: Path) -> Path | None:
-    """The folder of LoRAs: the given one, else `loras` in `models_dir` if it exists."""
-    usual = models_dir.expanduser() / "loras"
-    return loras_dir or (usual if os.path.isdir(usual) else None)
+    """The folder of LoRAs: the configured one, else `loras` in `models_dir` where it exists."""
+    default = models_dir.expanduser() / "loras"
+    return loras_dir or (default if os.path.isdir(default) else None)
 
 
 def is_path(model: str) -> bool:
-    """Whether a model is named by a path: from the root, from home or from here."""
+    """Whether a model is named by a path: absolute, or relative to home or to this folder."""
     return model.startswith(("~", ".", "/", "\\")) or bool(PureWindowsPath(model).drive)
 
 
 def list_models(folder: Path) -> list[str]:
     """The names of the model files and diffusers folders below a folder, `/` between folders.
 
-    Links are followed, but each folder is read once. The depth and the number of entries are
-    limited.
+    Links are followed, but each folder is read once; depth and number of entries are limited.
     """
     root = folder.expanduser()
-    names: list[str] = []
-    folders, seen, left = [(root, 0)], set[str](), _MOST_ENTRIES
-    while folders and left > 0:
-        current, depth = folders.pop()
-        if (real := os.path.realpath(current)) in seen:
+    models: list[str] = []
+    open_folders, seen, entries_left = [(root, 0)], set[str](), _MAX_ENTRIES
+    while open_folders and entries_left > 0:
+        place, depth = open_folders.pop()
+        if (real := os.path.realpath(place)) in seen:
             continue
         seen.add(real)
-        entries: list[Path] = []
-        with suppress(OSError), os.scandir(current) as found:
-            entries = [Path(entry.path) for entry, _ in zip(found, range(left), strict=False)]
-        left -= len(entries)
-        for path in entries:
+        try:
+            with os.scandir(place) as entries:
+                paths = [Path(entry.path) for entry in islice(entries, entries_left)]
+        except OSError:
+            continue
+        entries_left -= len(paths)
+        for path in paths:
             if path.name.startswith("."):
                 continue
-            is_file = path.suffix.lower() in _ENDINGS and os.path.isfile(path)
+            is_file = path.suffix.lower() in _SUFFIXES and os.path.isfile(path)
             if is_file or os.path.isfile(path / PIPELINE_INDEX):
-                names.append(path.relative_to(root).as_posix())
-            elif depth < _DEEPEST and os.path.isdir(path):
-                folders.append((path, depth + 1))
-    return sorted(names)
+                models.append(path.relative_to(root).as_posix())
+            elif depth < _MAX_DEPTH and os.path.isdir(path):
+                open_folders.append((path, depth + 1))
+    return sorted(models)
+
+
+def find_name(name: str, known: Sequence[str]) -> str | None:
+    """The one of the known names that a name means; None where it means none of them.
+
+    Separator, folder, suffix and case may differ; a part that only one name has is enough. Raises
+    RequestError where several names match equally well.
+    """
+    from imagen.graphs.model_names import spellings  # rarely needed
+
+    part = name.replace("\\", "/").casefold()
+    matches = spellings(name, known) or [
+        one for one in known if part in one.replace("\\", "/").casefold()
+    ]
+    if len(matches) > 1:
+        listed = ", ".join(map(one_line, matches[:_MAX_LISTED]))
+        more = ", …" if len(matches) > _MAX_LISTED else ""
+        raise RequestError(
+            f"model {one_line(name)!r} matches {len(matches)} models: {listed}{more}.",
+            remedy="Give the full name of one.",
+        )
+    return matches[0] if matches else None
 
 
 def locate_model(
-    asked: str, names: Sequence[str], models_dir: Path, *, backend: str, hint: str = "give a path"
+    name: str, known: Sequence[str], models_dir: Path, *, backend: str, hint: str = "give a path"
 ) -> tuple[Path, str]:
     """The file or folder of a model that a request names, and its name for the ticket.
 
-    `names` are those in `models_dir`. Raises RequestError where the model is not found.
+    `known` are the names in `models_dir`. Raises RequestError where the model is not found.
     """
-    path = Path(asked).expanduser().absolute()
-    if is_path(asked):
+    path = Path(name).expanduser().absolute()
+    if is_path(name):
         return path, str(path)
-    if (name := find_name(asked, names)) is not None:
-        return models_dir.expanduser().absolute() / name, name
+    if (match := find_name(name, known)) is not None:
+        return models_dir.expanduser().absolute() / match, match
     if os.path.exists(path):
         return path, str(path)
     remedy = f"See: imagen models --backend {backend}; or {hint}."
-    raise missing_model(asked, names, f"in {models_dir}", remedy)
+    raise model_not_found(name, known, f"in {models_dir}", remedy)
 
 
-def find_name(asked: str, names: Sequence[str]) -> str | None:
-    """The one of these names that `asked` means, or None.
-
-    It may differ by its separator, its case, a missing folder or ending, or be a part that only
-    one name has. Raises RequestError for several equally good matches.
-    """
-    from imagen.graphs.model_names import spellings  # seldom needed
-
-    part = asked.replace("\\", "/").casefold()
-    alike = spellings(asked, names) or [
-        name for name in names if part in name.replace("\\", "/").casefold()
-    ]
-    if len(alike) > 1:
-        shown = ", ".join(map(one_line, alike[:_FEW])) + (", …" if len(alike) > _FEW else "")
-        raise RequestError(
-            f"model {one_line(asked)!r} matches {len(alike)} models: {shown}.",
-            remedy="Give the full name of one.",
-        )
-    return alike[0] if alike else None
-
-
-def missing_model(asked: str, names: Sequence[str], where: str, remedy: str) -> RequestError:
-    """The error for a model that is none of these names; `where` says what lists them."""
+def model_not_found(name: str, known: Sequence[str], place: str, remedy: str) -> RequestError:
+    """The error for a model that matches none of the names at a place (`in ~/models`)."""
     from imagen.graphs.model_names import bare_name, base_name  # for an error only
 
-    bare = [bare_name(base_name(name)) for name in names]
-    near = did_you_mean(asked, bare) or did_you_mean(asked, names)
-    count = f"which lists {len(names)} model{'s' * (len(names) != 1)}"
-    known = f"It lists: {', '.join(map(one_line, names))}.\n" if 0 < len(names) <= _FEW else ""
-    return RequestError(
-        f"Model {one_line(asked)!r} not found {where}, {count}.{near}", remedy=known + remedy
-    )
+    bare_names = [bare_name(base_name(one)) for one in known]
+    hint = did_you_mean(name, bare_names) or did_you_mean(name, known)
+    count = f"{len(known)} model{'s' * (len(known) != 1)}"
+    if 0 < len(known) <= _MAX_LISTED:
+        remedy = f"Known: {', '.join(map(one_line, known))}.\n{remedy}"
+    return RequestError(f"Model {one_line(name)!r} not found {place} ({count}).{hint}", remedy=remedy)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imagen.backends.base import Model
 from imagen.backends.comfyui import errors
-from imagen.backends.model_choice import find_name, is_path, missing_model
+from imagen.backends.model_choice import find_name, is_path, model_not_found
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.json_values import as_mapping
 from imagen.core.text import one_line
@@ -180,7 +180,7 @@ def locate_model(
                     "A ComfyUI server loads models from its own folders; put the file into "
                     f"{where}."
                 )
-            raise missing_model(model, choices, f"on {client.at}", remedy)
+            raise model_not_found(model, choices, f"on {client.at}", remedy)
         refuse_other_family(found, manifest, dirs)
         outcome = ticket.receipt["model"]
         is_same = found == outcome.asked
@@ -210,7 +210,7 @@ def locate_upscaler(client: ComfyClient, ticket: Ticket) -> Ticket:
     for node, name, choices in _choices(client, ticket.payload, family):
         found = choose_upscaler(family, choices, upscale.factor)
         if found is None:
-            raise missing_model(
+            raise model_not_found(
                 family, choices, f"on {client.at}", f"See: imagen models --backend {ticket.backend}"
             )
         why = f"the installed upscaler of the family {family}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imagen.backends.diffusers.families import FAMILY_NAMES, FAMILY_OF_PIPELINE, find_family
-from imagen.backends.model_choice import ChosenModel, find_name, is_path, list_models, missing_model
+from imagen.backends.model_choice import ChosenModel, is_path, list_models, locate_model
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import bare_name, is_model_file
@@ -217,9 +217,9 @@ def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersCo
     if asked in (config.model, Path(config.model).name):
         return ChosenModel(config=config, name=asked)
     where, name = _locate_model(asked, config)
-    only_model = config.model_copy(update={"model": where, "family": "", "variant": ""})
+    changes = {"model": where, "family": "", "variant": ""}
     try:
-        source = read_source(only_model)
+        source = read_source(config.model_copy(update=changes))
     except ConfigError as error:
         sentence = error.message.removeprefix(f"backends.{config.name}.model: ")
         raise RequestError(f"model: {sentence}", remedy=error.remedy) from error
@@ -227,42 +227,29 @@ def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersCo
         own_family = read_source(config).family.name
     except ConfigError:  # the block's own model may be missing
         own_family = config.family
-    is_same = source.family.name == own_family
-    left_out = tuple(key for key in _FAMILY_KEYS if not is_same and getattr(config, key))
-    chosen = only_model.model_copy(update={key: type(getattr(config, key))() for key in left_out})
-    if source.is_part and not chosen.config_dir:
+    left_out = () if source.family.name == own_family else _FAMILY_KEYS
+    chosen = ChosenModel.build(config, name, changes, left_out=left_out)
+    if source.is_part and not chosen.config.config_dir:
         raise RequestError(
             f"model: {Path(where).name} holds only the diffusion model, without text encoders and"
             " VAE.",
             remedy=f"Name a complete model, or set `config_dir` in a block for"
             f" {source.family.name}.",
         )
-    return ChosenModel(config=chosen, name=name, left_out=left_out)
+    return chosen
 
 
 def _locate_model(asked: str, config: DiffusersConfig) -> tuple[str, str]:
     """The place of a model, and its name for the ticket."""
-    absolute = str(Path(asked).expanduser().absolute())
-    if is_path(asked):
-        return absolute, absolute
-    names = list_models(config.models_dir)
-    is_hub_id = _HUB_ID.fullmatch(asked) is not None and not is_model_file(asked)
-    if is_hub_id:  # never a part of another model's name
-        name = next((name for name in names if asked in (name, bare_name(name))), None)
-    else:
-        name = find_name(asked, names)
-    if name is not None:
-        return str(config.models_dir.expanduser().absolute() / name), name
-    if is_hub_id:
-        return asked, asked
-    if os.path.exists(asked):
-        return absolute, absolute
-    raise missing_model(
-        asked,
-        names,
-        f"in {config.models_dir}",
-        f"See: imagen models --backend {config.name}; or give a path, or the Hub's owner/name.",
-    )
+    names, folder = list_models(config.models_dir), config.models_dir
+    if is_path(asked) or is_model_file(asked) or not _HUB_ID.fullmatch(asked):
+        hint = "give a path, or the Hub's owner/name"
+        path, name = locate_model(asked, names, folder, backend=config.name, hint=hint)
+        return str(path), name
+    for name in names:
+        if asked in (name, bare_name(name)):  # a Hub id never means a part of another name
+            return str(folder.expanduser().absolute() / name), name
+    return asked, asked
 
 
 def list_loras(folder: Path | None) -> Iterator[tuple[str, Path]]:

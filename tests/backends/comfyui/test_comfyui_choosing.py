@@ -76,9 +76,9 @@ def test_a_model_named_as_the_server_does_is_applied() -> None:
 def test_a_model_that_the_server_does_not_list_is_refused() -> None:
     refusal = _refusal("dreamshapr_8")
     assert "Model 'dreamshapr_8' not found on http://127.0.0.1:" in refusal.message
-    assert "which lists 4 models. Did you mean 'dreamshaper_8'?" in refusal.message
+    assert " (4 models). Did you mean 'dreamshaper_8'?" in refusal.message
     assert refusal.remedy.splitlines() == [
-        f"It lists: {', '.join(FILES['checkpoints'])}.",
+        f"Known: {', '.join(FILES['checkpoints'])}.",
         "See: imagen models --backend lab",
     ]
 

@@ -115,7 +115,7 @@ def test_model_name_in_the_ticket_resolves_again(backend: Diffusers) -> None:
 def test_missing_model_is_refused_with_a_suggestion(backend: Diffusers) -> None:
     refusal = _refusal(backend, "photom.safetensors")
     assert "Model 'photom.safetensors' not found in " in refusal.message
-    assert "which lists 4 models. Did you mean 'photon" in refusal.message
+    assert " (4 models). Did you mean 'photon" in refusal.message
     assert "imagen models --backend here" in refusal.remedy
 
 

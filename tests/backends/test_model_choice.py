@@ -1,4 +1,4 @@
-"""Models of a folder on this machine, and what a name means among them."""
+"""Models in a folder, and the one that a name means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _touch(*paths: Path) -> None:
         path.touch()
 
 
-def test_files_and_diffusers_folders_are_listed_by_their_names_below_the_folder(
+def test_model_files_and_diffusers_folders_are_listed_by_path(
     tmp_path: Path,
 ) -> None:
     _touch(
@@ -38,12 +38,12 @@ def test_files_and_diffusers_folders_are_listed_by_their_names_below_the_folder(
     assert list_models(tmp_path) == ["a.safetensors", "sub/b.GGUF", "whole"]
 
 
-def test_a_folder_that_is_not_there_has_no_models(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_models(tmp_path: Path) -> None:
     assert list_models(tmp_path / "nowhere") == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
+def test_links_are_followed_but_each_folder_is_read_once(tmp_path: Path) -> None:
     _touch(tmp_path / "elsewhere" / "a.safetensors")
     models = tmp_path / "models"
     models.mkdir()
@@ -52,7 +52,7 @@ def test_links_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
     assert list_models(models) == ["link/a.safetensors"]
 
 
-def test_folders_that_are_very_deep_are_not_read(tmp_path: Path) -> None:
+def test_very_deep_folders_are_not_read(tmp_path: Path) -> None:
     _touch(tmp_path.joinpath(*"abcdefgh", "deep.safetensors"))
     assert list_models(tmp_path) == []
 
@@ -68,11 +68,11 @@ def test_folders_that_are_very_deep_are_not_read(tmp_path: Path) -> None:
         ("sd15", None),
     ],
 )
-def test_a_name_means_the_model_that_is_most_like_it(asked: str, found: str | None) -> None:
+def test_a_name_means_the_most_similar_model(asked: str, found: str | None) -> None:
     assert find_name(asked, NAMES) == found
 
 
-def test_a_name_that_several_models_fit_equally_is_refused() -> None:
+def test_a_name_of_several_equally_similar_models_is_refused() -> None:
     with pytest.raises(RequestError, match=r"'flux' matches 2 models: flux-dev.*, flux-dev-fp8"):
         find_name("flux", NAMES)
 
@@ -88,5 +88,5 @@ def test_a_name_that_several_models_fit_equally_is_refused() -> None:
         ("a.safetensors", False),
     ],
 )
-def test_a_path_is_told_from_a_name(model: str, expected: bool) -> None:
+def test_a_path_is_distinguished_from_a_name(model: str, expected: bool) -> None:
     assert is_path(model) is expected
