@@ -168,4 +168,6 @@ def model_not_found(name: str, known: Sequence[str], place: str, remedy: str) ->
     count = f"{len(known)} model{'s' * (len(known) != 1)}"
     if 0 < len(known) <= _MAX_LISTED:
         remedy = f"Known: {', '.join(map(one_line, known))}.\n{remedy}"
-    return RequestError(f"Model {one_line(name)!r} not found {place} ({count}).{hint}", remedy=remedy)
+    return RequestError(
+        f"Model {one_line(name)!r} not found {place} ({count}).{hint}", remedy=remedy
+    )
