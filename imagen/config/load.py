@@ -142,19 +142,12 @@ def _find_problems(values: dict[str, Any]) -> list[Problem]:
     """All problems. Of a key that holds a secret only that one: others might quote the secret."""
     secrets = find_secrets(values)
     hidden = {problem.path for problem in secrets}
-    others = [*_untyped_backends(values), *_control_characters(values), *_invalid_values(values)]
+    others = [*_control_characters(values), *_invalid_values(values)]
     return secrets + [
         problem
         for problem in others
         if not any(problem.path == path[: len(problem.path)] for path in hidden)
     ]
-
-
-def _untyped_backends(values: dict[str, Any]) -> Iterator[Problem]:
-    blocks = values.get("backends")
-    for name, block in blocks.items() if isinstance(blocks, dict) else ():
-        if isinstance(block, dict) and not isinstance(block.get("type", ""), str):
-            yield Problem(("backends", name, "type"), "must be the name of a backend type")
 
 
 def _control_characters(values: dict[str, Any]) -> Iterator[Problem]:
@@ -174,6 +167,10 @@ def _find_control_character(text: str) -> str | None:
 
 
 def _invalid_values(values: dict[str, Any]) -> Iterator[Problem]:
+    blocks = values.get("backends")
+    for name, block in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(block, dict) and not isinstance(block.get("type", ""), str):
+            yield Problem(("backends", name, "type"), "must be the name of a backend type")
     for old, new in _RENAMED.items():
         if old in values:
             yield Problem((old,), f"is now called {new}", f"Write `{new}:` instead of `{old}:`.")
@@ -254,9 +251,16 @@ def _apply_environment(
     for name, text in named.items():
         if control := _find_control_character(text):
             raise ConfigError(f"The environment variable {name} contains {control}.")
-    output: dict[str, object] = {
-        key: _parse_switch(name, named[name]) for name, key in _SWITCHES.items() if name in named
-    }
+    output: dict[str, object] = {}
+    for name, key in _SWITCHES.items():
+        word = named.get(name, "auto").lower()
+        if word not in get_args(SwitchWord):
+            raise ConfigError(
+                f"The environment variable {name} must be auto, on or off, not {named[name]!r}."
+                + did_you_mean(word, get_args(SwitchWord))
+            )
+        if name in named:
+            output[key] = word
     directory = Path(named.get("IMAGEN_OUTPUT", settings.output.directory))
     output["directory"] = here / expand_home(directory, environ)
     update: dict[str, object] = {
@@ -271,13 +275,3 @@ def _apply_environment(
         folders = filter(None, named["IMAGEN_WORKFLOWS"].split(os.pathsep))
         update["workflow_dirs"] = tuple(here / expand_home(Path(f), environ) for f in folders)
     return settings.model_copy(update=update)
-
-
-def _parse_switch(name: str, text: str) -> str:
-    value = text.lower()
-    if value not in get_args(SwitchWord):
-        raise ConfigError(
-            f"The environment variable {name} must be auto, on or off, not {text!r}."
-            + did_you_mean(value, get_args(SwitchWord))
-        )
-    return value

@@ -60,16 +60,13 @@ class ConfigDocument:
             if isinstance(node, yaml.SequenceNode) and isinstance(part, int):
                 key = node = node.value[part] if part < len(node.value) else None
             elif isinstance(node, yaml.MappingNode):
-                key, node = self._keys_of(node).get(str(part), (None, None))
+                if id(node) not in self._keys:
+                    self._keys[id(node)] = {k.value: (k, value) for k, value in node.value}
+                key, node = self._keys[id(node)].get(str(part), (None, None))
             if key is None:
                 return line
             line = key.start_mark.line + 1
         return line
-
-    def _keys_of(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
-        if id(node) not in self._keys:
-            self._keys[id(node)] = {key.value: (key, value) for key, value in node.value}
-        return self._keys[id(node)]
 
     @cached_property
     def _keys(self) -> dict[int, dict[str, tuple[yaml.Node, yaml.Node]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -194,7 +195,6 @@ def find_faults(workflow: Workflow) -> list[WorkflowFault]:
         *find_structural_faults(workflow.graph, workflow.manifest.output),
         *_token_faults(workflow),
         *_default_faults(workflow),
-        *_model_token_faults(workflow),
     ]
 
 
@@ -243,6 +243,12 @@ def _token_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
                 remedy=f'Write "$<{name}>" in the graph where its value belongs, or remove the '
                 "parameter.",
             )
+    for model in workflow.manifest.models:
+        if model.token and canonical_name(model.token) not in workflow.tokens:
+            yield WorkflowFault(
+                what=f"The manifest's model {model.file!r} has the token {model.token!r}, "
+                f"which is not in the graph.{did_you_mean(model.token, workflow.tokens)}"
+            )
 
 
 def _default_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
@@ -258,15 +264,6 @@ def _default_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
             yield WorkflowFault(
                 what=f"The manifest's default of {name}, {parameter.default!r}, is outside its "
                 f"own range; the nearest value is {fitted!r}."
-            )
-
-
-def _model_token_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
-    for model in workflow.manifest.models:
-        if model.token and canonical_name(model.token) not in workflow.tokens:
-            yield WorkflowFault(
-                what=f"The manifest's model {model.file!r} has the token {model.token!r}, "
-                f"which is not in the graph.{did_you_mean(model.token, workflow.tokens)}"
             )
 
 
@@ -371,18 +368,14 @@ class _ServerCheck:
             last = f"its last is {len(spec.outputs) - 1}" if spec.outputs else "it has none"
             return f"links to output {link.slot} of node {source}; {last}.", ""
         given = spec.outputs[link.slot]
-        if _types_match(given, wanted.type):
+        if {given, wanted.type} & {*_ANY_TYPE} or given.startswith(EDITOR_TYPE_PREFIX):
+            return None
+        # As the server decides it: a type may be a list of types, and one in common is enough.
+        left, right = ({kind.strip() for kind in t.split(",")} for t in (given, wanted.type))
+        if left & right or "*" in left | right:
             return None
         kind = one_line(wanted.type)
         return f"takes {kind}, but output {link.slot} of node {source} is {one_line(given)}.", ""
-
-
-def _types_match(given: str, wanted: str) -> bool:
-    """As the server decides it: a type may be a list of types, and one in common is enough."""
-    if given in _ANY_TYPE or wanted in _ANY_TYPE or given.startswith(EDITOR_TYPE_PREFIX):
-        return True
-    left, right = ({kind.strip() for kind in side.split(",")} for side in (given, wanted))
-    return bool(left & right) or "*" in left | right
 
 
 # -- A value and its input -------------------------------------------------------------------------
@@ -410,8 +403,13 @@ def check_value(
 
 
 def _check_number(value: object, wanted: InputSpec) -> tuple[str, str] | None:
-    number = _server_number(value)
+    number: float | None = None
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError):  # the server reads texts as numbers too
+            number = value if isinstance(value, int) else float(value)
     is_whole = wanted.type == "INT"
+    if isinstance(number, float) and not math.isfinite(number):
+        number = None
     if number is None or (is_whole and number != int(number)):
         return f"must be a {'whole ' if is_whole else ''}number, not {_shown(value)}.", ""
     low, high = wanted.number("min"), wanted.number("max")
@@ -420,19 +418,6 @@ def _check_number(value: object, wanted: InputSpec) -> tuple[str, str] | None:
     if high is not None and number > high:
         return f"must be at most {_plain(high)}, not {_plain(number)}.", ""
     return None
-
-
-def _server_number(value: object) -> float | None:
-    """The number that the server reads in a value, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, int):
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _check_choice(

@@ -104,7 +104,7 @@ def test_doctor_lists_a_healthy_machine_by_section(capsys: pytest.CaptureFixture
         f"  ok       imagen.yaml: {Path('imagen.yaml').absolute()}",
     ]
     assert "  ok       paint: ok" in lines
-    assert lines[-2:] == ["", "Nothing is wrong."]
+    assert lines[-2:] == ["", "No problems found."]
     assert output.err == ""
 
 
@@ -172,6 +172,6 @@ def test_doctor_shows_progress_on_a_terminal(
         block = f"{{type: comfyui, workflow: sdxl, url: '{server.url}'}}"
         Path("imagen.yaml").write_text(f"backends: {{studio: {block}}}\n")
         assert run(["doctor"]) == 0
-    assert "\r\x1b[KLooking at studio …" in screen.getvalue()
+    assert "\r\x1b[KChecking studio …" in screen.getvalue()
     assert screen.getvalue().endswith("\r\x1b[K")
     assert "Looking" not in capsys.readouterr().out

@@ -59,20 +59,17 @@ class TokenDraft:
             return None  # NaN, or a number that no server accepts
         key = (role, isinstance(value, bool), value)
         if key not in self._tokens:
-            self._tokens[key] = self._next_name(role)
+            # The second prompt is not `prompt_2`, which belongs to a second text encoder.
+            infix = "_part" if role in ("prompt", "negative") else ""
+            number = self._numbers.get(role, 0) + 1
+            while (name := role if number == 1 else f"{role}{infix}_{number}") in self.defaults:
+                number += 1
+            self._numbers[role] = number
+            self._tokens[key] = name
         token = self._tokens[key]
         self.names[place] = token
         self.defaults[token] = value
         return token
-
-    def _next_name(self, role: str) -> str:
-        # The second prompt is not `prompt_2`, which is the prompt of a second text encoder.
-        infix = "_part" if role in ("prompt", "negative") else ""
-        number = self._numbers.get(role, 0) + 1
-        while (name := role if number == 1 else f"{role}{infix}_{number}") in self.defaults:
-            number += 1
-        self._numbers[role] = number
-        return name
 
 
 # -- Samplers, settings and sizes ------------------------------------------------------------------

@@ -23,7 +23,7 @@ from imagen.graphs.validate import check_value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from imagen.graphs.graph import Node
+    from imagen.graphs.graph import Node, NodeMeta
     from imagen.graphs.importer.detect import DetectedWorkflow
     from imagen.graphs.importer.editor_format import EditorDocument, EditorNode
     from imagen.graphs.importer.resolve_links import InputSource
@@ -193,9 +193,9 @@ class _GraphBuilder:
         if surplus:
             values = _enumerate([repr(value) for value in surplus])
             self._note(f"{place} ({node.label}): no input takes these values: {values}.")
-        title = node.title or spec.display_name or node.type
         inputs |= _links_in(arriving)
-        self.graph[key] = {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
+        meta: NodeMeta = {"title": self._title(node)}
+        self.graph[key] = {"inputs": inputs, "class_type": node.type, "_meta": meta}
 
     def _note(self, sentence: str) -> None:
         self._notes.append(sentence[:1].upper() + sentence[1:])
@@ -215,7 +215,11 @@ class _GraphBuilder:
     def fill_file_names(self, placed: Sequence[PlacedNode], now: datetime) -> None:
         """Fill in `%date:…%` and `%Node.widget%` in the file names of output nodes."""
         by_id = {one.id: one.node for one in placed}
-        by_name = {self._search_name(one.node): one.id for one in reversed(placed)}
+        by_name: dict[str, str] = {}
+        for one in reversed(placed):
+            kind, name = one.node.type, one.node.properties.get("Node name for S&R")
+            usual = "" if kind not in self._catalog or kind.startswith("Save") else kind
+            by_name[name if isinstance(name, str) else usual] = one.id
         by_title = {self._title(one.node): one.id for one in reversed(placed)}
 
         @cache
@@ -244,13 +248,6 @@ class _GraphBuilder:
                     f"{one_line(filled, limit=80)!r}; the editor fills in "
                     f"{one_line(text, limit=80)!r} for each run."
                 )
-
-    def _search_name(self, node: EditorNode) -> str:
-        """A node's name in placeholders: by default its class, unless it saves."""
-        name = node.properties.get("Node name for S&R")
-        if isinstance(name, str):
-            return name
-        return "" if node.type not in self._catalog or node.type.startswith("Save") else node.type
 
     def _title(self, node: EditorNode) -> str:
         spec = self._catalog.get(node.type)
@@ -316,19 +313,15 @@ def find_wrong_types(
         wrong = check_value(value, spec.name, spec.type_only(), Manifest())
         if wrong is not None:
             yield spec.name, wrong[0]
-        elif spec.type == "COMBO" and spec.listed and not _may_be_choice(value, spec):
+            continue
+        # Another server may list other values, but of the same types.
+        types = {type(choice) for choice in spec.listed}
+        may_be_listed = type(value) in types or (value is None and not spec.required)
+        is_choice = may_be_listed or value in spec.listed or isinstance(value, dict)
+        if spec.type == "COMBO" and spec.listed and not is_choice:
             known = ", ".join(one_line(str(choice), limit=40) for choice in spec.listed[:5])
             shown = one_line(repr(value), limit=80)
             yield spec.name, f"must be one of {known}, …, not {shown}."
-
-
-def _may_be_choice(value: object, spec: InputSpec) -> bool:
-    """Whether some server may list this value: it is of a type that this one lists."""
-    if value in spec.listed or isinstance(value, dict):
-        return True
-    return type(value) in {type(one) for one in spec.listed} or (
-        value is None and not spec.required
-    )
 
 
 # -- What cannot be converted ----------------------------------------------------------------------

@@ -107,21 +107,18 @@ def _parse_nodes(values: Mapping[str, object], source: str) -> dict[str, Node]:
     nodes = {k: v for k, v in values.items() if isinstance(v, dict) and is_node_like(v)}
     if len(nodes) > _MAX_NODES:
         raise WorkflowError(f"{source} holds more than {_MAX_NODES:,} nodes.")
-    graph: dict[str, Node] = {node_id: _parse_node(node) for node_id, node in nodes.items()}
+    graph: dict[str, Any] = {}  # faults of its nodes are reported below
+    for node_id, node in nodes.items():
+        meta = node.get("_meta")
+        graph[node_id] = {name: node[name] for name in ("class_type", "inputs") if name in node}
+        if isinstance(meta, dict) and isinstance(meta.get("title"), str):
+            graph[node_id]["_meta"] = {"title": meta["title"]}
     lines = [fault.sentence for fault in find_structural_faults(graph, tuple(graph))]
     lines += find_odd_numbers(graph)
     if lines:
         shown = shorten_list(lines, _MAX_FAULTS_SHOWN)
         raise WorkflowError("\n  ".join([f"{source} cannot run:", *shown]))
     return graph
-
-
-def _parse_node(value: Mapping[str, Any]) -> Any:
-    """A node, perhaps a malformed one, whose faults are reported afterwards."""
-    meta = value.get("_meta")
-    title = meta.get("title") if isinstance(meta, dict) else None
-    node = {name: value[name] for name in ("class_type", "inputs") if name in value}
-    return node | {"_meta": {"title": title}} if isinstance(title, str) else node
 
 
 def find_odd_numbers(graph: Graph) -> Iterator[str]:

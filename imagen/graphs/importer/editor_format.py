@@ -279,15 +279,6 @@ def nested_inputs(spec: InputSpec, selected: object) -> list[InputSpec]:
     ]
 
 
-def _default_value(spec: InputSpec) -> object:
-    """The value in a new node in the editor."""
-    if "default" in spec.options:
-        return spec.options["default"]
-    if spec.type in ("COMBO", DYNAMIC_COMBO):
-        return spec.listed[0] if spec.listed else None
-    return _ZERO_VALUES.get(spec.type)
-
-
 # -- The values of widgets -------------------------------------------------------------------------
 
 
@@ -430,8 +421,13 @@ def _value_places(shown: Sequence[InputSpec]) -> tuple[_Place, ...]:
 
 
 def _sent_value(spec: InputSpec, value: object) -> object:
-    """The saved value, or the default if there is none; whole numbers as such."""
-    value = _default_value(spec) if value is None else value
+    """The saved value, or that of a new node if there is none; whole numbers as such."""
+    if value is None and "default" in spec.options:
+        value = spec.options["default"]
+    elif value is None and spec.type in ("COMBO", DYNAMIC_COMBO):
+        value = spec.listed[0] if spec.listed else None
+    elif value is None:
+        value = _ZERO_VALUES.get(spec.type)
     if spec.type == "INT" and isinstance(value, float) and value.is_integer():
         return int(value)
     return value

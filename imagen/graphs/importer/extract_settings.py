@@ -94,7 +94,12 @@ def extract_settings(graph: Graph) -> GraphSettings:
     further: dict[str, object] = {}
     sides = find_sides(flow, main) if main else ()
     for role, side in zip(("prompt", "negative"), sides, strict=False):
-        texts = [text for n, inputs in side.texts.items() if (text := _text(flow, n, inputs, role))]
+        encoders = (
+            [joined_text(flow, node_id, name, role) for name in inputs]
+            for node_id, inputs in side.texts.items()
+        )
+        firsts = (next((t for t in texts if t.strip()), "") for texts in encoders)
+        texts = [text for text in firsts if text]
         if texts:
             values[role] = texts[0]
         if texts[1:]:
@@ -128,12 +133,6 @@ def _find_main(flow: Dataflow) -> tuple[str, set[str]]:
     branches = (flow.ancestors([output]) for output in flow.output_nodes()[:_MAX_OUTPUTS])
     used = next((nodes for nodes in branches if not main or main in nodes), None)
     return main, used or set(flow.graph)
-
-
-def _text(flow: Dataflow, node_id: str, names: list[str], role: str) -> str:
-    """The first text of an encoder that is not empty."""
-    texts = (joined_text(flow, node_id, name, role) for name in names)
-    return next((text for text in texts if text.strip()), "")
 
 
 def _preset_size(flow: Dataflow, sampler: str) -> dict[str, object]:

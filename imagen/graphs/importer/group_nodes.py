@@ -125,7 +125,8 @@ class _GroupExpander:
             link
             for item in as_list(value.get("links"))
             if (numbers := _whole_numbers(item, 4))
-            if _is_within(link := _InnerLink(*numbers), len(nodes))
+            if 0 <= (link := _InnerLink(*numbers)).source < len(nodes)
+            if 0 <= link.target < len(nodes)
         ]
         self._external = {
             (item[0], item[1]): str(item[2])
@@ -365,10 +366,6 @@ def _whole_numbers(value: object, count: int) -> list[int]:
     """The first items of a list if all are whole numbers, else none."""
     items = value[:count] if isinstance(value, list) and len(value) >= count else []
     return items if all(type(item) is int for item in items) else []
-
-
-def _is_within(link: _InnerLink, count: int) -> bool:
-    return 0 <= link.source < count and 0 <= link.target < count
 
 
 def _item_at(items: Sequence[_T], at: int, default: _T) -> _T:

@@ -312,15 +312,16 @@ def _side_of_output(flow: Dataflow, node_id: str, slot: int, sides: dict[str, st
     by_name = _side_of_name(name) or {"+": "prompt", "-": "negative"}.get(name[-1:], "")
     if by_class or by_name:
         return by_class.get(slot) or by_name
-    used = {number for one, number in flow.uses[node_id] if _is_text_input(one)}
+    used = {
+        number
+        for one, number in flow.uses[node_id]
+        if _side_of_name(one)
+        or _PROMPT_INPUT.fullmatch(one)
+        or INPUT_TYPES.get(one) == "CONDITIONING"
+    }
     if len(used) != 2 or slot not in used:
         return ""
     return "prompt" if slot == min(used) else "negative"
-
-
-def _is_text_input(name: str) -> bool:
-    is_prompt = bool(_side_of_name(name) or _PROMPT_INPUT.fullmatch(name))
-    return is_prompt or INPUT_TYPES.get(name) == "CONDITIONING"
 
 
 def _carries_text(flow: Dataflow, node_id: str, name: str) -> bool:

@@ -222,7 +222,11 @@ class LinkResolver:
         """What an output gives. Virtual nodes work even if muted, as in the editor."""
         scope, node, slot, kind = step.scope, step.node, step.slot, step.kind
         if node.type in _PRIMITIVES:
-            return _primitive_value(scope, node)
+            value = node.values[0] if node.values else node.named.get("value")
+            value = scope.promoted.inner.get(node.id, {}).get("value", value)
+            has_control = len(node.values) > 1 and node.values[1] in CONTROLS[1:]
+            control = str(node.values[1]) if has_control else ""
+            return None if value is None else FixedValue(value, control=control)
         if node.mode == BYPASSED:
             passed = _bypassed_input(node, slot, kind or "")
             return None if passed is None else _Step(True, scope, node, passed, None)
@@ -277,14 +281,6 @@ def _leave_subgraph(scope: Scope, slot: int) -> _Step | InputSource:
     if at is None:
         return fallback
     return _Step(True, scope.outer, scope.host, at, None, fallback)
-
-
-def _primitive_value(scope: Scope, node: EditorNode) -> FixedValue | None:
-    value = node.values[0] if node.values else node.named.get("value")
-    value = scope.promoted.inner.get(node.id, {}).get("value", value)
-    has_control = len(node.values) > 1 and node.values[1] in CONTROLS[1:]
-    control = str(node.values[1]) if has_control else ""
-    return None if value is None else FixedValue(value, control=control)
 
 
 def _variable_name(node: EditorNode) -> str:
