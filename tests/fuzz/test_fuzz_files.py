@@ -1,4 +1,4 @@
-"""Any file ends in a result or in a sentence: within 2 s and 300 MB, without escape codes."""
+"""Any file gives a result or an error sentence, within 2 s and 300 MB, without escape codes."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _SCHEMA: Any = {
 
 
 def _mutated_yaml(texts: list[bytes]) -> st.SearchStrategy[bytes]:
-    """Changed in their bytes, or in their values: JSON is YAML."""
+    """Mutated as bytes, or as values: JSON is YAML."""
     return mutated_bytes(texts) | mutated_text([yaml.safe_load(text) for text in texts])
 
 
@@ -119,18 +119,18 @@ def _sidecar() -> Any:
     return json.loads(Path("s.png.json").read_bytes())
 
 
-def _written(name: str, data: bytes) -> str:
+def _write(name: str, data: bytes) -> str:
     Path(name).write_bytes(data)
     return name
 
 
 @given(data=st.data())
-def test_an_image(data: st.DataObject) -> None:
-    run_imagen("show", _written("odd.png", data.draw(mutated_bytes(_images()))))
+def test_commands_survive_mutated_images(data: st.DataObject) -> None:
+    run_imagen("show", _write("odd.png", data.draw(mutated_bytes(_images()))))
 
 
 @given(data=st.data())
-def test_a_text_within_an_image(data: st.DataObject) -> None:
+def test_commands_survive_mutated_image_metadata(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["parameters", "Comment", "prompt", "workflow", "imagen"]))
     text = data.draw(mutated_bytes(_TEXTS) | mutated_text([*_GRAPHS, INVOKEAI, _sidecar()]))
     png("odd.png", **{kind: text.decode("utf-8", "replace").replace("\0", " ")})
@@ -139,14 +139,14 @@ def test_a_text_within_an_image(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-def test_a_sidecar(data: st.DataObject) -> None:
-    name = _written("odd.json", data.draw(mutated_text([_sidecar()])))
+def test_commands_survive_mutated_sidecars(data: st.DataObject) -> None:
+    name = _write("odd.json", data.draw(mutated_text([_sidecar()])))
     run_imagen("show", name)
     run_imagen("generate", "--from-json", name, "--dry-run", "-b", "mock")
 
 
 @given(data=st.data())
-def test_an_odd_image_among_sound_ones_in_the_library(data: st.DataObject) -> None:
+def test_library_add_survives_mutated_files_beside_valid_ones(data: st.DataObject) -> None:
     folder = Path("added")
     folder.mkdir(exist_ok=True)
     png(folder / "z.png", parameters=A1111)
@@ -161,28 +161,28 @@ def test_an_odd_image_among_sound_ones_in_the_library(data: st.DataObject) -> No
 
 
 @given(data=st.data())
-def test_a_graph(data: st.DataObject) -> None:
-    name = _written("odd.json", data.draw(mutated_text(_GRAPHS)))
+def test_workflows_commands_survive_mutated_graphs(data: st.DataObject) -> None:
+    name = _write("odd.json", data.draw(mutated_text(_GRAPHS)))
     run_imagen("workflows", "add", name, "--dry-run")
     run_imagen("workflows", "check", name)
 
 
 @given(data=st.data())
-def test_a_file_of_the_editor(data: st.DataObject) -> None:
+def test_workflows_add_survives_mutated_editor_files(data: st.DataObject) -> None:
     Path("catalog.json").write_text(json.dumps(CATALOGUE), "utf-8")
-    name = _written("odd.json", data.draw(mutated_text(_EDITORS)))
+    name = _write("odd.json", data.draw(mutated_text(_EDITORS)))
     run_imagen("workflows", "add", name, "--catalog", "catalog.json", "--dry-run")
 
 
 @given(data=st.data())
-def test_a_node_catalog(data: st.DataObject) -> None:
-    name = _written("catalog.json", data.draw(mutated_text([CATALOGUE])))
+def test_workflows_add_survives_mutated_node_catalogs(data: st.DataObject) -> None:
+    name = _write("catalog.json", data.draw(mutated_text([CATALOGUE])))
     Path("editor.json").write_text(json.dumps(_EDITORS[0]), "utf-8")
     run_imagen("workflows", "add", "editor.json", "--catalog", name, "--dry-run")
 
 
 @given(data=st.data())
-def test_a_manifest_among_sound_ones(data: st.DataObject) -> None:
+def test_workflows_list_survives_mutated_manifests_beside_valid_ones(data: st.DataObject) -> None:
     folder = Path("workflows")
     folder.mkdir(exist_ok=True)
     Path("imagen.yaml").write_text("workflow_dirs: [workflows]\n", "utf-8")
@@ -195,22 +195,22 @@ def test_a_manifest_among_sound_ones(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-def test_a_configuration(data: st.DataObject) -> None:
-    name = _written("odd.yaml", data.draw(_CONFIGS))
+def test_config_commands_survive_mutated_configurations(data: st.DataObject) -> None:
+    name = _write("odd.yaml", data.draw(_CONFIGS))
     run_imagen("config", "validate", "--config", name)
     run_imagen("config", "show", "--config", name)
 
 
 @given(data=st.data())
-def test_an_input_schema_of_replicate(data: st.DataObject) -> None:
-    _written("schema.json", data.draw(mutated_text([_SCHEMA])))
+def test_replicate_survives_mutated_input_schemas(data: st.DataObject) -> None:
+    _write("schema.json", data.draw(mutated_text([_SCHEMA])))
     block = {"type": "replicate", "model": "a/b", "input_schema": "schema.json"}
     Path("imagen.yaml").write_text(yaml.safe_dump({"backends": {"cloud": block}}), "utf-8")
     run_imagen("backends", "show", "cloud")
 
 
 @given(data=st.data())
-def test_a_file_of_weights(data: st.DataObject) -> None:
+def test_model_headers_survive_mutated_weights_files(data: st.DataObject) -> None:
     note = gguf_text("general.architecture") + b"\x08\0\0\0" + gguf_text("flux")
     samples = [safetensors(SD1 | VAE, {"modelspec.title": "x"}), gguf(SD1, note, 1)]
     path = Path("odd.safetensors")
@@ -220,7 +220,7 @@ def test_a_file_of_weights(data: st.DataObject) -> None:
 
 
 @given(data=st.data())
-def test_the_record_of_a_comparison(data: st.DataObject) -> None:
+def test_compare_survives_mutated_records(data: st.DataObject) -> None:
     folder = Path("compared")
     if not folder.is_dir():
         command = ["compare", "a fox", "--models", "mock", "-o", "compared", "--size", "32x32"]
@@ -232,6 +232,6 @@ def test_the_record_of_a_comparison(data: st.DataObject) -> None:
 
 
 @given(prompt=mutated_bytes([b"a (cat:1.5) <lora:ink:0.8:te> {a|b} [x] \\(y\\)", A1111.encode()]))
-def test_a_prompt(prompt: bytes) -> None:
+def test_generate_survives_mutated_prompts(prompt: bytes) -> None:
     text = prompt.decode("utf-8", "replace").replace("\0", " ")
     run_imagen("generate", "-b", "mock", "--dry-run", "--", text)

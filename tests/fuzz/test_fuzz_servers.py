@@ -1,4 +1,4 @@
-"""Whatever a server sends ends in a result or in a sentence, within 2 s and 300 MB."""
+"""Any server answer gives a result or an error sentence, within 2 s and 300 MB."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ _ANSWERS = st.tuples(
 )
 
 
-def _ask(question: Callable[[], object], answer: tuple[int, bytes]) -> None:
-    """Ask a server that gives this one answer to everything."""
+def _query(question: Callable[[], object], answer: tuple[int, bytes]) -> None:
+    """Send requests to a server that gives this answer to all of them."""
     with respx.mock(assert_all_called=False) as router, limits():
         router.route().mock(return_value=httpx.Response(answer[0], content=answer[1]))
         try:
@@ -100,7 +100,7 @@ def _ask(question: Callable[[], object], answer: tuple[int, bytes]) -> None:
 
 
 @given(answer=_ANSWERS, number=st.integers(0, 6))
-def test_an_answer_of_comfyui(answer: tuple[int, bytes], number: int) -> None:
+def test_comfyui_client_survives_mutated_answers(answer: tuple[int, bytes], number: int) -> None:
     config = ComfyUIConfig(name="studio", url="http://127.0.0.1:9", workflow="sdxl")
     with closing(ComfyUIClient(config)) as client:
         questions: list[Callable[[], object]] = [
@@ -112,11 +112,11 @@ def test_an_answer_of_comfyui(answer: tuple[int, bytes], number: int) -> None:
             lambda: client.upload(b"x", "a.png", "imagen", "image/png"),
             client.node_catalog,
         ]
-        _ask(questions[number], answer)
+        _query(questions[number], answer)
 
 
 @given(answer=_ANSWERS)
-def test_what_a_comfyui_says_of_itself(answer: tuple[int, bytes]) -> None:
+def test_backend_commands_survive_mutated_comfyui_answers(answer: tuple[int, bytes]) -> None:
     block = {"type": "comfyui", "url": "http://127.0.0.1:9", "workflow": "sdxl"}
     Path("imagen.yaml").write_text(yaml.safe_dump({"backends": {"studio": block}}), "utf-8")
     with respx.mock(assert_all_called=False) as router:
@@ -131,7 +131,7 @@ def test_what_a_comfyui_says_of_itself(answer: tuple[int, bytes]) -> None:
         [b"\0\0\0\1\0\0\0\1JPEG", b"\0\0\0\4\0\0\0\2{}\x89PNG", json.dumps({}).encode()]
     )
 )
-def test_a_frame_of_comfyui(frame: str | bytes) -> None:
+def test_comfyui_websocket_survives_mutated_frames(frame: str | bytes) -> None:
     with limits():
         websocket.parse_frame(frame, "p")
 
@@ -140,7 +140,7 @@ def test_a_frame_of_comfyui(frame: str | bytes) -> None:
     answer=st.tuples(st.sampled_from([200, 201, 401, 404, 422, 500]), mutated_text(_REPLICATE)),
     number=st.integers(0, 3),
 )
-def test_an_answer_of_replicate(
+def test_replicate_client_survives_mutated_answers(
     monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes], number: int
 ) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "r8_secret")
@@ -152,11 +152,11 @@ def test_an_answer_of_replicate(
             lambda: client.recent(datetime(2026, 1, 1, tzinfo=UTC)),
             lambda: client.model_info(config.reference),
         ]
-        _ask(questions[number], answer)
+        _query(questions[number], answer)
 
 
 @given(log=mutated_bytes([_LOG]), size=st.integers(1, 400))
-def test_a_log_of_sd_cli(log: bytes, size: int) -> None:
+def test_sd_cli_log_parser_survives_mutated_logs(log: bytes, size: int) -> None:
     lines, record = LineSplitter(), CliOutput()
     with limits(), suppress(ImagenError):
         for start in range(0, len(log), size):

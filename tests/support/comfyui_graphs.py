@@ -49,7 +49,7 @@ SPLIT: dict[str, Node] = {
     "9": node("VAEDecode", samples=["8", 0], vae=["3", 0]),
     "10": node("SaveImage", images=["9", 0]),
 }
-"""FLUX.1 with a custom sampler: a file each, a model that is patched, and no negative."""
+"""FLUX.1 with a custom sampler: separate files, a patched model, no negative prompt."""
 
 EDIT: dict[str, Node] = {
     "1": node("UNETLoader", unet_name="klein.safetensors"),
@@ -72,4 +72,4 @@ INPAINT: dict[str, Node] = CHECKPOINT | {
     "12": node("LoadImageMask", image="m.png", channel="red"),
     "7": node("VAEEncodeForInpaint", pixels=["11", 0], mask=["12", 0], vae=["1", 2]),
 }
-"""Stable Diffusion that redraws what a mask says."""
+"""Stable Diffusion that repaints a masked area."""

@@ -21,7 +21,7 @@ _WHEN = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 
 
 def settings(place: Path, **more: Any) -> Settings:
-    """Settings of which everything lies in `place`."""
+    """Settings with every path in `place`."""
     output = {"directory": place / "images", **more.pop("output", {})}
     library = {"url": str(place / "library.db"), **more.pop("library", {})}
     values = {"state_dir": place / "state", "output": output, "library": library, **more}
@@ -29,7 +29,7 @@ def settings(place: Path, **more: Any) -> Settings:
 
 
 def summarize(findings: Iterable[Finding]) -> list[tuple[str, str, str]]:
-    """Subject, state and words of each."""
+    """Subject, state and sentence of each finding."""
     return [(finding.subject, finding.state, finding.says) for finding in findings]
 
 
@@ -44,7 +44,7 @@ def entry(number: int = 1) -> GenerationRecord:
 
 
 def keep(settings: Settings, *, webhooks: int = 0, why: str = "", stuck: bool = False) -> None:
-    """A library with a generation, and so many deliveries; `why` says how all of them failed."""
+    """Write a library with a generation and so many deliveries; with `why` all of them failed."""
     made = entry()
     deliveries = [
         Delivery(kind="webhook", destination=f"http://{n}", generation=made.id, payload={})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Wire = tuple[str, int, str, str, str]
-"""From this node's output, to that one's input of this name, of this type."""
+"""From this node's output to that node's input of this name, of this type."""
 _SEED = {"default": 0, "min": 0, "max": 18446744073709551615}
 
 
@@ -172,7 +172,7 @@ def node(kind: str, *values: Any, **more: Any) -> dict[str, Any]:
 
 
 def _slot(item: tuple[str, str] | tuple[str, str, str]) -> dict[str, Any]:
-    """An input without a link; a third part says that it has a widget."""
+    """An input without a link; a third part marks it as a widget."""
     widget = {"widget": {"name": item[0]}} if len(item) > 2 else {}
     return {"name": item[0], "type": item[1], "link": None} | widget
 
@@ -231,7 +231,7 @@ def _wired(nodes: Mapping[str, dict[str, Any]], wires: Sequence[Wire]) -> list[d
 
 
 def graph_of(said: Any) -> dict[str, Any]:
-    """The graph that a server would run, without titles."""
+    """The graph for the server, without titles."""
     graph = convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).graph
     return {
         key: {"class_type": one["class_type"], "inputs": one["inputs"]}
@@ -240,18 +240,18 @@ def graph_of(said: Any) -> dict[str, Any]:
 
 
 def notes_of(said: Any) -> tuple[str, ...]:
-    """What the import reports of a file."""
+    """What the import reports about a file."""
     return convert(detect_in_json(said, "it.json"), read_catalog(CATALOGUE)).notes
 
 
 def shown(nodes: Mapping[str, dict[str, Any]], wires: Sequence[Wire], **more: Any) -> Any:
-    """The graph of these nodes, whose node 1 is shown by a preview, node 9."""
+    """The graph of these nodes, with a preview, node 9, of node 1."""
     last = {**nodes, "9": node("PreviewImage")}
     return graph_of(editor(last, [*wires, ("1", 0, "9", "images", "IMAGE")], **more))
 
 
 def inputs_of_one(*values: Any, kind: str = "KSampler", **more: Any) -> Any:
-    """What the inputs of node 1, of this class and with these values, become."""
+    """The converted inputs of node 1 of this class with these values."""
     decode: list[Wire] = [("1", 0, "8", "samples", "LATENT"), ("8", 0, "9", "images", "IMAGE")]
     show: list[Wire] = [("1", 0, "9", "images", "IMAGE")]
     wires = decode if "LATENT" in CATALOGUE[kind]["output"] else show

@@ -1,6 +1,6 @@
 """Almost valid inputs for the fuzz tests, resource limits, and a command line to feed them to.
 
-`scripts/test fuzz 20000 --hypothesis-seed=7` gives each parser so many; each seed gives others.
+`scripts/test fuzz 20000 --hypothesis-seed=7` gives each parser that many; each seed gives others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _EXAMPLES = int(os.environ.get("IMAGEN_FUZZ_EXAMPLES", "0"))
-"""How many inputs each test gets; where it is not set, 400 that are the same every time."""
+"""Inputs for each test; by default 400 that are the same every time."""
 settings.register_profile(
     "fuzz",
     deadline=None,
@@ -44,7 +44,7 @@ _BYTES = 300 * 1000**2
 def limits() -> Iterator[None]:
     """Limit the block to two seconds of CPU time and 300 MB; on Linux only.
 
-    Raises TimeoutError or MemoryError. A loaded machine takes no more processor time.
+    Raises TimeoutError or MemoryError. CPU time does not depend on the load of the machine.
     """
     if sys.platform != "linux":
         yield
@@ -58,7 +58,7 @@ def limits() -> Iterator[None]:
     used = pages * resource.getpagesize()
 
     def expire(_signum: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"more than {_SECONDS:.0f} s of processor time")
+        raise TimeoutError(f"more than {_SECONDS:.0f} s of CPU time")
 
     handler = signal.signal(signal.SIGPROF, expire)
     resource.setrlimit(resource.RLIMIT_AS, (used + _BYTES, before[1]))
@@ -154,9 +154,9 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def run_imagen(*arguments: str) -> tuple[int, str]:
-    """Run a command within the limits: its exit code, and what it printed.
+    """Run a command within the limits; returns its exit code and its output.
 
-    Errors other than imagen's own leave it as they are. What it prints holds no control characters.
+    Errors other than imagen's own are raised. The output must hold no control characters.
     """
     printed = io.StringIO()
     with limits(), redirect_stdout(printed), redirect_stderr(printed):

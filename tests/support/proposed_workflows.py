@@ -14,7 +14,7 @@ SAVE = {"class_type": "SaveImage", "inputs": {"filename_prefix": "x", "images": 
 
 
 def proposed(graph: dict[str, Any], **more: Any) -> ProposedWorkflow:
-    """The proposal for a graph, whose file can stand on a shelf."""
+    """The proposal for a graph, which must be a valid workflow."""
     about = {name: more.pop(name) for name in ("downloads", "packs") if name in more}
     given = ConvertedGraph(graph=graph, **about)
     proposal = propose_parameters(given, read_catalog(CATALOGUE), title="It", **more)
@@ -23,7 +23,7 @@ def proposed(graph: dict[str, Any], **more: Any) -> ProposedWorkflow:
 
 
 def tokens(graph: dict[str, Any]) -> dict[str, list[str]]:
-    """By token, the places it stands at."""
+    """The inputs that each token replaces."""
     found: dict[str, list[str]] = {}
     for token in proposed(graph).tokens:
         found.setdefault(token.name, []).append(f"{token.node}.{token.input}")
@@ -31,11 +31,11 @@ def tokens(graph: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def encode(text: str, title: str = "") -> dict[str, Any]:
-    """A text encoder of this text."""
+    """A text encoder node for this text."""
     meta = {"_meta": {"title": title}} if title else {}
     return {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["4", 1]}} | meta
 
 
 def sampler(**inputs: Any) -> dict[str, Any]:
-    """The portrait's sampler with other inputs."""
+    """The sampler node of the portrait, with other inputs."""
     return {"class_type": "KSampler", "inputs": PORTRAIT["3"]["inputs"] | inputs}

@@ -1,4 +1,4 @@
-"""The simulated Replicate answers in the forms of the real one."""
+"""The simulated Replicate answers like the real one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PREDICTION: Mapping[str, tuple[type, ...]] = {
     "created_at": (str,),
     "urls": (dict,),
 }
-"""What every prediction of the real API has, and the types of it."""
+"""The fields of every prediction of the real API, and their types."""
 
 
 @pytest.fixture
@@ -84,13 +84,13 @@ def test_submission_without_wait_returns_202(http: httpx.Client) -> None:
     [
         pytest.param({}, "input.prompt", id="missing"),
         pytest.param({"prompt": 7}, "input.prompt", id="type"),
-        pytest.param({"prompt": "x", "seed": True}, "input.seed", id="a switch is no number"),
+        pytest.param({"prompt": "x", "seed": True}, "input.seed", id="boolean as number"),
         pytest.param(
-            {"prompt": "x", "output_format": "gif"}, "input.output_format", id="no choice"
+            {"prompt": "x", "output_format": "gif"}, "input.output_format", id="unknown choice"
         ),
         pytest.param({"prompt": "x", "num_outputs": 9}, "input.num_outputs", id="too many"),
         pytest.param({"prompt": "x", "num_outputs": 0}, "input.num_outputs", id="too few"),
-        pytest.param([], "input", id="no object"),
+        pytest.param([], "input", id="not an object"),
     ],
 )
 def test_invalid_input_is_refused_with_its_field(

@@ -1,4 +1,4 @@
-"""The simulator runs graphs and tells of it as the recordings of a real server do."""
+"""The simulator runs graphs and sends the messages recorded from a real server."""
 
 from __future__ import annotations
 

@@ -91,10 +91,12 @@ def test_port_can_be_chosen() -> None:
 def test_module_prints_its_url_and_serves() -> None:
     command = [sys.executable, "-m", "imagen.testing.comfyui", "--port", "0", "--switch", "silent"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        answer = httpx.get(f"{url}/prompt", trust_env=False)
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            answer = httpx.get(f"{url}/prompt", trust_env=False)
+        finally:
+            process.terminate()
     assert answer.json() == {"exec_info": {"queue_remaining": 0}}
 
 

@@ -40,8 +40,8 @@ def saved(**inputs: Any) -> dict[str, Any]:
         pytest.param('{"prompt": null}', id="null"),
         pytest.param('{"prompt": "abc"}', id="a string"),
         pytest.param('{"prompt": [1]}', id="a list"),
-        pytest.param('{"prompt": {"1": 5}}', id="a node that is no object"),
-        pytest.param('{"prompt": {}, "number": "abc"}', id="a number that is none"),
+        pytest.param('{"prompt": {"1": 5}}', id="node is not an object"),
+        pytest.param('{"prompt": {}, "number": "abc"}', id="number is not a number"),
         pytest.param('{"prompt": {}, "extra_data": [1]}', id="extra data that is a list"),
     ],
 )

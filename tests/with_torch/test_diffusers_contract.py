@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagen.backends import Backend
     from imagen.testing.contract import Scenario
 
-_NOWHERE = "nobody/stable-diffusion-v1-nowhere"
+_NOWHERE = "missing/stable-diffusion-v1-nowhere"
 
 
 def _block(scenario: Scenario) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class _Rig:
         return open_backend("rigged", {"rigged": block})
 
     def submissions(self) -> int:
-        """There is no engine that could count: collecting again draws again."""
+        """No engine counts: collecting again generates again."""
         return 0
 
     def at_work(self) -> bool:
@@ -48,9 +48,9 @@ class _Rig:
 
 
 class TestDiffusers(BackendContract):
-    cannot = {  # noqa: RUF012 - as the contract has it
-        "rejected": "what a model can't do is refused before it is loaded",
-        "lost": "it runs in this process: there is nobody who could lose a job",
+    cannot = {  # noqa: RUF012 - as the contract declares it
+        "rejected": "unsupported requests are refused before the model is loaded",
+        "lost": "it runs in this process, so no engine can lose a job",
     }
 
     @pytest.fixture

@@ -42,7 +42,7 @@ def test_same_seed_gives_the_same_image_after_reloading(family: str) -> None:
 
 @_FIRST
 def test_same_seed_gives_the_same_image_with_controls(family: str, tmp_path: Path) -> None:
-    """Some pipelines draw noise for the control picture that follows no generator."""
+    """Some pipelines draw noise for the control image from the global generator."""
     backend = open_tiny(family, controlnets={"canny": str(tiny_controlnet(family))})
     steered: dict[str, Any] = {"controls": [{"kind": "canny", "image": str(write_photo(tmp_path))}]}
     torch.manual_seed(1)

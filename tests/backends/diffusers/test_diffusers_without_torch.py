@@ -37,7 +37,7 @@ _HEAVY = {"torch", "diffusers", "transformers", "numpy", "safetensors", "hugging
 
 @pytest.fixture
 def _without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where nobody installed it."""
+    """As if torch were not installed."""
     monkeypatch.setitem(sys.modules, "torch", None)
 
 
