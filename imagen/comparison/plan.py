@@ -97,7 +97,14 @@ def open_plan(
         varied = (vary.apply(comparison.request, value) for value in vary.values)
         local = (with_local_images(one, settings) for one in varied)
         requests = list(zip(recorded.values, local, strict=True))
-    _refuse_unreadable_images(asked for _, asked in requests)
+    images: dict[str | None, str] = {}
+    for _, asked in requests:
+        images |= {asked.image: "image", asked.mask: "mask"}
+        images |= dict.fromkeys(asked.references, "references")
+        images |= {control.image: "controls" for control in asked.controls}
+    for path, parameter in images.items():
+        if path is not None:  # an unreadable image is a fault of the request, not of a backend
+            read_image_file(path, parameter)
     with ExitStack() as engines:
         column = _ColumnPlan(comparison, requests, settings, folder, strict, engines)
         yield comparison, [cell for model in names for cell in column.plan(model)]
@@ -190,18 +197,6 @@ def _refuse_unknown_axis(
             f"None of these backends has a parameter {vary.name!r} to vary."
             + did_you_mean(vary.name, known | {*Request.model_fields, "size"})
         )
-
-
-def _refuse_unreadable_images(requests: Iterable[Request]) -> None:
-    """Raise RequestError for an unreadable image: the request is at fault, not a backend."""
-    parameters: dict[str | None, str] = {}
-    for request in requests:
-        parameters |= {request.image: "image", request.mask: "mask"}
-        parameters |= dict.fromkeys(request.references, "references")
-        parameters |= {control.image: "controls" for control in request.controls}
-    for path, parameter in parameters.items():
-        if path is not None:
-            read_image_file(path, parameter)
 
 
 def _cell_key(model: str, tickets: Sequence[Ticket], settings: Settings) -> str:

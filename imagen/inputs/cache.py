@@ -29,7 +29,12 @@ def cache_image(data: bytes, name: str, folder: Path) -> Path:
 
     Raises OutputError if they cannot be written.
     """
-    path = folder.absolute() / sha256(data).hexdigest() / _safe_name(name)
+    stem, suffix = splitext(_UNSAFE.sub("_", name))
+    if not suffix and stem.startswith("."):
+        stem, suffix = "", stem
+    stem = stem.encode()[:_LONGEST_STEM].decode(errors="ignore").strip(" .") or "image"
+    file_name = f"{stem}{suffix[:_LONGEST_SUFFIX]}"  # valid on every system
+    path = folder.absolute() / sha256(data).hexdigest() / file_name
     try:
         make_private_folder(path.parent.parent)
         make_private_folder(path.parent)
@@ -57,12 +62,3 @@ def prune_cache(folder: Path, *, now: float | None = None) -> None:
                     rmtree(entry, ignore_errors=True)
                 else:
                     remove_parts(entry)
-
-
-def _safe_name(name: str) -> str:
-    """The user's name for the file, without what some system refuses."""
-    stem, suffix = splitext(_UNSAFE.sub("_", name))
-    if not suffix and stem.startswith("."):
-        stem, suffix = "", stem
-    short = stem.encode()[:_LONGEST_STEM].decode(errors="ignore").strip(" .")
-    return f"{short or 'image'}{suffix[:_LONGEST_SUFFIX]}"

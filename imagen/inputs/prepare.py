@@ -76,12 +76,19 @@ def prepare_images(
     request: Request, capabilities: Capabilities, folder: Path, largest: tuple[int, int]
 ) -> PreparedInputs:
     """Prepare every image of the request; see `prepare_inputs`."""
-    _refuse_unknown_controls(request, capabilities)
+    known = capabilities.controls
+    used = request.controls if "controls" in capabilities.parameters else ()
+    for control in used:
+        if known and control.kind not in known:
+            raise RequestError(
+                f"This backend has no control {control.kind!r}."
+                + did_you_mean(control.kind, known),
+                remedy=f"It has: {', '.join(known)}.",
+            )
     rules = find_size_rules(capabilities, largest)
     work = InputPreparation(request, capabilities, folder, rules)
     values, size = _prepare_initial_image(work)
     references = [work.read(path, f"references.{n}") for n, path in enumerate(request.references)]
-    used = request.controls if "controls" in capabilities.parameters else ()
     controls = [work.read(control.image, f"controls.{n}") for n, control in enumerate(used)]
     if request.task not in _SIZE_PRESERVING_TASKS and rules is not None:
         size = size or _size_without_image(request, references, controls, rules)
@@ -103,17 +110,6 @@ def prepare_images(
         warnings=tuple(dict.fromkeys(work.warnings)),
         inputs=tuple(work.inputs),
     )
-
-
-def _refuse_unknown_controls(request: Request, capabilities: Capabilities) -> None:
-    known = capabilities.controls
-    for control in request.controls:
-        if "controls" in capabilities.parameters and known and control.kind not in known:
-            raise RequestError(
-                f"This backend has no control {control.kind!r}."
-                + did_you_mean(control.kind, known),
-                remedy=f"It has: {', '.join(known)}.",
-            )
 
 
 def _prepare_initial_image(work: InputPreparation) -> tuple[dict[str, object], ImageSize | None]:

@@ -71,7 +71,16 @@ def render_name(template: str, values: Mapping[str, str]) -> tuple[str, ...]:
     extension = "." + values["ext"]
     if "{ext}" not in _split_path(template)[-1] and not name.lower().endswith(extension):
         name += extension
-    return tuple(_valid_component(part) for part in (*folders, name))
+    parts = []
+    for part in (*folders, name):
+        stem, suffix = splitext(part)
+        if len(suffix.encode()) > _SUFFIX_BYTES:
+            stem, suffix = part, ""
+        short = stem.encode()[:_STEM_BYTES].decode(errors="ignore")
+        valid = (short + suffix).rstrip(". ")
+        is_reserved = valid.split(".")[0].rstrip().lower() in _RESERVED
+        parts.append(f"_{valid}" if is_reserved else valid)
+    return tuple(parts)
 
 
 def numbered_names(name: str) -> Iterator[str]:
@@ -109,13 +118,3 @@ def request_slug(asked: Request) -> str:
 def _split_path(path: str) -> list[str]:
     """At the separators of every system."""
     return path.replace("\\", "/").split("/")
-
-
-def _valid_component(text: str) -> str:
-    """`text` as the name of one folder or file on every system."""
-    stem, suffix = splitext(text)
-    if len(suffix.encode()) > _SUFFIX_BYTES:
-        stem, suffix = text, ""
-    short = stem.encode()[:_STEM_BYTES].decode(errors="ignore")
-    name = (short + suffix).rstrip(". ")
-    return f"_{name}" if name.split(".")[0].rstrip().lower() in _RESERVED else name

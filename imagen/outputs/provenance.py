@@ -85,7 +85,17 @@ def find_provenance(record: ImageRecord) -> Provenance:
     """Read the record of any program."""
     match record.source:
         case "sidecar" | "imagen":
-            return _from_own_record(record)
+            facts = record.facts
+            named = facts.get("models")
+            models = (facts.get("model"), *(named if isinstance(named, list | tuple) else ()))
+            seed = record.file.get("seed")
+            own = {"seed": seed} if isinstance(seed, int) else {}
+            return Provenance(
+                tool="imagen",
+                kind=backend_kind(record),
+                values={**(record.resolved or record.request), **own},
+                models=tuple(dict.fromkeys(str(model) for model in models if model)),
+            )
         case "prompt":
             return _from_graph(record)
         case "invokeai":
@@ -129,20 +139,6 @@ def sent_models(payload: Mapping[str, Any]) -> tuple[str, ...]:
         return extract_settings(payload).models
     model = payload.get("model")
     return (model,) if isinstance(model, str) and model else ()
-
-
-def _from_own_record(record: ImageRecord) -> Provenance:
-    facts = record.facts
-    named = facts.get("models")
-    models = (facts.get("model"), *(named if isinstance(named, list | tuple) else ()))
-    seed = record.file.get("seed")
-    own = {"seed": seed} if isinstance(seed, int) else {}
-    return Provenance(
-        tool="imagen",
-        kind=backend_kind(record),
-        values={**(record.resolved or record.request), **own},
-        models=tuple(dict.fromkeys(str(model) for model in models if model)),
-    )
 
 
 def _from_graph(record: ImageRecord) -> Provenance:

@@ -137,13 +137,8 @@ def _with_redacted_texts(image: bytes, data: bytes) -> bytes:
     entry = redact_record(record, "no_prompt")
     if not entry:
         return image
-    line = _redact_parameters(texts.get("parameters", ""), entry)
-    return metadata.embed(image, {"imagen": _dump_json(entry), "parameters": line})[0]
-
-
-def _redact_parameters(text: str, entry: Mapping[str, object]) -> str:
-    """The last line of `parameters`: its numbers, and the words that the record has too."""
-    found, others = parse_parameters(text)
+    # The last line of `parameters`: its numbers, and the words that the record has too.
+    found, others = parse_parameters(texts.get("parameters", ""))
     resolved = as_mapping(entry.get("resolved"))
     model = PureWindowsPath(str(entry.get("model", ""))).stem
     values: dict[str, object] = {
@@ -155,7 +150,8 @@ def _redact_parameters(text: str, entry: Mapping[str, object]) -> str:
     values["size"] = f"{found['width']}x{found['height']}" if "width" in found else None
     values["model"] = model if others.get("Model") == model else None
     values |= {"backend": entry.get("backend"), "version": "imagen"}
-    return format_parameters("", "", values)
+    line = format_parameters("", "", values)
+    return metadata.embed(image, {"imagen": _dump_json(entry), "parameters": line})[0]
 
 
 def _without_prompts(record: Mapping[str, object]) -> dict[str, object]:

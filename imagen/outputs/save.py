@@ -16,7 +16,7 @@ from imagen.errors import OutputError
 from imagen.outputs import files, metadata, naming, sidecar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from imagen.config import OutputSettings
@@ -158,7 +158,23 @@ class _Saver:
     def save(self, output: Output) -> SavedImage | _Problem:
         piece = self._prepare(output)
         failures: list[tuple[str, Exception]] = []
-        for place, make_folder in self._places(piece):
+        root = self.settings.directory
+
+        def output_folder() -> Path:
+            fault = naming.template_fault(self.settings.name)
+            if fault:
+                raise OutputError(fault.rstrip("."))
+            return files.make_folder_within(root, piece.name[:-1])
+
+        def rescue_folder() -> Path:
+            make_private_folder(self.rescue)
+            return self.rescue
+
+        for place, make_folder in (
+            (str(root.joinpath(*piece.name[:-1])), output_folder),
+            (str(self.rescue), rescue_folder),
+            ("the temporary directory", self.last_resort),
+        ):
             try:
                 path = self._write(piece, make_folder())
             except (OSError, OutputError) as error:
@@ -218,38 +234,19 @@ class _Saver:
             template = naming.DEFAULT_TEMPLATE
         return naming.render_name(template, values)
 
-    def _places(self, piece: _Piece) -> Iterator[tuple[str, Callable[[], Path]]]:
-        """Where to try in turn: a name for messages, and how to make the folder."""
-        root = self.settings.directory
-
-        def output_folder() -> Path:
-            fault = naming.template_fault(self.settings.name)
-            if fault:
-                raise OutputError(fault.rstrip("."))
-            return files.make_folder_within(root, piece.name[:-1])
-
-        def rescue_folder() -> Path:
-            make_private_folder(self.rescue)
-            return self.rescue
-
-        yield str(root.joinpath(*piece.name[:-1])), output_folder
-        yield str(self.rescue), rescue_folder
-        yield "the temporary directory", self.last_resort
-
     def _write(self, piece: _Piece, folder: Path) -> Path:
+        def is_ours(sidecar_data: bytes) -> bool:
+            try:
+                return as_mapping(json.loads(sidecar_data)).get("ticket") == self.ticket.id
+            except ValueError:
+                return False
+
         name = piece.name[-1]
         if self.is_resumed:
-            path = files.find_written(piece.data, folder, name, is_ours=self._is_our_sidecar)
+            path = files.find_written(piece.data, folder, name, is_ours=is_ours)
             if path is not None:
                 return path
         return files.write_numbered(piece.data, folder, name, write=self.write)
-
-    def _is_our_sidecar(self, data: bytes) -> bool:
-        """Whether a sidecar belongs to this ticket."""
-        try:
-            return as_mapping(json.loads(data)).get("ticket") == self.ticket.id
-        except ValueError:
-            return False
 
     def _needs_conversion(self, media_type: str) -> bool:
         wanted = self.settings.format

@@ -100,15 +100,13 @@ def _sixel_bands(indexed: Image.Image) -> Iterator[bytes]:
     for top in range(0, height, _SIXEL_ROWS):
         bottom = min(top + _SIXEL_ROWS, height)
         rows = [data[y * width : (y + 1) * width] for y in range(top, bottom)]
-        yield b"$".join(_sixel_layer(rows, colour) for colour in sorted({*b"".join(rows)}))
-
-
-def _sixel_layer(rows: list[bytes], colour: int) -> bytes:
-    """The dots of one colour in a band; each row is a number with a byte for each dot."""
-    only = bytes(index == colour for index in range(256))
-    bits = 0
-    for place, row in enumerate(rows):
-        bits |= int.from_bytes(row.translate(only)) << place
-    columns = bits.to_bytes(len(rows[0])).translate(_COLUMNS).rstrip(_NO_DOTS)
-    counted = _REPEATS.sub(lambda run: b"!%d%b" % (len(run[0]), run[1]), columns)
-    return b"#%d%b" % (colour, counted)
+        layers = []
+        for colour in sorted({*b"".join(rows)}):
+            only = bytes(index == colour for index in range(256))
+            bits = 0  # each row is a number with a byte for each dot
+            for place, row in enumerate(rows):
+                bits |= int.from_bytes(row.translate(only)) << place
+            columns = bits.to_bytes(width).translate(_COLUMNS).rstrip(_NO_DOTS)
+            counted = _REPEATS.sub(lambda run: b"!%d%b" % (len(run[0]), run[1]), columns)
+            layers.append(b"#%d%b" % (colour, counted))
+        yield b"$".join(layers)

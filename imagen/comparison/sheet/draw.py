@@ -115,21 +115,22 @@ def _draw_images(sheet: Image.Image, layout: SheetLayout, fonts: FontSet) -> Non
     with ThreadPoolExecutor(_WORKERS) as pool:
         drawn = list(pool.map(draw_image, layout.cells))
     for placed, is_drawn in zip(layout.cells, drawn, strict=True):
-        if not is_drawn:
-            _draw_label(sheet, placed, fonts, layout.elsewhere)
-
-
-def _draw_label(sheet: Image.Image, placed: PlacedCell, fonts: FontSet, elsewhere: str) -> None:
-    """Draw why there is no image, in its place."""
-    left, top, right, bottom = placed.box
-    background, ink = (
-        (_ERROR_BACKGROUND, _ERROR_INK) if placed.failed else (_IMAGE_BACKGROUND, _GREY_INK)
-    )
-    ImageDraw.Draw(sheet).rectangle((left, top, right - 1, bottom - 1), fill=background)
-    pad = min(_LABEL_PADDING, (right - left) // 10)
-    width, height = right - left - 2 * pad, bottom - top - 2 * pad
-    sizes = [size for size in (18, 16, 14, 12, 10) if size <= width / 8] or [9]
-    block = fit_text(
-        placed.why, fonts, width=width, height=height, sizes=sizes, elsewhere=elsewhere
-    )
-    draw_block(sheet, (left + pad, top + pad), block, fonts, fill=ink, width=width)
+        if is_drawn:
+            continue
+        left, top, right, bottom = placed.box
+        background, ink = (
+            (_ERROR_BACKGROUND, _ERROR_INK) if placed.failed else (_IMAGE_BACKGROUND, _GREY_INK)
+        )
+        ImageDraw.Draw(sheet).rectangle((left, top, right - 1, bottom - 1), fill=background)
+        pad = min(_LABEL_PADDING, (right - left) // 10)
+        width, height = right - left - 2 * pad, bottom - top - 2 * pad
+        sizes = [size for size in (18, 16, 14, 12, 10) if size <= width / 8] or [9]
+        block = fit_text(
+            placed.why,
+            fonts,
+            width=width,
+            height=height,
+            sizes=sizes,
+            elsewhere=layout.elsewhere,
+        )
+        draw_block(sheet, (left + pad, top + pad), block, fonts, fill=ink, width=width)

@@ -14,7 +14,7 @@ from PIL import ImageFont, features
 from imagen.core.image_file import DECODE_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
 _BUILT_IN = frozenset((*map(chr, range(0x20, 0x7F)), *"©«°±´·»‘’“”…‹›⁄™"))
 """The characters of the font that comes with Pillow; to look them up takes 40 ms."""
@@ -94,8 +94,18 @@ class FontSet:
 
     @cached_property
     def _files(self) -> list[Path]:
-        found = (path for folder in self._folders for path in _list_fonts(folder))
-        return sorted(dict.fromkeys(found), key=_rank)
+        paths: dict[Path, None] = {}
+        for root in self._folders:
+            left = _MOST_FILES
+            for where, folders, names in os.walk(root):
+                folders.sort()
+                left -= len(names)
+                if left < 0:
+                    break
+                for name in names:
+                    if os.path.splitext(name)[1].lower() in _EXTENSIONS:
+                        paths[Path(where, name)] = None
+        return sorted(paths, key=_rank)
 
     def _open(self, path: Path) -> Font | None:
         if path not in self._opened:
@@ -143,17 +153,6 @@ def _read_characters(path: Path) -> Collection[str]:
             return frozenset(map(chr, font.getBestCmap() or ()))
     except (TTLibError, AssertionError, AttributeError, *DECODE_ERRORS):
         return frozenset()
-
-
-def _list_fonts(folder: Path) -> Iterator[Path]:
-    """The font files below `folder`; none if it cannot be read."""
-    left = _MOST_FILES
-    for where, folders, names in os.walk(folder):
-        folders.sort()
-        left -= len(names)
-        if left < 0:
-            return
-        yield from (Path(where, n) for n in names if os.path.splitext(n)[1].lower() in _EXTENSIONS)
 
 
 def _rank(path: Path) -> tuple[int, str]:

@@ -85,7 +85,12 @@ def parse_parameters(text: str) -> tuple[Values, Values]:
         values |= fields
         if not fields:
             others[label] = value
-    _add_second_pass(values, others)
+    size = _SIZE.fullmatch(str(others.get("Hires resize", "")))
+    if "hires" not in values and size and values.get("width"):
+        wide = int(size[1]) or int(size[2]) * values["width"] // (values.get("height") or 1)
+        values["hires"] = round(wide / values["width"], 4)
+    if "hires" in values and "strength" in values:  # then it is that of the second pass
+        values["hires_denoise"] = values.pop("strength")
     loras = list(_pop_loras(others))
     return values | ({"loras": loras} if loras else {}), others
 
@@ -157,16 +162,6 @@ def _to_fields(label: str, value: object) -> Values:
     except ValueError:
         return {}
     return {} if isinstance(typed, float) and not math.isfinite(typed) else {name: typed}
-
-
-def _add_second_pass(values: Values, others: Mapping[str, object]) -> None:
-    """Set the factor of a second pass; the denoising strength is the second pass's then."""
-    size = _SIZE.fullmatch(str(others.get("Hires resize", "")))
-    if "hires" not in values and size and values.get("width"):
-        wide = int(size[1]) or int(size[2]) * values["width"] // (values.get("height") or 1)
-        values["hires"] = round(wide / values["width"], 4)
-    if "hires" in values and "strength" in values:
-        values["hires_denoise"] = values.pop("strength")
 
 
 def _pop_loras(others: Values) -> Iterator[Values]:

@@ -116,21 +116,21 @@ def strip_metadata(data: bytes) -> bytes:
     pieces = list(_pieces(data))
     blocks = (exif.keep_orientation(s.content[len(_EXIF) :]) for s, _ in pieces if s.is_exif)
     orientation = next((block for block in blocks if block), b"")
-    kept = [_strip_segment(segment) + scan for segment, scan in pieces]
+    kept = []
+    for segment, scan in pieces:
+        marker, content = segment.marker, segment.content
+        is_profile = marker == _APP2 and content.startswith(_PROFILE)
+        if marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
+            content = content[:_JFIF_BYTES] + b"\0\0"
+        elif marker == _APP14 and content.startswith(_ADOBE):
+            content = content[:_ADOBE_BYTES]
+        elif marker not in _PIXEL_MARKERS and not is_profile:
+            kept.append(scan)
+            continue
+        kept.append(_encode_segment(marker, content) + scan)
     first = next((n for n, (s, _) in enumerate(pieces) if s.marker != _APP0), 0)
     kept.insert(first, _encode_segment(_APP1, _EXIF + orientation) if orientation else b"")
     return b"".join((data[:2], *kept, _END_MARKER))
-
-
-def _strip_segment(segment: _Segment) -> bytes:
-    """The part of a segment that the pixels need."""
-    marker, content = segment.marker, segment.content
-    if marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
-        return _encode_segment(marker, content[:_JFIF_BYTES] + b"\0\0")
-    if marker == _APP14 and content.startswith(_ADOBE):
-        return _encode_segment(marker, content[:_ADOBE_BYTES])
-    is_profile = marker == _APP2 and content.startswith(_PROFILE)
-    return _encode_segment(marker, content) if marker in _PIXEL_MARKERS or is_profile else b""
 
 
 def strip_gps(data: bytes) -> bytes:

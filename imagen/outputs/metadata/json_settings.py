@@ -86,8 +86,13 @@ def parse_settings(document: Mapping[str, object]) -> ForeignSettings | None:
     ]
     if loras:
         values["loras"] = loras
-    if model := _find_model(flat):
-        others["model"] = model
+    by_name = {_squash(name): value for name, value in reversed(list(flat.items()))}
+    for name in _MODELS:
+        value = by_name.get(name)
+        model = _name_in(value) if isinstance(value, dict) else value
+        if isinstance(model, str) and model:
+            others["model"] = model
+            break
     return ForeignSettings(tool, values, others)
 
 
@@ -204,17 +209,6 @@ def _find_loras(
             # [name, weight, hash], or [hash, "weight - name"]
             weight, dash, label = str(one[1]).partition(" - ")
             yield (label, weight) if dash else (one[0], one[1])
-
-
-def _find_model(flat: Mapping[str, object]) -> str:
-    """The first model that has a name."""
-    by_name = {_squash(name): value for name, value in reversed(list(flat.items()))}
-    for name in _MODELS:
-        value = by_name.get(name)
-        model = _name_in(value) if isinstance(value, dict) else value
-        if isinstance(model, str) and model:
-            return model
-    return ""
 
 
 def _name_in(model: Mapping[str, object]) -> str:

@@ -49,7 +49,15 @@ def write_texts(data: bytes, texts: Mapping[str, str]) -> tuple[bytes, str]:
     view = memoryview(data)
     header, *others = _chunks(data)
     kept = (c for c in others if c.type not in _TEXT_TYPES or _keyword(data, c) not in texts)
-    new = (_encode_text(keyword, text) for keyword, text in texts.items())
+    new = []
+    for keyword, text in texts.items():
+        # A `tEXt` chunk, unless Latin-1 cannot hold the text or would be misread as UTF-8.
+        kind, body = b"iTXt", b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
+        with suppress(UnicodeEncodeError):
+            latin = text.encode("latin-1")
+            if _decode_latin(latin) == text:
+                kind, body = b"tEXt", b"\0" + latin
+        new.append(_encode_chunk(kind, keyword.encode("latin-1") + body))
     rest = view[others[-1].end :]
     return b"".join((view[: header.end], *new, *(view[c.start : c.end] for c in kept), rest)), ""
 
@@ -135,18 +143,6 @@ def _keyword(data: bytes, chunk: _PngChunk) -> str:
     start = chunk.start + 8
     end = data.find(b"\0", start, min(start + _LONGEST_KEYWORD + 1, chunk.end - 4))
     return data[start:end].decode("latin-1") if end >= 0 else ""
-
-
-def _encode_text(keyword: str, text: str) -> bytes:
-    """A `tEXt` chunk, or `iTXt` if Latin-1 cannot hold the text or would be misread as UTF-8."""
-    try:
-        latin = text.encode("latin-1")
-    except UnicodeEncodeError:
-        latin = None
-    if latin is not None and _decode_latin(latin) == text:
-        return _encode_chunk(b"tEXt", keyword.encode("latin-1") + b"\0" + latin)
-    body = b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace")
-    return _encode_chunk(b"iTXt", keyword.encode("latin-1") + body)
 
 
 def _decode_text(data: bytes, chunk: _PngChunk, largest: int) -> str:

@@ -81,19 +81,17 @@ def strip_metadata(data: bytes) -> bytes:
     chunks = list(_chunks(data))
     blocks = (exif.keep_orientation(_without_prefix(c.content)) for c in chunks if c.type == _EXIF)
     orientation = next((block for block in blocks if block), b"")
-    kept = [_strip_chunk(chunk) for chunk in chunks if chunk.type in _PIXEL_TYPES]
+    kept: list[_WebpChunk] = []
+    for chunk in chunks:
+        if chunk.type == _FRAME:  # a frame of an animation may hold more than its pixels
+            head, body = chunk.content[:_FRAME_HEAD], chunk.content[_FRAME_HEAD:]
+            inner = (c for c in _chunks_in(body, 0, len(body)) if c.type in _PIXEL_TYPES)
+            kept.append(_WebpChunk(_FRAME, head + _encode_chunks(inner)))
+        elif chunk.type in _PIXEL_TYPES:
+            kept.append(_clear_flags(chunk, _HAS_EXIF | _HAS_XMP))
     if orientation:
         kept = [*_extend(kept), _WebpChunk(_EXIF, orientation)]
     return _encode_file(kept)
-
-
-def _strip_chunk(chunk: _WebpChunk) -> _WebpChunk:
-    """Without what a frame of an animation may hold besides its pixels."""
-    if chunk.type != _FRAME:
-        return _clear_flags(chunk, _HAS_EXIF | _HAS_XMP)
-    head, body = chunk.content[:_FRAME_HEAD], chunk.content[_FRAME_HEAD:]
-    inner = (c for c in _chunks_in(body, 0, len(body)) if c.type in _PIXEL_TYPES)
-    return _WebpChunk(_FRAME, head + _encode_chunks(inner))
 
 
 def strip_gps(data: bytes) -> bytes:
