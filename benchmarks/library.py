@@ -80,7 +80,7 @@ def by_hand(library: Library, statement: str, **values: object) -> Callable[[], 
 
 def pages(library: Library, when: str) -> Iterator[Within]:
     """The newest fifty, by every filter and search."""
-    newest = search_images(library, Query(), limit=1).images[0].began
+    newest = search_images(library, Query(), limit=1).images[0].created
     for cases, limit in ((filters(newest), 5), (searches(newest), 20)):
         for case in cases:
             ask = partial(search_images, library, case.query)
@@ -132,7 +132,7 @@ def single(library: Library) -> Iterator[Within]:
 
 def taking_in(library: Library, place: Path) -> Claim:
     """One more generation, beside the same in a library that is empty."""
-    newest = search_images(library, Query(), limit=1).images[0].began
+    newest = search_images(library, Query(), limit=1).images[0].created
     with open_library(settings_at(str(place / "empty.db"))) as empty:
         return in_turn(
             "take in one picture / into an empty SQLite",
@@ -160,7 +160,7 @@ def processes(library: Library, url: str, place: Path) -> Iterator[Claim | Withi
         at_most = 1.3 * _slower(library)
         yield in_turn(what, *both(*words), at_most=at_most, runs=FEW_RUNS)
     # Here each backend works with each of 50 models every week: 200,000 groups in all the years.
-    newest = search_images(library, Query(), limit=1).images[0].began
+    newest = search_images(library, Query(), limit=1).images[0].created
     for words in (
         ("usage", "--by", "week,backend"),
         ("usage", "--since", f"{newest - timedelta(days=30):%Y-%m-%d}"),

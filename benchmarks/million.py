@@ -207,12 +207,12 @@ def _generation(one: _Generation, patterns: _Patterns) -> dict[str, Any]:
     began = milliseconds(one.began)
     return patterns.generation | {
         "id": one.id,
-        "began_ms": began,
+        "created_ms": began,
         "ended_ms": began + 5_000,
         "backend": one.backend,
         "model": one.model,
         "prompt": one.prompt,
-        "asked": {"prompt": one.prompt},
+        "request": {"prompt": one.prompt},
         "ticket": ticket | {"id": one.id, "backend": one.backend, "request": request},
         "facts": patterns.generation["facts"] | {"model": one.model, "seed": one.seed},
     }

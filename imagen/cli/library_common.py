@@ -1,4 +1,4 @@
-"""What the commands that look into the library have in common."""
+"""What the commands of the library share: open it, find images, print them, ask first."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Command = TypeVar("_Command", bound="Callable[..., Any]")
 
 
 def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
-    """The argument of commands that take several images, by ID or file, as `words`."""
+    """The argument `words` of commands that take several images, by ID or file."""
     return click.argument(
         "words",
         nargs=-1,
@@ -42,9 +42,9 @@ def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
 
 @contextmanager
 def open_library(config_path: Path | None) -> Iterator[Library]:
-    """The library of this configuration, with all that waited to be taken in.
+    """The library of this configuration, with every finished job recorded.
 
-    Raises ConfigError where it is switched off; LibraryError.
+    Raises ConfigError if it is disabled; LibraryError.
     """
     from imagen.pipeline.record import open_library_synced
 
@@ -53,63 +53,67 @@ def open_library(config_path: Path | None) -> Iterator[Library]:
 
 
 def find_images(library: Library, words: Iterable[str]) -> list[LibraryImage]:
-    """The pictures of these IDs or files, each once; raises RequestError for what is none."""
+    """The images with these IDs or files, each once. Raises RequestError for an unknown one."""
     from imagen.library import find_image
 
     found = [find_image(library, word) for word in words]
-    return list({picture.key: picture for picture in found}.values())
+    return list({image.key: image for image in found}.values())
 
 
-def reload_images(library: Library, pictures: Iterable[LibraryImage]) -> list[LibraryImage]:
-    """The same pictures as they are now."""
-    return find_images(library, (f"{p.generation}.{p.number + 1}" for p in pictures))
+def reload_images(library: Library, images: Iterable[LibraryImage]) -> list[LibraryImage]:
+    """The same images as they are now."""
+    return find_images(library, (f"{image.generation}.{image.number + 1}" for image in images))
 
 
 def print_images(
-    pictures: Sequence[LibraryImage],
+    images: Sequence[LibraryImage],
     cell: Callable[[LibraryImage], str],
     *,
     heading: str,
     as_json: bool,
     **more: Any,
 ) -> None:
-    """Each picture's ID, and what there is to say of it; or all of them, and `more`, as JSON."""
+    """A table of each image's ID and `cell`; or all of them, and `more`, as JSON."""
     if as_json:
-        click.echo(json.dumps({"images": [image_as_json(p) for p in pictures], **more}, indent=2))
+        click.echo(
+            json.dumps({"images": [image_as_json(image) for image in images], **more}, indent=2)
+        )
         return
     columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
-    print_table(columns, [(picture.id, one_line(cell(picture), limit=400)) for picture in pictures])
+    print_table(columns, [(image.id, one_line(cell(image), limit=400)) for image in images])
 
 
-def image_as_json(picture: LibraryImage) -> dict[str, Any]:
-    """The documented JSON of one picture of the library."""
+def image_as_json(image: LibraryImage) -> dict[str, Any]:
+    """The documented JSON of one image in the library."""
     return {
-        "id": picture.id,
-        "generation": picture.generation,
-        "index": picture.number,
-        "created": local_time(picture.began).isoformat(timespec="seconds"),
-        "backend": picture.backend,
-        "model": picture.model,
-        "prompt": picture.prompt,
-        "path": str(picture.path),
-        "sidecar": str(picture.sidecar) if picture.sidecar else None,
-        "host": picture.host,
-        "media_type": picture.media_type,
-        "width": picture.width,
-        "height": picture.height,
-        "seed": picture.seed,
-        "size_bytes": picture.size_bytes,
-        "sha256": picture.sha256,
-        "rating": picture.rating,
-        "tags": list(picture.tags),
-        "is_trashed": picture.is_trashed,
-        "is_missing": picture.is_missing,
-        "cloud": dict(picture.cloud) or None,
+        "id": image.id,
+        "generation": image.generation,
+        "index": image.number,
+        "created": local_time(image.created).isoformat(timespec="seconds"),
+        "backend": image.backend,
+        "model": image.model,
+        "prompt": image.prompt,
+        "path": str(image.path),
+        "sidecar": str(image.sidecar) if image.sidecar else None,
+        "host": image.host,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "seed": image.seed,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "rating": image.rating,
+        "tags": list(image.tags),
+        "is_trashed": image.is_trashed,
+        "trashed": image.trashed and local_time(image.trashed).isoformat(timespec="seconds"),
+        "trashed_from": str(image.trashed_from) if image.trashed_from else None,
+        "is_missing": image.is_missing,
+        "cloud": dict(image.cloud) or None,
     }
 
 
 def local_time(moment: datetime) -> datetime:
-    """By this machine's clock."""
+    """In this machine's time zone."""
     return moment.astimezone()
 
 
@@ -118,18 +122,23 @@ def stars(rating: int | None) -> str:
     return "★" * (rating or 0)
 
 
-def require_terminal(why: str) -> None:
-    """Raises UsageError where nobody can be asked."""
+def count_noun(number: int, noun: str = "image") -> str:
+    """`1 image`, `3 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def require_terminal(action: str) -> None:
+    """Raise UsageError if the command cannot ask before an action that cannot be undone."""
     if not sys.stdin.isatty():
-        raise usage_error(f"{why}; where nobody can be asked, it needs --yes.")
+        raise usage_error(f"{action}. Without a terminal to ask on, add --yes.")
 
 
 def confirm(question: str, *, declined: str) -> None:
-    """Ask on the terminal; raises Cancelled for anything but a yes."""
+    """Ask on the terminal. Raises Cancelled for any answer but yes."""
     try:
-        is_meant = click.confirm(question, err=True)
+        is_confirmed = click.confirm(question, err=True)
     except click.Abort:
-        click.echo(err=True)  # the line of the question
-        is_meant = False
-    if not is_meant:
+        click.echo(err=True)  # ends the line of the question
+        is_confirmed = False
+    if not is_confirmed:
         raise Cancelled(declined)

@@ -1,4 +1,4 @@
-"""Opens the library: where it is, how its database is talked to, and what its errors mean."""
+"""Open the library: find its database, connect to it, and translate its errors."""
 
 from __future__ import annotations
 
@@ -47,19 +47,20 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10
 _SECRET = ("password", "sslpassword", "passfile", "sslkey")
 _SCHEMA = "imagen_library"
-"""Of PostgreSQL: `imagen` is what the cloud's tables lie in, and may be in the same database."""
+"""In PostgreSQL. `imagen` is the schema of the cloud's tables, which may share the database."""
 _WRITES = "imagen_writes"
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """An open library. A context manager; may be shared by threads."""
+    """An open library. A context manager; threads may share it."""
 
     engine: Engine
     at: str
-    """A file's path, or an address without its password."""
+    """The path of its file, or its URL without the password."""
+    trash_folder: Path
     is_read_only: bool = False
-    """Whether its file lies where nobody may write, as on a disc."""
+    """Whether its file is on read-only storage."""
 
     def __enter__(self) -> Library:
         return self
@@ -68,7 +69,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
-        """Let go of its connections; twice is fine."""
+        """Close its connections; may be called twice."""
         self.engine.dispose()
 
     @property
@@ -77,16 +78,16 @@ class Library:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A connection to look things up with; raises LibraryError for what goes wrong."""
+        """A connection for reading. Raises LibraryError for errors of the database."""
         with translate_errors(self.at), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction, which is all done at the end of the block or not at all."""
+        """A transaction that is committed at the end of the block, or rolled back."""
         if self.is_read_only:
             raise LibraryError(
-                f"The library {self.at} can be read, but not written.",
+                f"The library {self.at} is read-only.",
                 remedy=_REMEDIES["readonly"],
             )
         with translate_errors(self.at), self.engine.connect() as connection:
@@ -101,41 +102,41 @@ def open_library(
     environ: Mapping[str, str] = os.environ,
     steps: Sequence[Step] = STEPS,
 ) -> Library:
-    """The library of these settings, made where there is none, and brought up to this version.
+    """The library of these settings, created if there is none, and migrated to this version.
 
-    Raises LibraryError where it can't be opened, or is a newer imagen's, which is left as it is;
-    ConfigError for an address that is none; MissingDependency without PostgreSQL's driver.
+    Raises LibraryError if it cannot be opened, or has a newer version (which is not changed);
+    ConfigError for an invalid URL; MissingDependency without PostgreSQL's driver.
     """
-    at = settings.library_at
+    at, trash = settings.library_at, settings.state_dir.absolute() / "trash"
     if "://" in at:
-        library = _postgres(at, environ.get(settings.library.password_env or "", ""))
+        library = _open_postgres(at, environ.get(settings.library.password_env or "", ""), trash)
+    elif _is_read_only(Path(at)):
+        library = _open_read_only(Path(at), trash)
     else:
-        library = _sqlite(Path(at), steps)
+        library = _open_sqlite(Path(at), trash, steps)
     try:
-        _bring_up_to_date(library, steps)
+        _migrate_if_needed(library, steps)
     except BaseException:
         library.close()
         raise
     return library
 
 
-def _bring_up_to_date(library: Library, steps: Sequence[Step]) -> None:
-    """Nothing is written where nothing is to do: others may be at it, and we may not be let."""
+def _migrate_if_needed(library: Library, steps: Sequence[Step]) -> None:
+    """Write only if there is something to do: another process may hold the lock for writing."""
     with library.reading() as connection:
         found = version_of(connection)
     refuse_newer(found, steps)
     if found == len(steps):
         return
     with library.writing() as connection:
-        lock_for_writing(connection)  # or two would make the same schema
+        lock_for_writing(connection)  # or two processes would create the schema
         if not library.is_sqlite:
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
         migrate(connection, steps)
 
 
-def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
-    if _is_read_only(path):
-        return _sqlite_to_read(path)
+def _open_sqlite(path: Path, trash: Path, steps: Sequence[Step]) -> Library:
     with translate_errors(str(path)):
         place = path.parent
         try:
@@ -145,7 +146,7 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
             _make_private(path)
         except OSError as error:
             raise LibraryError(
-                f"There can be no library in {place}: {error.strerror or error}.",
+                f"The library cannot be created in {place}: {error.strerror or error}.",
                 remedy="Name another file in library.url, or in IMAGEN_LIBRARY.",
             ) from error
         if is_there:
@@ -155,11 +156,11 @@ def _sqlite(path: Path, steps: Sequence[Step]) -> Library:
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
-    return Library(engine, str(path))
+    return Library(engine, str(path), trash)
 
 
 def _make_private(path: Path) -> None:
-    """A new file is made before SQLite makes it, and gives its rights to the files of its log."""
+    """Create a new file before SQLite does: the files of its log get the same permissions."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     file = path.resolve()
@@ -168,19 +169,19 @@ def _make_private(path: Path) -> None:
 
 
 def _is_read_only(path: Path) -> bool:
-    """Whether SQLite could not put the files of its log beside it, without which it opens none."""
+    """Whether SQLite could not create its log beside the file, which it needs for writing."""
     log = _log_of(path)
     return os.path.isfile(path) and not any(os.access(one, os.W_OK) for one in (log.parent, log))
 
 
 def _log_of(path: Path) -> Path:
-    """Where SQLite has its log: beside the file itself, not beside a link to it."""
+    """SQLite writes its log beside the file itself, not beside a symbolic link to it."""
     file = path.resolve()
     return file.with_name(f"{file.name}-wal")
 
 
-def _sqlite_to_read(path: Path) -> Library:
-    """As it lies there: with its log where it has one, else as a file that does not change.
+def _open_read_only(path: Path, trash: Path) -> Library:
+    """Open it with its log if it has one, else as a file that does not change.
 
     See https://www.sqlite.org/wal.html#read_only_databases
     """
@@ -194,7 +195,7 @@ def _sqlite_to_read(path: Path) -> Library:
     engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
     event.listen(engine, "connect", _prepare_to_read)
     event.listen(engine, "begin", _begin_sqlite)
-    return Library(engine, str(path), is_read_only=True)
+    return Library(engine, str(path), trash, is_read_only=True)
 
 
 def _prepare_to_read(connection: Any, _: object) -> None:
@@ -202,9 +203,9 @@ def _prepare_to_read(connection: Any, _: object) -> None:
 
 
 def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
-    """Looked at before anything is set: what is not ours to use is not touched.
+    """Look before any pragma changes the file.
 
-    With a right to write, all the same: without one, SQLite leaves the files of its log behind.
+    The mode is `rw` all the same: SQLite leaves the files of its log behind after a mere `ro`.
     """
     address = f"file:{quote(str(path.absolute()))}?mode=rw"
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
@@ -218,14 +219,14 @@ def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins each transaction
     cursor = connection.cursor()
-    _ask_for_wal(cursor)
+    _enable_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
 
 
-def _ask_for_wal(cursor: Any) -> None:
-    """Readers and a writer side by side. While others open a new library, it may take a moment."""
+def _enable_wal(cursor: sqlite3.Cursor) -> None:
+    """Let readers and a writer work side by side; wait for others that open a new library."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -240,23 +241,23 @@ def _ask_for_wal(cursor: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """A writer asks for its lock at once: one that reads first could not wait for it later."""
+    """A writer takes its lock at once: after reading first it could not wait for it."""
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _postgres(at: str, password: str) -> Library:
+def _open_postgres(at: str, password: str, trash: Path) -> Library:
     try:
         url = make_url(at)
     except (ArgumentError, ValueError) as error:
-        raise ConfigError(  # which is not repeated: a password may stand in it
-            "library.url is no address that can be read.",
+        raise ConfigError(  # without the URL, which may hold a password
+            "library.url is not a valid URL.",
             remedy="Write it as postgresql://user@host:5432/database",
         ) from error
     if url.get_backend_name() != "postgresql":
         raise ConfigError(
-            f"library.url: {url.get_backend_name()!r} is no database that imagen knows.",
-            remedy="Name a file, or an address that begins with postgresql://",
+            f"library.url: unknown database {url.get_backend_name()!r}.",
+            remedy="Name a file, or a URL that begins with postgresql://",
         )
     url = url.set(drivername="postgresql+psycopg")
     url = url.set(password=password) if password else url
@@ -266,13 +267,8 @@ def _postgres(at: str, password: str) -> Library:
     except ModuleNotFoundError as error:
         raise MissingDependency("psycopg", "postgres") from error
     event.listen(engine, "connect", _prepare_postgres)
-    return Library(engine, _shown(url))
-
-
-def _shown(url: URL) -> str:
-    """What may be seen of an address."""
-    bare = url.set(drivername="postgresql").difference_update_query(_SECRET)
-    return bare.render_as_string(hide_password=True)
+    shown = url.set(drivername="postgresql").difference_update_query(_SECRET)
+    return Library(engine, shown.render_as_string(hide_password=True), trash)
 
 
 def _prepare_postgres(connection: Any, _: object) -> None:
@@ -282,44 +278,45 @@ def _prepare_postgres(connection: Any, _: object) -> None:
 
 @contextmanager
 def translate_errors(at: str) -> Iterator[None]:
-    """Turns the database's errors into ours; `at` says which library they are of."""
+    """Raise LibraryError for errors of the database; `at` names the library."""
     try:
         yield
     except OperationalError as error:
         raise LibraryError(
-            f"The library {at} can't be used: {_words(error)}.", remedy=_remedy(_words(error))
+            f"The library {at} cannot be used: {_reason(error)}.", remedy=_remedy(error)
         ) from error
     except (DataError, IntegrityError, InternalError, ProgrammingError) as error:
         raise LibraryError(
-            f"The library {at} refuses it: {_words(error)}.", remedy=_remedy(_words(error))
+            f"The library {at} refused a change: {_reason(error)}.", remedy=_remedy(error)
         ) from error
     except DatabaseError as error:
         raise LibraryError(
-            f"The library {at} is damaged, or is none: {_words(error)}.",
-            remedy="Your pictures are where they are. Move the file away, and `imagen library add` "
-            "makes another out of them.",
+            f"{at} is not a library, or is damaged: {_reason(error)}.",
+            remedy="Your images are safe. Move this file away, then create a new library from "
+            "them with: imagen library add DIR",
         ) from error
     except SQLAlchemyError as error:
         raise LibraryError(f"The library {at} failed: {one_line(str(error))}.") from error
 
 
-def _words(error: DatabaseError) -> str:
-    """The database's own, without the statement."""
+def _reason(error: DatabaseError) -> str:
+    """The database's message, without the statement."""
     return one_line(str(error.orig)).rstrip(".")
 
 
-_BUSY = "Another process has been writing for very long. Try again once it is done."
+_BUSY = "Another process has been writing for long. Try again later."
 _REMEDIES = {
     "is locked": _BUSY,
     "lock timeout": _BUSY,
-    "full": "Make room on the disk.",
-    "readonly": "Its file, or the folder it is in, can't be written by you.",
-    "unable to open": "Its file, or the folder it is in, can't be read or written by you.",
-    "permission denied": "Its owner must let you use the schema imagen_library and what is in it.",
-    "password": "Name the variable that holds the password in library.password_env.",
-    "connection": "Is the PostgreSQL of library.url running, and does it let you in?",
+    "full": "Free some disk space.",
+    "readonly": "You have no permission to write its file or folder.",
+    "unable to open": "You have no permission to read or write its file or folder.",
+    "permission denied": "Ask its owner for access to the schema imagen_library and its tables.",
+    "password": "Set library.password_env to the variable that holds the password.",
+    "connection": "Check that the PostgreSQL server of library.url is running and accepts you.",
 }
 
 
-def _remedy(words: str) -> str:
-    return next((remedy for sign, remedy in _REMEDIES.items() if sign in words.lower()), "")
+def _remedy(error: DatabaseError) -> str:
+    reason = _reason(error).lower()
+    return next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")

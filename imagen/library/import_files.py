@@ -1,4 +1,4 @@
-"""Takes pictures in that lie in a folder: ours, and those of other tools."""
+"""Add existing images to the library: those of imagen, and those of other programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from imagen.outputs import metadata, read_full_record, read_texts, strip_folders
 from imagen.outputs.provenance import Provenance, find_provenance, request_from_values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from sqlalchemy import Row
 
@@ -39,28 +39,35 @@ if TYPE_CHECKING:
     from imagen.outputs import ImageRecord
 
     OnProgress = Callable[[int, int], None]
-    """Called with how many files are done, and how many there are."""
+    """Called with the number of files that are done, and of all files."""
 
-
-_THUMBNAILS = ("thumbnails", "@eadir")
-"""Folders in which other programs keep pictures in small; and all whose names begin with a dot."""
+_THUMBNAIL_FOLDERS = ("thumbnails", "@eadir")
+"""Folders of other programs' thumbnails. Hidden folders are skipped too."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".apng", ".jfif")
+_CONTENT_IDS = UUID("d2a4c0c1-6a5c-4f0e-9d7e-3b1f5a0f7c11")
+"""The namespace of ids that are made from a file's content."""
+_FIRST_YEAR, _LAST_YEAR = 1971, 2200
+_FIRST_BYTES = 16
+_MAX_BATCH = 1024
+_FACTS_OF_REQUEST = ("seed", "steps", "cfg", "sampler", "scheduler", "width", "height")
+UNKNOWN = "unknown"
+"""The backend of an image that does not say which program made it."""
 
 
 class AddedImage(NamedTuple):
-    """One picture that is in the library now."""
+    """One image that was added."""
 
     path: Path
     id: str
     """Of its generation."""
     tool: str
-    """Which program made it; "" is unknown."""
+    """The program that made it; "" if unknown."""
     has_settings: bool
-    """Whether it told how it was made."""
+    """Whether the file says how it was made."""
 
 
 class AddProblem(NamedTuple):
-    """One file that could not be taken in."""
+    """One file that could not be added."""
 
     path: Path
     what: str
@@ -68,31 +75,20 @@ class AddProblem(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedFiles:
-    """What became of the files of a folder."""
+    """What became of the files of some folders."""
 
-    taken: tuple[AddedImage, ...] = ()
+    added: tuple[AddedImage, ...] = ()
     known: int = 0
-    """How many the library had already, or were there twice."""
+    """Images that the library had already, or that were there twice."""
     moved: tuple[Path, ...] = ()
-    """Where pictures lie now that the library knew elsewhere, and are there no more."""
-    troubles: tuple[AddProblem, ...] = ()
+    """New paths of images that are no longer where the library had them."""
+    problems: tuple[AddProblem, ...] = ()
     skipped: int = 0
-    """How many files are no pictures."""
-
-
-@dataclass(slots=True)
-class _Notes:
-    """What became of the files so far."""
-
-    taken: list[AddedImage] = field(default_factory=list)
-    moved: list[Path] = field(default_factory=list)
-    troubles: list[AddProblem] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
+    """Files that are not images."""
 
 
 def no_count(done: int, total: int) -> None:
-    """An `on_progress` for those who don't want to know."""
+    """An `on_progress` that does nothing."""
 
 
 def add_files(
@@ -102,189 +98,167 @@ def add_files(
     on_progress: OnProgress = no_count,
     is_dry: bool = False,
 ) -> AddedFiles:
-    """Take in every picture below these folders that the library does not have; each once.
+    """Add every image in or below these folders that the library does not have.
 
-    Pictures that one run of ours made are one generation again. What can't be read is told, and
-    stops nothing. With `is_dry` nothing is written. Raises RequestError for what is no folder,
-    before anything is taken in; LibraryError.
+    Images of one imagen run become one generation again. A file that cannot be read is reported,
+    and the others are added. With `is_dry` nothing is written. Raises RequestError if a folder does
+    not exist, before anything is added; LibraryError.
     """
-    paths = [path for folder in list(map(_sure, folders)) for path in _files(folder)]
-    notes = _Notes()
+    paths: list[Path] = []
+    for folder in folders:
+        if not os.path.isdir(folder):
+            raise RequestError(f"Folder {folder} was not found.")
+        paths += _list_files(folder)
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.parent, []).append(path)
+    run = _Import(library, is_dry)
     done = 0
-    for folder_of_them in _by_folder(paths):
-        found = [one for path in folder_of_them for one in _read(library, path, notes, is_dry)]
-        for generation, pictures in _by_generation(found).items():
-            _take(library, generation, pictures, notes, is_dry)
-        done += len(folder_of_them)
+    for files in by_folder.values():  # the images of one run are in one folder
+        run.add_folder(files)
+        done += len(files)
         on_progress(done, len(paths))
     return AddedFiles(
-        taken=tuple(notes.taken),
-        known=notes.counts["known"],
-        moved=tuple(notes.moved),
-        troubles=tuple(notes.troubles),
-        skipped=notes.counts["skipped"],
+        added=tuple(run.added),
+        known=run.counts["known"],
+        moved=tuple(run.moved),
+        problems=tuple(run.problems),
+        skipped=run.counts["skipped"],
     )
 
 
-def _sure(folder: Path) -> Path:
-    if not os.path.isdir(folder):
-        raise RequestError(f"There is no folder {folder}.")
-    return folder
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below the folder that may be a picture; no link is followed, out of it or in."""
+def _list_files(folder: Path) -> Iterator[Path]:
+    """The files in or below a folder that may be images. Symbolic links are not followed."""
     for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_passed_over(name))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name.lower() not in _THUMBNAIL_FOLDERS
+        )
         for name in sorted(names):
             path = Path(root, name)
             is_named = path.suffix.lower() in _SUFFIXES and not name.startswith(".")
-            if is_named and _is_file(path):
+            if is_named and _is_regular(path):
                 yield path
 
 
-def _is_file(path: Path) -> bool:
-    """Neither a link nor a pipe, which would be waited for; true where that can't be seen."""
+def _is_regular(path: Path) -> bool:
+    """Neither a link nor a pipe, which would block; True if that cannot be seen."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return True
 
 
-def _is_passed_over(folder: str) -> bool:
-    return folder.startswith(".") or folder.lower() in _THUMBNAILS
+@dataclass(slots=True)
+class _Import:
+    """One run of `add_files`, so far."""
+
+    library: Library
+    is_dry: bool
+    added: list[AddedImage] = field(default_factory=list)
+    moved: list[Path] = field(default_factory=list)
+    problems: list[AddProblem] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add_folder(self, files: list[Path]) -> None:
+        by_generation: dict[str, list[FoundImage]] = {}
+        for path in files:
+            if (image := self._read_new(path)) is not None:
+                by_generation.setdefault(image.generation, []).append(image)
+        for id, group in by_generation.items():
+            group.sort(key=lambda image: image.index)
+            # An edited copy claims to be the same image of the batch as its original.
+            has_copies = len({image.index for image in group}) < len(group)
+            if has_copies or not self._add_generation(id, group):
+                for image in group:
+                    self._add_generation(image.content_id, [image])
+
+    def _read_new(self, path: Path) -> FoundImage | None:
+        """The image in a file, if it is one and the library does not have it."""
+        try:
+            if not is_image(path):
+                self.counts["skipped"] += 1
+                return None
+            image = read_image(path)
+        except OutputError as error:
+            self.problems.append(AddProblem(path, error.message))
+        except OSError as error:
+            what = f"{path} cannot be read: {error.strerror or error}."
+            self.problems.append(AddProblem(path, what))
+        except MemoryError:
+            self.problems.append(AddProblem(path, f"{path} cannot be added: out of memory."))
+        except Exception as error:  # noqa: BLE001 - a file may hold anything; the others go on
+            self.problems.append(_unexpected(path, error))
+        else:
+            if image.sha256 not in self.seen and not self._is_known(image):
+                self.seen.add(image.sha256)
+                return image
+            self.counts["known"] += 1
+        return None
+
+    def _is_known(self, image: FoundImage) -> bool:
+        """Whether the library has these bytes; if their file was moved, note the new path."""
+        same = select(images).where(images.c.sha256 == image.sha256)
+        with self.library.reading() as connection:
+            rows = connection.execute(same).all()
+        absent = [
+            row
+            for row in rows
+            if row.host == platform.node() and not os.path.isfile(path_of(row.path))
+        ]
+        if absent and len(absent) == len(rows):
+            self.moved.append(image.path)
+            if not self.is_dry:
+                update_path(self.library, absent[0], image.path)
+        return bool(rows)
+
+    def _add_generation(self, id: str, group: list[FoundImage]) -> bool:
+        """Add images as one generation; False if the library has one of this id already."""
+        try:
+            if self.is_dry:
+                with self.library.reading() as connection:
+                    same = select(generations.c.id).where(generations.c.id == id)
+                    is_known = connection.execute(same).first() is not None
+                new = None if is_known else {image.path for image in group}
+            else:
+                recorded = record_import(self.library, build_imported_record(group, id))
+                new = None if recorded is None else {image.path for image in recorded}
+        except LibraryError as error:
+            self.problems += [AddProblem(image.path, error.message) for image in group]
+            return True
+        except Exception as error:  # noqa: BLE001 - a file may say what no library can hold
+            self.problems += [_unexpected(image.path, error) for image in group]
+            return True
+        if new is None:
+            return False
+        self.counts["known"] += len(group) - len(new)
+        self.added += [
+            AddedImage(image.path, id, image.provenance.tool, image.record is not None)
+            for image in group
+            if image.path in new
+        ]
+        return True
 
 
-def _by_folder(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Runs of files of one folder: the pictures of one run lie side by side."""
-    together: dict[Path, list[Path]] = {}
-    for path in paths:
-        together.setdefault(path.parent, []).append(path)
-    yield from together.values()
-
-
-def _read(library: Library, path: Path, notes: _Notes, is_dry: bool) -> Iterator[FoundImage]:
-    """What is in the file, if it is a picture that the library does not have."""
-    try:
-        if not is_image(path):
-            notes.counts["skipped"] += 1
-            return
-        found = read_image(path)
-    except OutputError as error:
-        notes.troubles.append(AddProblem(path, error.message))
-    except OSError as error:
-        notes.troubles.append(AddProblem(path, f"{path} can't be read: {error.strerror or error}."))
-    except MemoryError:
-        notes.troubles.append(
-            AddProblem(path, f"{path} can't be added: there is not enough memory.")
-        )
-    except Exception as error:  # noqa: BLE001 - a file may hold anything; it stops no other
-        notes.troubles.append(_unforeseen(path, error))
-    else:
-        if found.sha256 in notes.seen or _is_known(library, found, notes, is_dry):
-            notes.counts["known"] += 1
-            return
-        notes.seen.add(found.sha256)
-        yield found
-
-
-def _unforeseen(path: Path, error: Exception) -> AddProblem:
-    what = one_line(f"{type(error).__name__}: {error}", limit=120)
-    return AddProblem(path, f"{path} can't be added: what it says of itself is odd ({what}).")
-
-
-def _is_known(library: Library, found: FoundImage, notes: _Notes, is_dry: bool) -> bool:
-    """Whether the library has these very bytes; where they had been moved, it learns of that."""
-    with library.reading() as connection:
-        rows = connection.execute(select(images).where(images.c.sha256 == found.sha256)).all()
-    gone = [row for row in rows if row.host == platform.node() and not _is_there(row.path)]
-    if gone and len(gone) == len(rows):
-        notes.moved.append(found.path)
-        if not is_dry:
-            update_path(library, gone[0], found.path)
-    return bool(rows)
-
-
-def _is_there(stored: str) -> bool:
-    return os.path.isfile(path_of(stored))
+def _unexpected(path: Path, error: Exception) -> AddProblem:
+    reason = one_line(f"{type(error).__name__}: {error}", limit=120)
+    return AddProblem(path, f"{path} cannot be added: its metadata is not valid ({reason}).")
 
 
 def update_path(library: Library, row: Row[Any], path: Path) -> None:
-    """Note where a picture lies now; its sidecar belongs beside it."""
+    """Note the new path of an image, and of its sidecar beside it."""
     sidecar = stored_path(path.with_name(f"{path.name}.json")) if row.sidecar else None
     values = {"path": stored_path(path), "sidecar": sidecar, "missing_ms": None}
     with library.writing() as connection:
-        is_as_seen = (images.c.id == row.id) & (images.c.path == row.path)
-        connection.execute(update(images).where(is_as_seen).values(**values))
-
-
-def _by_generation(found: Iterable[FoundImage]) -> dict[str, list[FoundImage]]:
-    together: dict[str, list[FoundImage]] = {}
-    for one in found:
-        together.setdefault(one.generation, []).append(one)
-    return {id: sorted(some, key=lambda one: one.index) for id, some in together.items()}
-
-
-def _take(
-    library: Library, id: str, pictures: list[FoundImage], notes: _Notes, is_dry: bool
-) -> None:
-    """One generation; of a run that is known already, each further picture is one of its own."""
-    is_one = not _is_muddled(pictures)
-    if is_one and _take_group(library, id, pictures, notes, is_dry):
-        return
-    for one in pictures:
-        _take_group(library, one.own_generation, [one], notes, is_dry)
-
-
-def _take_group(
-    library: Library, id: str, pictures: list[FoundImage], notes: _Notes, is_dry: bool
-) -> bool:
-    """Take them in as this generation; False where the library has it without some of them."""
-    try:
-        if is_dry:
-            new = None if _has_generation(library, id) else {one.path for one in pictures}
-        else:
-            kept = record_import(library, build_imported_record(pictures, id))
-            new = None if kept is None else {one.path for one in kept}
-    except LibraryError as error:
-        notes.troubles += [AddProblem(one.path, error.message) for one in pictures]
-        return True
-    except Exception as error:  # noqa: BLE001 - the same, for what the library can't hold
-        notes.troubles += [_unforeseen(one.path, error) for one in pictures]
-        return True
-    if new is None:
-        return False
-    notes.counts["known"] += len(pictures) - len(new)
-    notes.taken += [
-        AddedImage(one.path, id, one.origin.tool, one.record is not None)
-        for one in pictures
-        if one.path in new
-    ]
-    return True
-
-
-def _has_generation(library: Library, id: str) -> bool:
-    with library.reading() as connection:
-        chosen = select(generations.c.id).where(generations.c.id == id)
-        return connection.execute(chosen).first() is not None
-
-
-def _is_muddled(pictures: list[FoundImage]) -> bool:
-    """Whether two of them claim to be the same one of their batch: an edited copy does."""
-    return len({one.index for one in pictures}) < len(pictures)
-
-
-_OURS = UUID("d2a4c0c1-6a5c-4f0e-9d7e-3b1f5a0f7c11")
-_FIRST_YEAR, _LAST_YEAR = 1971, 2200
-_FIRST_BYTES = 16
-_USED = ("seed", "steps", "cfg", "sampler", "scheduler", "width", "height")
-UNKNOWN = "unknown"
-"""Stands where a backend's name would, for a picture that does not tell."""
+        is_unchanged = (images.c.id == row.id) & (images.c.path == row.path)
+        connection.execute(update(images).where(is_unchanged).values(**values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundImage:
-    """One picture in a folder, and all that it tells of itself."""
+    """An image file, and what it says about itself."""
 
     path: Path
     """Absolute."""
@@ -297,55 +271,58 @@ class FoundImage:
     dated_by: Literal["sidecar", "exif", "file"]
     sidecar: Path | None
     record: ImageRecord | None
-    """None where it says nothing."""
-    origin: Provenance
+    """None if it has no metadata."""
+    provenance: Provenance
 
     @property
     def generation(self) -> str:
-        """The id of the ticket that made it; else one that is made of its content."""
-        told = str(self.record.file.get("ticket", "")) if self.record else ""
-        return told if _is_id(told) else self.own_generation
+        """The id of the ticket that made it, or one made from its content."""
+        id = str(self.record.file.get("ticket", "")) if self.record else ""
+        with suppress(ValueError):
+            if str(UUID(id)) == id:
+                return id
+        return self.content_id
 
     @property
-    def own_generation(self) -> str:
-        """An id for this picture alone: the same for the same bytes, wherever they lie."""
-        return str(uuid5(_OURS, self.sha256))
+    def content_id(self) -> str:
+        """An id for this image alone, the same for the same bytes."""
+        return str(uuid5(_CONTENT_IDS, self.sha256))
 
     @property
     def index(self) -> int:
         """Which of its batch, from 0."""
-        told = self.record.file.get("index") if self.record else 0
-        return told if type(told) is int and 0 <= told < 1024 else 0
+        index = self.record.file.get("index") if self.record else 0
+        return index if type(index) is int and 0 <= index < _MAX_BATCH else 0
 
     @property
     def request(self) -> Request:
-        """What was used, as far as it is told, and can be asked for."""
-        return _without_folders(request_from_values(self.origin.values)[0])
+        """The settings that made it, as far as they are known."""
+        return _bare_request(request_from_values(self.provenance.values)[0])
 
 
 def is_image(path: Path) -> bool:
-    """Whether the file begins as one of the kinds do that can be read."""
+    """Whether the file begins like an image of a kind that imagen reads."""
     with path.open("rb") as file:
         return metadata.kind(file.read(_FIRST_BYTES)) is not None
 
 
 def read_image(path: Path) -> FoundImage:
-    """All that is known of the picture at `path`.
+    """The image at `path` and its metadata.
 
-    Raises OutputError for a file that can't be read, is cut short or damaged, or no picture.
+    Raises OutputError for a file that cannot be read, is damaged, or is not an image.
     """
-    read_texts(path, ())  # damaged files are found out here
+    read_texts(path, ())  # refuses damaged files
     record = read_full_record(path)
     try:
         data, changed = path.read_bytes(), path.stat().st_mtime
     except OSError as error:
-        raise OutputError(f"{path} can't be read: {error.strerror or error}.") from error
+        raise OutputError(f"{path} cannot be read: {error.strerror or error}.") from error
     kind = metadata.kind(data)
     if kind is None:
-        raise OutputError(f"{path} is no picture of a kind that imagen reads.")
+        raise OutputError(f"{path} is not an image of a kind that imagen reads.")
     width, height = metadata.size(data)
-    created, dated_by = _created(data, record, changed)
-    beside = path.with_name(f"{path.name}.json")
+    created, dated_by = _find_time(data, record, changed)
+    sidecar = path.with_name(f"{path.name}.json")
     return FoundImage(
         path=path.absolute(),
         sha256=sha256(data).hexdigest(),
@@ -355,155 +332,128 @@ def read_image(path: Path) -> FoundImage:
         height=height,
         created=created,
         dated_by=dated_by,
-        sidecar=beside.absolute() if record is not None and record.source == "sidecar" else None,
+        sidecar=sidecar.absolute() if record and record.source == "sidecar" else None,
         record=record,
-        origin=find_provenance(record) if record else Provenance(),
+        provenance=find_provenance(record) if record else Provenance(),
     )
 
 
-def _created(
+def _find_time(
     data: bytes, record: ImageRecord | None, changed: float
 ) -> tuple[datetime, Literal["sidecar", "exif", "file"]]:
-    told = _moment(record.file.get("created")) if record else None
-    if told is not None:
-        return told, "sidecar"
-    taken = _moment(_exif_time(data))
-    return (taken, "exif") if taken else (_changed(changed), "file")
+    """When an image was made: by its record, its EXIF block, or its modification time."""
+    if record and (created := _parse_time(record.file.get("created"))):
+        return created, "sidecar"
+    text, zone = metadata.capture_time(data)  # 2025:11:21 08:30:05
+    date, _, time = text.partition(" ")
+    if taken := _parse_time(f"{date.replace(':', '-')}T{time}{zone}"):
+        return taken, "exif"
+    with suppress(ValueError, OverflowError, OSError):  # not every file system's time is valid
+        modified = datetime.fromtimestamp(changed, UTC)
+        if modified.year <= _LAST_YEAR:
+            return modified, "file"
+    return datetime.now(UTC), "file"
 
 
-def _changed(seconds: float) -> datetime:
-    """When the file was changed; now, if its file system's time is not valid."""
-    with suppress(ValueError, OverflowError, OSError):
-        moment = datetime.fromtimestamp(seconds, UTC)
-        if moment.year <= _LAST_YEAR:
-            return moment
-    return datetime.now(UTC)
-
-
-def _moment(text: Any) -> datetime | None:
-    """The moment that a text names; without a time zone it is that of here."""
-    with suppress(ValueError, OverflowError, OSError):  # Windows knows no zone of some years
-        told = datetime.fromisoformat(text) if isinstance(text, str) else None
-        if told is not None and _FIRST_YEAR <= told.year <= _LAST_YEAR:
-            return told.astimezone()
+def _parse_time(text: object) -> datetime | None:
+    """An ISO time; without a time zone it is in this machine's."""
+    with suppress(ValueError, OverflowError, OSError):  # Windows has no zone for some years
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if time is not None and _FIRST_YEAR <= time.year <= _LAST_YEAR:
+            return time.astimezone()
     return None
 
 
-def _exif_time(data: bytes) -> str:
-    """`2025:11:21 08:30:05` of the EXIF block, as a moment is written otherwise."""
-    text, zone = metadata.capture_time(data)
-    date, _, time = text.partition(" ")
-    return f"{date.replace(':', '-')}T{time}{zone}"
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
-
-
-def build_imported_record(pictures: Sequence[FoundImage], id: str) -> GenerationRecord:
-    """The generation of these pictures, which one run made; the first tells of it."""
-    first = pictures[0]
+def build_imported_record(group: list[FoundImage], id: str) -> GenerationRecord:
+    """The generation of these images, which one run made, as the first describes it."""
+    first = group[0]
     record = first.record
+    backend = (record.backend if record else "") or first.provenance.tool or UNKNOWN
+    typed = record.request if record else None
     return GenerationRecord(
         id=id,
-        backend=(record.backend if record else "") or first.origin.tool or UNKNOWN,
-        kind=first.origin.kind,
-        ticket=_ticket(first, id),
-        request=_asked(record) or first.request,
-        facts=_facts(first),
+        backend=backend,
+        kind=first.provenance.kind,
+        ticket=Ticket(
+            id=id,
+            backend=backend,
+            request=first.request,
+            receipt=_parse_receipt(record),
+            payload=json_safe(record.graph) if record else {},
+            inputs=_parse_inputs(record),
+            submitted=True,
+        ),
+        request=_bare_request(request_from_values(typed)[0]) if typed else first.request,
+        facts=_build_facts(first),
         created_at=first.created,
         ended_at=first.created,
-        images=tuple(map(_kept, pictures)),
+        images=tuple(map(_stored_image, group)),
         source="import",
     )
 
 
-def _asked(record: ImageRecord | None) -> Request | None:
-    return (
-        _without_folders(request_from_values(record.request)[0])
-        if record and record.request
-        else None
-    )
+def _bare_request(request: Request) -> Request:
+    """With bare names for its files: a stranger's record must not make imagen open files."""
+    values = strip_folders(request.model_dump(exclude_defaults=True), request)
+    return request_from_values(values)[0]
 
 
-def _without_folders(request: Request) -> Request:
-    """With bare names for its files: what a stranger's record names is not to be looked for."""
-    return request_from_values(strip_folders(request.model_dump(exclude_defaults=True), request))[0]
+def _parse_receipt(record: ImageRecord | None) -> dict[str, ParameterOutcome]:
+    receipt: dict[str, ParameterOutcome] = {}
+    for name, outcome in (record.receipt if record else {}).items():
+        with suppress(ValidationError):
+            receipt[name] = ParameterOutcome.model_validate(outcome)
+    return receipt
 
 
-def _ticket(one: FoundImage, id: str) -> Ticket:
-    record = one.record
-    return Ticket(
-        id=id,
-        backend=(record.backend if record else "") or one.origin.tool or UNKNOWN,
-        request=one.request,
-        receipt=_receipt(record),
-        payload=json_safe(record.graph) if record else {},
-        inputs=_inputs(record),
-        submitted=True,
-    )
+def _parse_inputs(record: ImageRecord | None) -> tuple[InputImage, ...]:
+    def size(value: object) -> int:
+        return value if type(value) is int else 0
 
-
-def _receipt(record: ImageRecord | None) -> dict[str, ParameterOutcome]:
-    found: dict[str, ParameterOutcome] = {}
-    for name, said in (record.receipt if record else {}).items():
-        try:
-            found[name] = ParameterOutcome.model_validate(said)
-        except ValidationError:
-            continue  # of a stranger's file, which may hold anything
-    return found
-
-
-def _inputs(record: ImageRecord | None) -> tuple[InputImage, ...]:
     return tuple(
         InputImage(
-            parameter=str(known["parameter"]),
-            name=str(known["name"]),
-            sha256=str(known["sha256"]),
-            width=_size(known.get("width")),
-            height=_size(known.get("height")),
+            parameter=str(values["parameter"]),
+            name=str(values["name"]),
+            sha256=str(values["sha256"]),
+            width=size(values.get("width")),
+            height=size(values.get("height")),
         )
-        for known in (record.inputs if record else ())
-        if {"parameter", "name", "sha256"} <= known.keys()
+        for values in (record.inputs if record else ())
+        if {"parameter", "name", "sha256"} <= values.keys()
     )
 
 
-def _size(value: Any) -> int:
-    return value if type(value) is int else 0
-
-
-def _facts(one: FoundImage) -> dict[str, Any]:
-    """As a run of ours tells them; of a stranger's file also what it said in its own words."""
-    record, models = one.record, one.origin.models
+def _build_facts(image: FoundImage) -> dict[str, Any]:
+    """The facts of imagen's own record; of other files, their settings and what they said."""
+    record, models = image.record, image.provenance.models
     if record is not None and record.source == "sidecar":
         return dict(record.facts)
-    said = one.request.asked()
-    used = {name: said[name] for name in _USED if name in said}
-    sizes = {"width": one.width, "height": one.height}
-    facts = {"model": models[0] if models else "", "models": list(models), **used, **sizes}
-    return facts | ({} if record is None else {"told": _told(record)})
+    known = image.request.asked()
+    facts = {
+        "model": models[0] if models else "",
+        "models": list(models),
+        **{name: known[name] for name in _FACTS_OF_REQUEST if name in known},
+        "width": image.width,
+        "height": image.height,
+    }
+    if record is None:
+        return facts
+    told: dict[str, Any] = {"source": record.source, "tool": image.provenance.tool}
+    if record.source != "imagen":
+        told |= {"resolved": record.resolved, "facts": record.facts}
+    return facts | {"told": told}
 
 
-def _told(record: ImageRecord) -> dict[str, Any]:
-    own = {"source": record.source, "tool": find_provenance(record).tool}
-    if record.source in ("sidecar", "imagen"):
-        return own
-    return own | {"resolved": record.resolved, "facts": record.facts}
-
-
-def _kept(one: FoundImage) -> StoredImage:
-    told = one.record.file.get("seed") if one.record else None
+def _stored_image(image: FoundImage) -> StoredImage:
+    seed = image.record.file.get("seed") if image.record else None
     return StoredImage(
-        path=one.path,
-        sidecar=one.sidecar,
-        index=one.index,
-        media_type=one.media_type,
-        width=one.width,
-        height=one.height,
-        seed=told if type(told) is int else one.request.seed,
-        sha256=one.sha256,
-        size_bytes=one.size_bytes,
+        path=image.path,
+        sidecar=image.sidecar,
+        index=image.index,
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        seed=seed if type(seed) is int else image.request.seed,
+        sha256=image.sha256,
+        size_bytes=image.size_bytes,
     )

@@ -1,4 +1,4 @@
-"""The ledger: what each generation that succeeded did cost, in money and in time."""
+"""The ledger: what each successful generation cost, in money and in time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagen.library.stored_values import datetime_of, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date, datetime, tzinfo
+    from datetime import datetime, tzinfo
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
 
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from imagen.library.database import Library
     from imagen.library.records import GenerationRecord
 
-
 UsageGrouping = Literal["day", "week", "month", "backend", "model", "caller"]
 _JOULES_PER_KWH = 3_600_000
-_FORMS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
+_PERIOD_FORMATS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
 _SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
+_DAY_MS = 24 * 60 * 60 * 1000
+_FIRST_WEEKDAY = 3
+"""1970-01-01 was a Thursday, three days after the Monday of its week."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class LedgerRow:
 
     generation: str
     at: datetime
-    """When it came to its end, in UTC."""
+    """When it ended, in UTC."""
     backend: str
     kind: str
     model: str
@@ -46,29 +48,29 @@ class LedgerRow:
     engine_seconds: float | None
     """How long the engine computed."""
     estimated_cost: float | None
-    """What was expected beforehand; None is unknown."""
+    """As expected beforehand; None if unknown."""
     actual_cost: float | None
     currency: str
     is_paid: bool
-    """Whether the engine's owner is paid for it."""
+    """Whether the engine is a paid service."""
     caller: str
 
     @property
     def cost(self) -> float | None:
-        """What it did cost, else what was expected; None is unknown."""
+        """The actual cost, or else the estimate; None if unknown."""
         return self.estimated_cost if self.actual_cost is None else self.actual_cost
 
     @property
     def is_unknown(self) -> bool:
-        """Whether it cost money, and nobody knows how much."""
+        """Whether it was paid for, and its cost is unknown."""
         return self.is_paid and self.cost is None
 
 
 class UsageTotal(NamedTuple):
-    """What several generations came to. Sums are per currency, which nobody can add up."""
+    """The sums of a group of generations; costs by currency."""
 
     key: tuple[str, ...]
-    """Of the groupings, in their order."""
+    """The values of the groupings, in their order."""
     generations: int
     images: int
     latency_seconds: float
@@ -76,43 +78,50 @@ class UsageTotal(NamedTuple):
     costs: dict[str, float]
     estimates: dict[str, float]
     unknown: int
-    """How many cost money that nobody knows."""
+    """How many paid generations have an unknown cost."""
 
 
-def build_row(entry: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
-    """The row of this generation. Its prompt stands there as a hash only."""
-    request, estimate = entry.ticket.request, entry.ticket.estimate
-    seed = entry.facts.get("seed") if entry.facts.get("seed") is not None else request.seed
-    is_paid = estimate is not None or bool(entry.cost_usd)
+class Spending(NamedTuple):
+    """What was spent in a period."""
+
+    cost: float
+    unknown: int
+    """How many paid generations have an unknown cost."""
+
+
+def build_row(record: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
+    """The row of this generation. Of its prompt it has only the hash."""
+    request, estimate, facts = record.ticket.request, record.ticket.estimate, record.facts
+    seed = request.seed if facts.get("seed") is None else facts["seed"]
+    is_paid = estimate is not None or bool(record.cost_usd)
+    engine_seconds = facts.get("executing_seconds")
+    if engine_seconds is None:
+        engine_seconds = facts.get("latency_seconds")
+    electricity = _electricity_cost(record.backend, engine_seconds, costs)
     return {
-        "generation": entry.id,
-        "at_ms": milliseconds(entry.ended_at),
-        "backend": entry.backend,
-        "kind": entry.kind,
-        "model": entry.model,
+        "generation": record.id,
+        "at_ms": milliseconds(record.ended_at),
+        "backend": record.backend,
+        "kind": record.kind,
+        "model": record.model,
         "seed": None if seed is None else str(seed),
-        "prompt_sha256": entry.prompt_sha256,
-        "images": len(entry.images),
-        "latency_seconds": entry.facts.get("latency_seconds"),
-        "engine_seconds": _engine_seconds(entry),
+        "prompt_sha256": record.prompt_sha256,
+        "images": len(record.images),
+        "latency_seconds": facts.get("latency_seconds"),
+        "engine_seconds": engine_seconds,
         "estimated_cost": estimate.usd if estimate else None,
-        "actual_cost": entry.cost_usd if is_paid else _electricity(entry, costs),
+        "actual_cost": record.cost_usd if is_paid else electricity,
         "currency": "USD" if is_paid or costs is None else costs.currency,
         "is_paid": int(is_paid),
-        "caller": entry.caller,
+        "caller": record.caller,
     }
 
 
-def _engine_seconds(entry: GenerationRecord) -> float | None:
-    """As the engine told; of one that tells nothing, as long as it took in all."""
-    told = entry.facts.get("executing_seconds")
-    return told if told is not None else entry.facts.get("latency_seconds")
-
-
-def _electricity(entry: GenerationRecord, costs: UsageSettings | None) -> float | None:
-    """What a machine of ours drew for it, where the user says what that costs."""
-    seconds = _engine_seconds(entry)
-    watts = costs.watts.get(entry.backend) if costs else None
+def _electricity_cost(
+    backend: str, seconds: float | None, costs: UsageSettings | None
+) -> float | None:
+    """The electricity of the user's own machine, if its power and price are configured."""
+    watts = costs.watts.get(backend) if costs else None
     if costs is None or costs.price_per_kwh is None or watts is None or seconds is None:
         return None
     return seconds * watts / _JOULES_PER_KWH * costs.price_per_kwh
@@ -121,26 +130,30 @@ def _electricity(entry: GenerationRecord, costs: UsageSettings | None) -> float 
 def list_rows(
     library: Library, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[LedgerRow]:
-    """Every row from `since` on and before `until`, the oldest first."""
+    """Every row from `since` on and before `until`, oldest first."""
     statement = select(usage).where(*_within(since, until)).order_by(usage.c.at_ms)
     with library.reading() as connection:
         for row in connection.execution_options(yield_per=1000).execute(statement):
-            yield _use(row)
+            yield _ledger_row(row)
 
 
 def find_row(library: Library, generation: str) -> LedgerRow | None:
-    """The row of one generation; None where it has none."""
+    """The row of one generation; None if it has none."""
     with library.reading() as connection:
         row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
-    return None if row is None else _use(row)
+    return None if row is None else _ledger_row(row)
 
 
-def _within(since: datetime | None, until: datetime | None) -> list[Any]:
-    found = [] if since is None else [usage.c.at_ms >= milliseconds(since)]
-    return found if until is None else [*found, usage.c.at_ms < milliseconds(until)]
+def _within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    conditions = []
+    if since is not None:
+        conditions.append(usage.c.at_ms >= milliseconds(since))
+    if until is not None:
+        conditions.append(usage.c.at_ms < milliseconds(until))
+    return conditions
 
 
-def _use(row: Row[Any]) -> LedgerRow:
+def _ledger_row(row: Row[Any]) -> LedgerRow:
     values = dict(row._mapping)
     at = datetime_of(values.pop("at_ms"))
     seed = values.pop("seed")
@@ -156,46 +169,56 @@ def sum_usage(
     *,
     zone: tzinfo | None = None,
 ) -> list[UsageTotal]:
-    """What was used, in groups, in the order of their keys; a single one where there are none.
+    """The sums of each group, sorted by key; a single total without groupings.
 
     Days, weeks and months begin in `zone`; None is this machine's time zone.
     """
     parts: dict[tuple[str, ...], list[UsageTotal]] = {}
     is_by_week = _is_by_week(by)
     with library.reading() as connection:
-        for row in connection.execute(_summed(connection, by, _within(since, until), zone)):
+        for row in connection.execute(_sum_statement(connection, by, _within(since, until), zone)):
             key = tuple(
                 _period_name(grouping, row.period, is_by_week)
-                if grouping in _FORMS
+                if grouping in _PERIOD_FORMATS
                 else str(getattr(row, grouping))
                 for grouping in by
             )
-            parts.setdefault(key, []).append(_total(key, row))
-    # Each currency is a part; as a rule there is one.
+            total = UsageTotal(
+                key,
+                row.generations,
+                int(row.images),
+                row.latency_seconds or 0.0,
+                row.engine_seconds or 0.0,
+                {} if row.cost is None else {row.currency: row.cost},
+                {} if row.estimated_cost is None else {row.currency: row.estimated_cost},
+                int(row.unknown or 0),
+            )
+            parts.setdefault(key, []).append(total)
+    # There is a part for each currency, and for each day of a month.
     return [
-        found[0] if len(found) == 1 else _sum(found, key) for key, found in sorted(parts.items())
+        group[0] if len(group) == 1 else _add(group, key) for key, group in sorted(parts.items())
     ]
 
 
 def add_totals(groups: Sequence[UsageTotal]) -> UsageTotal | None:
-    """What all groups come to together; None where there are none."""
-    return _sum(groups, ()) if groups else None
+    """The sum of all groups; None if there are none."""
+    return _add(groups, ()) if groups else None
 
 
-def _sum(parts: Sequence[UsageTotal], key: tuple[str, ...]) -> UsageTotal:
+def _add(parts: Sequence[UsageTotal], key: tuple[str, ...]) -> UsageTotal:
     return UsageTotal(
         key,
         sum(part.generations for part in parts),
         sum(part.images for part in parts),
         sum(part.latency_seconds for part in parts),
         sum(part.engine_seconds for part in parts),
-        _sum_by_currency(part.costs for part in parts),
-        _sum_by_currency(part.estimates for part in parts),
+        _add_by_currency(part.costs for part in parts),
+        _add_by_currency(part.estimates for part in parts),
         sum(part.unknown for part in parts),
     )
 
 
-def _sum_by_currency(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def _add_by_currency(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for each in costs:
         for currency, amount in each.items():
@@ -203,68 +226,76 @@ def _sum_by_currency(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return sums
 
 
-def _summed(
+def _sum_statement(
     connection: Connection,
     by: Sequence[UsageGrouping],
-    conditions: Sequence[Any],
+    conditions: Sequence[ColumnElement[bool]],
     zone: tzinfo | None,
 ) -> Select[Any]:
-    """Sums of as few groups as can still be told apart by what is asked for."""
-    named = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
+    """Sums in as few groups as the groupings need: by day or week, as months are made of days."""
+    names = {grouping for grouping in by if grouping in ("backend", "model", "caller")}
     columns: list[ColumnElement[Any]] = [
-        *(usage.c[name] for name in sorted(named)),
+        *(usage.c[name] for name in sorted(names)),
         usage.c.currency,
     ]
-    if named != set(by):
-        day = _day(connection, conditions, zone)
-        period = week_number(day) if _is_by_week(by) else day
-        columns.insert(0, period.label("period"))  # a number first: rows are sorted by these
+    if names != set(by):
+        ends = (
+            select(usage.c.at_ms).where(*conditions).order_by(order).limit(1).scalar_subquery()
+            for order in (usage.c.at_ms, usage.c.at_ms.desc())
+        )
+        first, last = connection.execute(select(*ends)).one()
+        period = _day_number(usage.c.at_ms, first or 0, last or 0, zone)
+        if _is_by_week(by):
+            period = (period + _FIRST_WEEKDAY) // 7
+        columns.insert(0, period.label("period"))  # first, as sorting by a number is cheap
     sums = [func.sum(usage.c[name]).label(name) for name in _SUMMED]
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None)).label("unknown")
     cost, number = func.sum(_COST).label("cost"), func.count().label("generations")
     return select(*columns, *sums, cost, unknown, number).where(*conditions).group_by(*columns)
 
 
-def _day(
-    connection: Connection, conditions: Sequence[Any], zone: tzinfo | None
-) -> ColumnElement[int]:
-    ends = (
-        select(usage.c.at_ms).where(*conditions).order_by(order).limit(1).scalar_subquery()
-        for order in (usage.c.at_ms, usage.c.at_ms.desc())
-    )
-    first, last = connection.execute(select(*ends)).one()
-    return day_number(usage.c.at_ms, first or 0, last or 0, zone)
-
-
 def _is_by_week(by: Sequence[UsageGrouping]) -> bool:
-    """Whether weeks are the shortest periods, and not days."""
-    return set(by) & set(_FORMS) == {"week"}
+    """Whether weeks are the only periods, so that rows need not be grouped by day."""
+    return set(by) & set(_PERIOD_FORMATS) == {"week"}
 
 
 @lru_cache(maxsize=4096)
 def _period_name(grouping: UsageGrouping, number: int, is_week: bool) -> str:
-    return format(monday_of(number) if is_week else date_of(number), _FORMS[grouping])
+    day = number * 7 - _FIRST_WEEKDAY if is_week else number
+    return format(datetime_of(day * _DAY_MS).date(), _PERIOD_FORMATS[grouping])
 
 
-def _total(key: tuple[str, ...], row: Row[Any]) -> UsageTotal:
-    return UsageTotal(
-        key,
-        row.generations,
-        int(row.images),
-        row.latency_seconds or 0.0,
-        row.engine_seconds or 0.0,
-        {} if row.cost is None else {row.currency: row.cost},
-        {} if row.estimated_cost is None else {row.currency: row.estimated_cost},
-        int(row.unknown or 0),
-    )
+def _day_number(
+    at_ms: ColumnElement[int], first_ms: int, last_ms: int, zone: tzinfo | None
+) -> ColumnElement[int]:
+    """The number of the day since 1970 in a time zone, as an expression to group by.
+
+    It has one case for each change of the clock between the first and the last moment.
+    """
+    changes = []
+    for ms in range(first_ms, last_ms, _DAY_MS):
+        later = min(ms + _DAY_MS, last_ms)
+        if _utc_offset(ms, zone) != _utc_offset(later, zone):
+            changes.append((at_ms < _find_change(ms, later, zone), _utc_offset(ms, zone)))
+    last = _utc_offset(last_ms, zone)
+    return (at_ms + (case(*changes, else_=last) if changes else last)) // _DAY_MS
 
 
-class Spending(NamedTuple):
-    """What was spent since a moment."""
+def _find_change(before: int, after: int, zone: tzinfo | None) -> int:
+    """The first moment with the offset of `after`, by bisection."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _utc_offset(middle, zone) == _utc_offset(after, zone):
+            after = middle
+        else:
+            before = middle
+    return after
 
-    cost: float
-    unknown: int
-    """How many generations cost money that nobody knows."""
+
+def _utc_offset(ms: int, zone: tzinfo | None) -> int:
+    """In milliseconds."""
+    offset = datetime_of(ms).astimezone(zone).utcoffset()
+    return round(offset.total_seconds() * 1000) if offset else 0
 
 
 def sum_spending(
@@ -275,9 +306,9 @@ def sum_spending(
     backend: str | None = None,
     without: Sequence[str] = (),
 ) -> Spending:
-    """What was spent from `since` on in this currency; with all backends where none is named.
+    """What was spent from `since` on in this currency, with one backend or all of them.
 
-    The generations of these ids `without` are left out.
+    Generations with an id in `without` do not count.
     """
     conditions = [usage.c.at_ms >= milliseconds(since), usage.c.currency == currency]
     if backend is not None:
@@ -287,62 +318,5 @@ def sum_spending(
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None))
     statement = select(func.sum(_COST), unknown).where(*conditions)
     with library.reading() as connection:
-        known, lacking = connection.execute(statement).one()
-    return Spending(float(known or 0.0), int(lacking or 0))
-
-
-_DAY_MS = 24 * 60 * 60 * 1000
-_THURSDAY = 3
-"""1970 began on a Thursday, three days after the Monday of its week."""
-
-
-def day_number(
-    at_ms: ColumnElement[int], first_ms: int, last_ms: int, zone: tzinfo | None
-) -> ColumnElement[int]:
-    """How many days after the first of 1970 a moment is, in this time zone (None: this machine's).
-
-    All moments are from `first_ms` to `last_ms`.
-    """
-    changes = [(at_ms < until, offset) for until, offset in _offsets(first_ms, last_ms, zone)]
-    last = _offset(last_ms, zone)
-    return (at_ms + (case(*changes, else_=last) if changes else last)) // _DAY_MS
-
-
-def week_number(day: ColumnElement[int]) -> ColumnElement[int]:
-    """How many weeks after that of the first of 1970 a day is; weeks begin on Mondays."""
-    return (day + _THURSDAY) // 7
-
-
-def date_of(day: int) -> date:
-    """The day of this number."""
-    return datetime_of(day * _DAY_MS).date()
-
-
-def monday_of(week: int) -> date:
-    """The first day of the week of this number."""
-    return date_of(week * 7 - _THURSDAY)
-
-
-def _offsets(first_ms: int, last_ms: int, zone: tzinfo | None) -> Iterator[tuple[int, int]]:
-    """When the clock is put forward or back, and how far it was ahead of UTC before."""
-    for ms in range(first_ms, last_ms, _DAY_MS):
-        later = min(ms + _DAY_MS, last_ms)
-        if _offset(ms, zone) != _offset(later, zone):
-            yield _change(ms, later, zone), _offset(ms, zone)
-
-
-def _change(before: int, after: int, zone: tzinfo | None) -> int:
-    """The moment in between from which on it is as it is in the end."""
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset(middle, zone) == _offset(after, zone):
-            after = middle
-        else:
-            before = middle
-    return after
-
-
-def _offset(ms: int, zone: tzinfo | None) -> int:
-    """How far the clock is ahead of UTC then."""
-    offset = datetime_of(ms).astimezone(zone).utcoffset()
-    return round(offset.total_seconds() * 1000) if offset else 0
+        known, unknown_count = connection.execute(statement).one()
+    return Spending(float(known or 0.0), int(unknown_count or 0))

@@ -1,4 +1,4 @@
-"""How a library of any version becomes one of this version; each step is run once, in order."""
+"""Bring a library of any earlier version up to this one, step by step."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ if TYPE_CHECKING:
 
     Step = Callable[[Connection], None]
 
-
-# Words come cut already, with blanks between them: the other tokenizers have an older Unicode than
-# Python's, and would cut them again. Beginnings that many words have get lists of their own.
+# Words are stored already split, as FTS5's other tokenizers have an older Unicode than Python and
+# would split them again. The prefix indexes are for beginnings that many words share.
 _FTS5 = "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix='1 2 3 4 5')"
 
 
-def _first(connection: Connection) -> None:
-    """All tables, and the words of the prompts, which each database keeps in its own way."""
+def _create_tables(connection: Connection) -> None:
+    """Create the tables of the current version; later steps find nothing left to change."""
     metadata.create_all(connection)
     for statement in PARTIAL_INDEXES:
         connection.execute(text(statement))
@@ -40,57 +39,71 @@ def _first(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX prompts_by_word ON prompts USING gin (words)"))
 
 
-def _second(connection: Connection) -> None:
-    """Addresses of webhooks, which may hold secrets, are not kept whole any more."""
+def _hash_webhook_urls(connection: Connection) -> None:
+    """URLs of webhooks may hold secrets; version 1 stored them whole."""
     if connection.dialect.name == "sqlite":
         connection.execute(text("PRAGMA secure_delete = ON"))  # or the file would still hold them
-    kept = select(outbox.c.destination).where(outbox.c.kind == "webhook").distinct()
-    for url in connection.scalars(kept).all():
+    urls = select(outbox.c.destination).where(outbox.c.kind == "webhook").distinct()
+    for url in connection.scalars(urls).all():
         same = update(outbox).where(outbox.c.kind == "webhook", outbox.c.destination == url)
         connection.execute(same.values(destination=stored_url(url)))
 
 
+def _name_columns_plainly(connection: Connection) -> None:
+    """Rename `began_ms` and `asked`, and make room for the path of an image in the trash."""
+    columns = connection.execute(text("SELECT * FROM generations LIMIT 0")).keys()
+    if "asked" not in columns:
+        return
+    for statement in (
+        "DROP INDEX ix_generations_began_ms",  # no query used it
+        "ALTER TABLE generations RENAME COLUMN began_ms TO created_ms",
+        "ALTER TABLE generations RENAME COLUMN asked TO request",
+        "ALTER TABLE images ADD COLUMN trashed_from TEXT",
+    ):
+        connection.execute(text(statement))
+
+
 PATIENCE_SECONDS = 30
 """How long a writer waits for another one."""
-STEPS: tuple[Step, ...] = (_first, _second)
-"""Step n makes version n out of version n-1. A step that was ever released is never changed."""
+STEPS: tuple[Step, ...] = (_create_tables, _hash_webhook_urls, _name_columns_plainly)
+"""Step n makes version n out of version n-1, and does nothing where that is done already."""
 
 
 def version_of(connection: Connection) -> int:
-    """The version of the library there; 0 where there is nothing yet.
+    """The version of the library; 0 if the database is empty.
 
-    Raises LibraryError where something else lies there.
+    Raises LibraryError if it holds something else.
     """
     names = set(inspect(connection).get_table_names())
     if version.name in names:
         return connection.execute(select(version.c.version)).scalar() or 0
     if names:
         raise LibraryError(
-            "There are tables that are not imagen's. They were left as they are.",
-            remedy="Name another file or database in library.url, or in IMAGEN_LIBRARY.",
+            "The database holds tables of another program. Nothing was changed.",
+            remedy="Name another file or database in library.url or IMAGEN_LIBRARY.",
         )
     return 0
 
 
 def refuse_newer(found: int, steps: Sequence[Step] = STEPS) -> None:
-    """Raises LibraryError for a library that this imagen can't know."""
+    """Raise LibraryError for the library of a newer imagen."""
     if found > len(steps):
         raise LibraryError(
-            f"The library was made by a newer imagen: its version is {found}, and this one knows "
-            f"up to {len(steps)}. It was left as it is.",
+            f"The library has version {found}, of a newer imagen; this one supports versions up to "
+            f"{len(steps)}. Nothing was changed.",
             remedy="Update imagen, or name another library in library.url or IMAGEN_LIBRARY.",
         )
 
 
 def lock_for_writing(connection: Connection) -> None:
-    """One at a time, up to the end of the transaction, as SQLite's own lock has it anyway."""
+    """Let one writer in at a time until the end of the transaction, as SQLite does by itself."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(4922771)"))
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> None:
-    """Run the steps that the library lacks, all or none of them."""
+    """Run the steps that the library lacks: all of them or none."""
     found = version_of(connection)
     refuse_newer(found, steps)
     for step in steps[found:]:

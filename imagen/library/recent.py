@@ -1,4 +1,4 @@
-"""The newest images of a library in SQLite, read without SQLAlchemy, which takes long to load."""
+"""The newest images, read from SQLite without SQLAlchemy, for the completion of a shell."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ WHERE images.trashed_ms IS NULL ORDER BY images.id DESC LIMIT ?
 
 
 class RecentImage(NamedTuple):
-    """An image by its ID and its prompt."""
+    """An image for a list of completions."""
 
     id: str
     prompt: str
 
 
 def recent_images(at: str, limit: int) -> list[RecentImage]:
-    """The newest images of the library at this place.
+    """The newest images of the library in this file.
 
-    None of a library in PostgreSQL, and of one that can't be read at once.
+    Empty for a library in PostgreSQL, or one that cannot be read at once.
     """
     if "://" in at or not os.path.isfile(at):
         return []

@@ -1,8 +1,8 @@
-"""The tables of the library, for SQLite and PostgreSQL alike.
+"""The tables of the library, alike in SQLite and PostgreSQL.
 
-A picture's number sorts by time: it is the millisecond at which its generation began, times 2^20,
-plus some bits of its own. So every list is in order of time by its key alone, a period is a range
-of keys, and several machines give numbers without asking each other.
+The key of an image sorts by time: it is the millisecond at which its generation began, times 2^20,
+plus bits of its own. So the key alone sorts every list by time, a period is a range of keys, and
+several machines make keys without asking each other.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from sqlalchemy import (
     table,
 )
 
-_Number = BigInteger().with_variant(Integer(), "sqlite")
-"""There INTEGER too has 64 bits, and only as such is it what the rows themselves are found by."""
+_Key = BigInteger().with_variant(Integer(), "sqlite")
+"""In SQLite, INTEGER has 64 bits, and only an INTEGER primary key is the row's own id."""
 
 metadata = MetaData()
 
@@ -37,7 +37,7 @@ generations = Table(
     "generations",
     metadata,
     Column("id", String(36), primary_key=True),
-    Column("began_ms", BigInteger, nullable=False, index=True),
+    Column("created_ms", BigInteger, nullable=False),
     Column("ended_ms", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("source", String(16), nullable=False),
@@ -47,18 +47,19 @@ generations = Table(
     Column("task", String(32), nullable=False),
     Column("prompt", Text, nullable=False),
     Column("caller", Text, nullable=False),
-    Column("asked", JSON, nullable=False),
+    Column("request", JSON, nullable=False),
     Column("ticket", JSON, nullable=False),
     Column("facts", JSON, nullable=False),
     Column("warnings", JSON, nullable=False),
     Column("error", JSON, nullable=True),
 )
-"""One row for each ticket; the ticket holds the complete request, the receipt and the payload."""
+"""One row for each ticket. `request` is what the user gave; the ticket has it complete, with the
+receipt and the payload."""
 
 images = Table(
     "images",
     metadata,
-    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("id", _Key, primary_key=True, autoincrement=False),
     Column("generation", String(36), ForeignKey("generations.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("backend", Text, nullable=False),
@@ -71,10 +72,11 @@ images = Table(
     Column("sha256", String(64), nullable=False, index=True),
     Column("width", Integer, nullable=True),
     Column("height", Integer, nullable=True),
-    # 2^64-1 has no place in the integers of either database.
+    # Text, as integers in both databases end below 2^64-1.
     Column("seed", String(20), nullable=True),
     Column("rating", SmallInteger, nullable=True),
     Column("trashed_ms", BigInteger, nullable=True),
+    Column("trashed_from", Text, nullable=True),
     Column("missing_ms", BigInteger, nullable=True),
     Column("cloud", JSON, nullable=True),
     UniqueConstraint("generation", "number"),
@@ -83,26 +85,27 @@ images = Table(
     Index("images_by_backend_and_model", "backend", "model", "id"),
     Index("images_by_path", "path"),
 )
-"""`number` counts within the generation from 0; `host` is the machine that `path` is a path of."""
+"""`number` counts within the generation from 0. `path` is where the file is on the machine `host`;
+of an image in the trash, `trashed_from` is the path to put it back to."""
 
 PARTIAL_INDEXES = (
     "CREATE INDEX images_rated ON images (id, rating, backend, model) WHERE rating IS NOT NULL",
     "CREATE INDEX images_trashed ON images (id, trashed_ms, rating, backend, model) "
     "WHERE trashed_ms IS NOT NULL",
-    "CREATE INDEX generations_failed ON generations (began_ms, id) WHERE state = 'failed'",
+    "CREATE INDEX generations_failed ON generations (created_ms, id) WHERE state = 'failed'",
 )
-"""Those of pictures are few, and hold all that is asked of them besides.
+"""The indexes of images have few rows, and hold every column that a search filters by.
 
-Written out, as SQLAlchemy would load what it has for PostgreSQL to make them in SQLite."""
+They are SQL, as SQLAlchemy would load its PostgreSQL dialect to create them in SQLite."""
 
 prompts = table("prompts", column("rowid"), column("words"))
-"""The words of each picture's prompt, by its number: FTS5 in SQLite, a tsvector in PostgreSQL. The
-migrations make it."""
+"""The words of each image's prompt, by its key: FTS5 in SQLite, a tsvector in PostgreSQL. The
+migrations create it."""
 
 thumbnails = Table(
     "thumbnails",
     metadata,
-    Column("image", _Number, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("image", _Key, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("webp", LargeBinary, nullable=False),
 )
 
@@ -133,7 +136,8 @@ usage = Table(
     Column("is_paid", SmallInteger, nullable=False),
     Column("caller", Text, nullable=False),
 )
-"""The ledger: it stays when pictures go, so it refers to no other row. No prompt stands in it."""
+"""The ledger. It stays when images are deleted, so it refers to no other row, and it has only the
+hash of a prompt."""
 
 outbox = Table(
     "outbox",

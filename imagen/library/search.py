@@ -1,4 +1,4 @@
-"""Finds pictures: in pages, the newest first, and one by its ID or its file."""
+"""Find images and failed generations: in pages, newest first, or one by its ID or file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from imagen.core.text import one_line
 from imagen.errors import OutputError, RequestError
 from imagen.library import fulltext, sqlite_plan
 from imagen.library.schema import generations, images, prompts, tags
-from imagen.library.stored_values import datetime_of, first_key, milliseconds, path_of, stored_path
+from imagen.library.stored_values import (
+    datetime_of,
+    first_key,
+    milliseconds,
+    path_of,
+    stored_path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,16 +35,17 @@ if TYPE_CHECKING:
     from imagen.library.database import Library
     from imagen.library.fulltext import SearchTerm
 
-
 _CANDIDATES = 6
 _NEWEST = 2000
 _BATCH = 1000
-"""Of values in one statement."""
+"""Values in one statement."""
+_FAILED = text("state = 'failed'")
+"""SQL, not a parameter, so that the planner uses the partial index of failed generations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which pictures are wanted; all that is given must hold."""
+    """Which images to find. All conditions must hold."""
 
     text: str = ""
     """Words of the prompt: `red "in snow" -cat fo*`."""
@@ -48,31 +55,32 @@ class Query:
     until: datetime | None = None
     """Before this moment."""
     rating: int | None = None
-    """At least this one."""
+    """At least this."""
     tags: tuple[str, ...] = ()
     in_trash: bool = False
-    """Those in the trash, and no others."""
+    """Only images in the trash; otherwise only others."""
     is_missing: bool = False
-    """Those that a check noted as missing, and no others."""
+    """Only images that `library check --fix` noted as missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryImage:
-    """One picture that the library knows."""
+    """One image in the library."""
 
     key: int
-    """Its number, which sorts by time."""
+    """Sorts by time."""
     generation: str
-    """The id of the generation it is of."""
+    """The id of its generation."""
     number: int
-    """Which of them, from 0."""
-    began: datetime
+    """Which image of the generation, from 0."""
+    created: datetime
     prompt: str
     backend: str
     model: str
     host: str
     """The machine that `path` is a path of."""
     path: Path
+    """Where the file is, also in the trash."""
     sidecar: Path | None
     media_type: str
     size_bytes: int
@@ -82,211 +90,215 @@ class LibraryImage:
     seed: int | None
     rating: int | None
     tags: tuple[str, ...] = ()
-    is_trashed: bool = False
+    trashed: datetime | None = None
+    """When it was moved to the trash."""
+    trashed_from: Path | None = None
+    """The path to put it back to; None unless its file was moved to the trash."""
     is_missing: bool = False
     cloud: Mapping[str, Any] = field(default_factory=dict)
-    """Where it lies in the cloud: its bucket and path there; empty where it does not."""
+    """Its bucket and path in the cloud; empty if it was not uploaded."""
 
     @property
     def id(self) -> str:
-        """What people call it: `5b6c8e5e`, and `5b6c8e5e.2` for the second of a batch."""
+        """The short ID: `5b6c8e5e`, and `5b6c8e5e.2` for the second of a batch."""
         return short_id(self.generation, self.number)
+
+    @property
+    def is_trashed(self) -> bool:
+        return self.trashed is not None
 
 
 class ImagesPage(NamedTuple):
-    """Some pictures, and where the next page begins."""
+    """Some images, and where the next page begins."""
 
     images: tuple[LibraryImage, ...]
     after: int | None
-    """The `after` of the next page; None where this is the last."""
+    """The `after` of the next page; None if this is the last."""
 
 
 def search_images(
     library: Library, query: Query, after: int | None = None, limit: int = 50
 ) -> ImagesPage:
-    """The newest pictures that are wanted, of those older than the one of the number `after`.
+    """The newest images that match, of those older than the one with the key `after`.
 
-    Raises RequestError for a text that holds nothing to look for, LibraryError.
+    Raises RequestError for a text without a word to search for; LibraryError.
     """
     with library.reading() as connection:
-        newest = _numbers(connection, query, after, limit + 1).subquery()
-        chosen = _joined().join(newest, newest.c.id == images.c.id).order_by(newest.c.id.desc())
-        found = connection.execute(chosen).all()
-        pictures = _with_tags(connection, found[:limit])
-    return ImagesPage(pictures, pictures[-1].key if len(found) > limit else None)
+        newest = _select_keys(connection, query, after, limit + 1).subquery()
+        chosen = _select_images().join(newest, newest.c.id == images.c.id)
+        rows = connection.execute(chosen.order_by(newest.c.id.desc())).all()
+        page = _with_tags(connection, rows[:limit])
+    return ImagesPage(page, page[-1].key if len(rows) > limit else None)
 
 
 def count_images(library: Library, query: Query) -> int:
-    """How many pictures are wanted in all."""
+    """How many images match."""
     with library.reading() as connection:
-        wanted = _numbers(connection, query).subquery()
-        return connection.execute(select(func.count()).select_from(wanted)).scalar_one()
+        keys = _select_keys(connection, query).subquery()
+        return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
 
-def _columns() -> Select[Any]:
-    return select(images, generations.c.prompt, generations.c.began_ms)
-
-
-def _numbers(
+def _select_keys(
     connection: Connection, query: Query, after: int | None = None, limit: int | None = None
 ) -> SelectBase:
-    """The numbers of the newest pictures that are wanted."""
+    """The keys of the newest images that match."""
     if connection.dialect.name == "sqlite":
         return sqlite_plan.select_keys(connection, query, after, limit)
-    order, statement = _wanted(query)
+    order, statement = _postgres_select(query)
     if after is not None:
         statement = statement.where(order < after)
     if limit is None:
         return statement
-    if query.text and not _is_of_late(connection, query.text):
-        order = order + 0  # or PostgreSQL may read all prompts, the newest first
+    if query.text and not _is_recent(connection, query.text):
+        order = order + 0  # otherwise PostgreSQL may read every prompt, newest first
     return statement.order_by(order.desc()).limit(limit)
 
 
-def _is_of_late(connection: Connection, query: str) -> bool:
-    """Whether any of the newest prompts is found: of a word that is rare, PostgreSQL knows less."""
+def _is_recent(connection: Connection, query: str) -> bool:
+    """Whether one of the newest prompts matches; PostgreSQL has no statistics of rare words."""
     newest = select(prompts).order_by(prompts.c.rowid.desc()).limit(_NEWEST).subquery("prompts")
-    found = select(newest.c.rowid).where(_match(fulltext.parse_query(query))).limit(1)
-    return connection.execute(found).first() is not None
+    matching = select(newest.c.rowid).where(_matches(fulltext.parse_query(query))).limit(1)
+    return connection.execute(matching).first() is not None
 
 
-def _wanted(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
-    """The statement without an order, and the number to order by: that of the table which is the
-    most selective, so that PostgreSQL does not sort what it finds."""
-    found = fulltext.parse_query(query.text)
+def _postgres_select(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
+    """The column to order by, and the statement without an order.
+
+    The column is that of the most selective table, so that PostgreSQL need not sort.
+    """
+    terms = fulltext.parse_query(query.text)
     order: ColumnElement[int] = images.c.id
     source: FromClause = images
     for tag in query.tags:
-        given = tags.alias()
-        source = source.join(given, and_(given.c.image == images.c.id, given.c.tag == tag))
-        order = given.c.image
-    if found:
+        tagged = tags.alias()
+        source = source.join(tagged, and_(tagged.c.image == images.c.id, tagged.c.tag == tag))
+        order = tagged.c.image
+    if terms:
         source = source.join(prompts, prompts.c.rowid == images.c.id)
         order = prompts.c.rowid
-    statement = select(images.c.id).select_from(source).where(*_conditions(query, order))
-    return order, statement.where(_match(found)) if found else statement
+    trashed = images.c.trashed_ms
+    conditions: list[ColumnElement[bool]] = [
+        trashed.is_not(None) if query.in_trash else trashed.is_(None)
+    ]
+    if query.is_missing:
+        conditions.append(images.c.missing_ms.is_not(None))
+    if query.backend is not None:
+        conditions.append(images.c.backend == query.backend)
+    if query.model is not None:
+        conditions.append(images.c.model == query.model)
+    if query.since is not None:
+        conditions.append(order >= first_key(query.since))
+    if query.until is not None:
+        conditions.append(order < first_key(query.until))
+    if query.rating is not None:
+        conditions.append(images.c.rating.is_not(None))
+        conditions.append(images.c.rating >= query.rating)
+    statement = select(images.c.id).select_from(source).where(*conditions)
+    return order, statement.where(_matches(terms)) if terms else statement
 
 
-def _match(found: tuple[fulltext.SearchTerm, ...]) -> TextClause:
+def _matches(terms: tuple[SearchTerm, ...]) -> TextClause:
     return text("prompts.words @@ CAST(:words AS tsquery)").bindparams(
-        words=fulltext.postgres_query(found)
+        words=fulltext.postgres_query(terms)
     )
 
 
-def _conditions(query: Query, order: ColumnElement[int]) -> Iterator[ColumnElement[bool]]:
-    trashed = images.c.trashed_ms
-    yield trashed.is_not(None) if query.in_trash else trashed.is_(None)
-    if query.is_missing:
-        yield images.c.missing_ms.is_not(None)
-    if query.backend is not None:
-        yield images.c.backend == query.backend
-    if query.model is not None:
-        yield images.c.model == query.model
-    if query.since is not None:
-        yield order >= first_key(query.since)
-    if query.until is not None:
-        yield order < first_key(query.until)
-    if query.rating is not None:
-        yield and_(images.c.rating.is_not(None), images.c.rating >= query.rating)
+def _select_images() -> Select[Any]:
+    return select(images, generations.c.prompt, generations.c.created_ms).join(
+        generations, generations.c.id == images.c.generation
+    )
 
 
-def _with_tags(connection: Connection, found: Sequence[Row[Any]]) -> tuple[LibraryImage, ...]:
-    given: dict[int, list[str]] = {}
-    for start in range(0, len(found), _BATCH):
-        keys = [row.id for row in found[start : start + _BATCH]]
+def _with_tags(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[LibraryImage, ...]:
+    """The images of these rows, with their tags."""
+    by_image: dict[int, list[str]] = {}
+    for start in range(0, len(rows), _BATCH):
+        keys = [row.id for row in rows[start : start + _BATCH]]
         chosen = select(tags).where(tags.c.image.in_(keys)).order_by(tags.c.tag)
         for row in connection.execute(chosen):
-            given.setdefault(row.image, []).append(row.tag)
-    return tuple(_picture(row, tuple(given.get(row.id, ()))) for row in found)
-
-
-def _picture(row: Row[Any], given: tuple[str, ...]) -> LibraryImage:
-    return LibraryImage(
-        key=row.id,
-        generation=row.generation,
-        number=row.number,
-        began=datetime_of(row.began_ms),
-        prompt=row.prompt,
-        backend=row.backend,
-        model=row.model,
-        host=row.host,
-        path=path_of(row.path),
-        sidecar=path_of(row.sidecar) if row.sidecar else None,
-        media_type=row.media_type,
-        size_bytes=row.size_bytes,
-        sha256=row.sha256,
-        width=row.width,
-        height=row.height,
-        seed=None if row.seed is None else int(row.seed),
-        rating=row.rating,
-        tags=given,
-        is_trashed=row.trashed_ms is not None,
-        is_missing=row.missing_ms is not None,
-        cloud=row.cloud or {},
+            by_image.setdefault(row.image, []).append(row.tag)
+    return tuple(
+        LibraryImage(
+            key=row.id,
+            generation=row.generation,
+            number=row.number,
+            created=datetime_of(row.created_ms),
+            prompt=row.prompt,
+            backend=row.backend,
+            model=row.model,
+            host=row.host,
+            path=path_of(row.path),
+            sidecar=path_of(row.sidecar) if row.sidecar else None,
+            media_type=row.media_type,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            width=row.width,
+            height=row.height,
+            seed=None if row.seed is None else int(row.seed),
+            rating=row.rating,
+            tags=tuple(by_image.get(row.id, ())),
+            trashed=None if row.trashed_ms is None else datetime_of(row.trashed_ms),
+            trashed_from=path_of(row.trashed_from) if row.trashed_from else None,
+            is_missing=row.missing_ms is not None,
+            cloud=row.cloud or {},
+        )
+        for row in rows
     )
 
 
 def list_values(library: Library, what: Literal["backend", "model", "tag"]) -> list[str]:
-    """Every backend, model or tag there is, found by leaps through an index."""
+    """Every backend, model or tag in the library, by a loose index scan."""
     column = tags.c.tag if what == "tag" else images.c[what]
-    found: list[str] = []
+    values: list[str] = []
     with library.reading() as connection:
-        least = connection.execute(select(func.min(column))).scalar()
-        while least is not None:
-            found.append(least)
-            least = connection.execute(select(func.min(column)).where(column > least)).scalar()
-    return found
+        value = connection.execute(select(func.min(column))).scalar()
+        while value is not None:
+            values.append(value)
+            value = connection.execute(select(func.min(column)).where(column > value)).scalar()
+    return values
 
 
 def find_image(library: Library, word: str) -> LibraryImage:
-    """The picture that is meant: by its ID, any beginning of its generation's id, or its file.
+    """The image with this ID, the beginning of its generation's id, or its file.
 
     `last` is the newest that is not in the trash, and `last~2` two before it. A file that was moved
-    is known by its content. Raises RequestError where it is none, or may be
-    several.
+    is found by its content. Raises RequestError if there is none, or several match.
     """
     with library.reading() as connection:
-        found = _by_file(connection, word) if os.path.isfile(word) else _by_id(connection, word)
-        pictures = _with_tags(connection, found)
-    if not pictures:
-        raise _unknown(word)
-    if len({picture.generation for picture in pictures}) > 1:
-        raise _ambiguous(word, pictures)
-    return pictures[0]
+        rows = _find_by_file(connection, word) if os.path.isfile(word) else None
+        found = _with_tags(connection, _find_by_id(connection, word) if rows is None else rows)
+    if not found:
+        raise _unknown_image(word)
+    if len({image.generation for image in found}) > 1:
+        raise _ambiguous(word, [(image.generation, image.prompt) for image in found])
+    return found[0]
 
 
 def images_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
-    """All pictures of one generation, in their order."""
-    chosen = _joined().where(images.c.generation == generation).order_by(images.c.number)
+    """All images of a generation, in order."""
+    chosen = _select_images().where(images.c.generation == generation).order_by(images.c.number)
     with library.reading() as connection:
         return _with_tags(connection, connection.execute(chosen).all())
 
 
-def _joined() -> Select[Any]:
-    return _columns().join(generations, generations.c.id == images.c.generation)
-
-
-def _by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:
-    """Its content tells; and where that was changed meanwhile, its place. Of several the newest."""
+def _find_by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:
+    """By content, or by path if the file was changed; the newest of several."""
+    try:
+        digest = file_sha256(Path(word))
+    except OSError as error:
+        name = one_line(word, limit=80)
+        raise OutputError(f"{name} cannot be read: {error.strerror or error}.") from error
     is_here = and_(images.c.path == stored_path(Path(word)), images.c.host == platform.node())
-    is_same = images.c.sha256 == _content(word)
+    is_same = images.c.sha256 == digest
     for condition in (and_(is_same, is_here), is_same, is_here):
-        chosen = _joined().where(condition).order_by(images.c.id.desc()).limit(1)
+        chosen = _select_images().where(condition).order_by(images.c.id.desc()).limit(1)
         if found := connection.execute(chosen).all():
             return found
     return ()
 
 
-def _content(word: str) -> str:
-    try:
-        return file_sha256(Path(word))
-    except OSError as error:
-        shown = one_line(word, limit=80)
-        raise OutputError(f"{shown} can't be read: {error.strerror or error}.") from error
-
-
-def _by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
-    newest = _joined().order_by(images.c.id.desc())
+def _find_by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
+    newest = _select_images().order_by(images.c.id.desc())
     back = count_back(word)
     if back is not None:
         chosen = newest.where(images.c.trashed_ms.is_(None)).limit(1).offset(back)
@@ -300,132 +312,118 @@ def _by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
     return connection.execute(chosen).all()
 
 
-def _unknown(word: str) -> RequestError:
-    shown = one_line(word, limit=80)
+def _unknown_image(word: str) -> RequestError:
+    name = one_line(word, limit=80)
     if os.path.isfile(word):
         return RequestError(
-            f"The library does not know the picture {shown}.",
-            remedy="Take its folder in with: imagen library add DIR",
+            f"The image {name} is not in the library.",
+            remedy="Add its folder with: imagen library add DIR",
         )
     if (back := count_back(word)) is not None:
         return RequestError(
-            f"There is no {shown}: the library holds fewer images."
+            f"There is no {name}: the library holds fewer images."
             if back
             else "There is no last image: the library is empty."
         )
     return RequestError(
-        f"The library has no picture {shown!r}, and there is no such file.",
-        remedy="List the pictures and their IDs with: imagen history",
+        f"Image {name!r} was not found in the library, and there is no such file.",
+        remedy="List images and their IDs with: imagen history",
     )
 
 
-def _ambiguous(word: str, pictures: Sequence[LibraryImage]) -> RequestError:
-    ids = "\n".join(f"{p.generation}  {one_line(p.prompt, limit=60)}" for p in pictures)
-    return RequestError(f"{word!r} may be any of these; write more of it:\n{ids}")
-
-
-_SHORT = 8
-_CANDIDATES_failing = 6
-_FAILED = text("state = 'failed'")
-"""Written out: a database sees by it that the index of these alone will do."""
+def _ambiguous(word: str, found: Sequence[tuple[str, str]]) -> RequestError:
+    ids = "\n".join(f"{id}  {one_line(prompt, limit=60)}" for id, prompt in found)
+    return RequestError(f"{word!r} matches several; type more of it:\n{ids}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedGeneration:
-    """One generation that came to nothing."""
+    """One failed generation."""
 
     generation: str
-    began: datetime
+    created: datetime
     backend: str
     model: str
     prompt: str
     code: str
-    """The stable word of the error."""
+    """The code of the error."""
     message: str
     caller: str
 
     @property
     def id(self) -> str:
-        """What people call it: `5b6c8e5e`."""
-        return self.generation[:_SHORT]
+        """The short ID: `5b6c8e5e`."""
+        return short_id(self.generation, 0)
 
 
 class FailuresPage(NamedTuple):
-    """Some of them, and where the next page begins."""
+    """Some failed generations, and where the next page begins."""
 
     failures: tuple[FailedGeneration, ...]
     after: FailedGeneration | None
-    """The `after` of the next page; None where this is the last."""
+    """The `after` of the next page; None if this is the last."""
 
 
 def search_failures(
     library: Library, query: Query, after: FailedGeneration | None = None, limit: int = 50
 ) -> FailuresPage:
-    """The newest failures that are wanted, of those older than `after`.
+    """The newest failed generations that match, of those older than `after`.
 
-    They have no ratings, no tags and no trash: of the query the rest counts. Raises RequestError
-    for a text that holds nothing to look for, LibraryError.
+    Ratings, tags and the trash do not apply to them. Raises RequestError for a text without a word
+    to search for; LibraryError.
     """
-    found = fulltext.parse_query(query.text)
-    chosen = (
-        _newest_first().where(*_conditions_failing(query, after)).execution_options(yield_per=100)
-    )
-    with library.reading() as connection, connection.execute(chosen) as rows:
-        wanted = (row for row in rows if _has(row.prompt, found))
-        some = tuple(map(_failure, islice(wanted, limit + 1)))
-    return FailuresPage(some[:limit], some[limit - 1] if len(some) > limit else None)
+    terms = fulltext.parse_query(query.text)
+    statement = _select_failures().where(*_failure_conditions(query, after))
+    statement = statement.execution_options(yield_per=100)
+    with library.reading() as connection, connection.execute(statement) as rows:
+        matching = (row for row in rows if fulltext.is_match(row.prompt, terms))
+        page = tuple(map(_failure, islice(matching, limit + 1)))
+    return FailuresPage(page[:limit], page[limit - 1] if len(page) > limit else None)
 
 
-def _newest_first() -> Select[Any]:
-    order = generations.c.began_ms.desc(), generations.c.id.desc()
+def _select_failures() -> Select[Any]:
+    order = generations.c.created_ms.desc(), generations.c.id.desc()
     return select(generations).where(_FAILED).order_by(*order)
 
 
-def _conditions_failing(
+def _failure_conditions(
     query: Query, after: FailedGeneration | None
 ) -> Iterator[ColumnElement[bool]]:
-    began = generations.c.began_ms
+    created = generations.c.created_ms
     if query.backend is not None:
         yield generations.c.backend == query.backend
     if query.model is not None:
         yield generations.c.model == query.model
     if query.since is not None:
-        yield began >= milliseconds(query.since)
+        yield created >= milliseconds(query.since)
     if query.until is not None:
-        yield began < milliseconds(query.until)
+        yield created < milliseconds(query.until)
     if after is not None:
-        moment = milliseconds(after.began)
-        same = and_(began == moment, generations.c.id < after.generation)
-        yield and_(began <= moment, or_(began < moment, same))
-
-
-def _has(prompt: str, found: tuple[SearchTerm, ...]) -> bool:
-    """They are few, and stand in no index of words."""
-    cut = f" {' '.join(fulltext.tokenize(prompt))} " if found else ""
-    return all((fulltext.term_pattern(term) in cut) != term.is_excluded for term in found)
+        moment = milliseconds(after.created)
+        same = and_(created == moment, generations.c.id < after.generation)
+        yield and_(created <= moment, or_(created < moment, same))
 
 
 def find_failure(library: Library, word: str) -> FailedGeneration:
-    """The failure of this ID, or of any beginning of its id; `last` is the newest.
+    """The failed generation with this ID or beginning of its id; `last` is the newest.
 
-    Raises RequestError where it is none, or may be several.
+    Raises RequestError if there is none, or several match.
     """
     beginning, back = word.strip().lower(), count_back(word)
     if back is not None:
-        chosen = _newest_first().limit(1).offset(back)
+        chosen = _select_failures().limit(1).offset(back)
     else:
         within = generations.c.id.between(beginning, f"{beginning}g")
-        chosen = _newest_first().where(within).limit(_CANDIDATES_failing)
+        chosen = _select_failures().where(within).limit(_CANDIDATES)
     with library.reading() as connection:
         rows = connection.execute(chosen).all() if is_id(word) else ()
     if not rows:
         raise RequestError(
-            f"{one_line(word, limit=80)!r} is no generation that failed.",
-            remedy="List them and their IDs with: imagen history --failed",
+            f"Failed generation {one_line(word, limit=80)!r} was not found.",
+            remedy="List failed generations and their IDs with: imagen history --failed",
         )
     if len(rows) > 1:
-        ids = "\n".join(f"{row.id}  {one_line(row.prompt, limit=60)}" for row in rows)
-        raise RequestError(f"{word!r} may be any of these; write more of it:\n{ids}")
+        raise _ambiguous(word, [(row.id, row.prompt) for row in rows])
     return _failure(rows[0])
 
 
@@ -433,7 +431,7 @@ def _failure(row: Row[Any]) -> FailedGeneration:
     error = row.error or {}
     return FailedGeneration(
         generation=row.id,
-        began=datetime_of(row.began_ms),
+        created=datetime_of(row.created_ms),
         backend=row.backend,
         model=row.model,
         prompt=row.prompt,

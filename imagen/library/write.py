@@ -1,4 +1,4 @@
-"""Takes generations in: each once, with its pictures, its ledger row and what is to be told."""
+"""Record generations and delete images: each in one transaction, completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from PIL import Image
+# Otherwise Pillow imports all of its formats for one that is not registered, which takes longer.
+from PIL import Image, WebPImagePlugin  # noqa: F401
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -18,7 +19,15 @@ from imagen.errors import LibraryError
 from imagen.library import fulltext
 from imagen.library.ledger import build_row
 from imagen.library.migrations import lock_for_writing
-from imagen.library.schema import generations, images, outbox, prompts, tags, thumbnails, usage
+from imagen.library.schema import (
+    generations,
+    images,
+    outbox,
+    prompts,
+    tags,
+    thumbnails,
+    usage,
+)
 from imagen.library.stored_values import image_key, milliseconds, stored_path, stored_text
 
 if TYPE_CHECKING:
@@ -31,64 +40,117 @@ if TYPE_CHECKING:
     from imagen.library.database import Library
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
 
-
 T = TypeVar("T")
 _ATTEMPTS = 16
-_UNIQUE = ("kind", "destination", "generation", "part")
-"""What tells deliveries apart."""
+_DELIVERY_KEY = ("kind", "destination", "generation", "part")
+
+THUMBNAIL_SIDE = 320
+"""Pixels of the longer side, at most."""
+_QUALITY = 80
+_MAX_DECODE_BYTES = 220 * 2**20
+"""For one image: a file of a few kilobytes may have any number of pixels."""
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1}
+"""Of a decoded pixel; 4 in all other modes."""
+_PROGRESSIVE_BYTES, _WEBP_BYTES, _COPY_BYTES = 6, 17, 4
+"""Per pixel: decoding a progressive JPEG, decoding WebP, and a converted copy."""
 
 
 def record_generation(
     library: Library,
-    entry: GenerationRecord,
+    record: GenerationRecord,
     deliveries: Sequence[Delivery] = (),
     *,
     costs: UsageSettings | None = None,
 ) -> bool:
-    """Keep this generation; False where the library has it already.
+    """Record this generation and queue its deliveries; False if the library has it already.
 
-    All of it is kept, or nothing. Raises LibraryError.
+    Raises LibraryError.
     """
-    small = _thumbnails(entry)
+    small = _make_thumbnails(record)
 
     def work(connection: Connection, salt: int) -> bool:
-        if _is_there(connection, entry):
+        if _is_recorded(connection, record):
             return False
-        _forget_imported(connection, entry)
-        _keep(connection, entry, small, salt)
-        _account(connection, entry, costs)
-        _post(connection, deliveries)
+        _delete_imported(connection, record)
+        _insert_generation(connection, record, small, salt)
+        if record.state == "done" and record.source == "imagen":
+            # Recorded before as failed, it may have a row already.
+            connection.execute(delete(usage).where(usage.c.generation == record.id))
+            connection.execute(insert(usage).values(_stored_texts(build_row(record, costs))))
+        _queue(connection, deliveries)
         return True
 
     return _write(library, work)
 
 
-def record_import(library: Library, entry: GenerationRecord) -> tuple[StoredImage, ...] | None:
-    """Keep the images of this generation whose bytes the library does not have; returns them.
+def record_import(library: Library, record: GenerationRecord) -> tuple[StoredImage, ...] | None:
+    """Record the images whose bytes the library does not have yet, and return them.
 
-    None, and nothing is kept, where there is a generation of this id already and further images
-    would belong to it. Raises LibraryError.
+    Returns None, and records nothing, if there is a generation of this id already. Raises
+    LibraryError.
     """
-    small = _thumbnails(entry)
+    small = _make_thumbnails(record)
 
     def work(connection: Connection, salt: int) -> tuple[StoredImage, ...] | None:
-        new = tuple(kept for kept in entry.images if not _is_stored(connection, kept.sha256))
-        if new and _state_of(connection, entry.id):
+        def is_known(image: StoredImage) -> bool:
+            same = select(images.c.id).where(images.c.sha256 == image.sha256)
+            return connection.execute(same).first() is not None
+
+        new = tuple(image for image in record.images if not is_known(image))
+        if new and _find_state(connection, record.id):
             return None
         if new:
-            _keep(connection, entry.model_copy(update={"images": new}), small, salt)
+            only_new = record.model_copy(update={"images": new})
+            _insert_generation(connection, only_new, small, salt)
         return new
 
     return _write(library, work)
 
 
-def _thumbnails(entry: GenerationRecord) -> dict[Path, bytes | None]:
-    """Made before the transaction begins: others wait for its end."""
-    return {kept.path: make_thumbnail(kept.path) for kept in entry.images}
+def delete_image(connection: Connection, key: int) -> None:
+    """Delete the row of an image and what belongs to it; the ledger stays.
+
+    Its upload is cancelled if it was not sent yet, and its generation goes with its last image.
+    """
+    chosen = select(images.c.generation, images.c.number).where(images.c.id == key)
+    row = connection.execute(chosen).one_or_none()
+    for table, column in (
+        (tags, tags.c.image),
+        (thumbnails, thumbnails.c.image),
+        (prompts, prompts.c.rowid),
+        (images, images.c.id),
+    ):
+        connection.execute(delete(table).where(column == key))
+    if row is None:
+        return
+    connection.execute(
+        delete(outbox).where(
+            outbox.c.kind == "cloud",
+            outbox.c.destination == "",
+            outbox.c.generation == row.generation,
+            outbox.c.part == row.number,
+            outbox.c.state != "sent",
+        )
+    )
+    others = select(images.c.id).where(images.c.generation == row.generation)
+    if connection.execute(others).first() is None:
+        connection.execute(delete(generations).where(generations.c.id == row.generation))
+
+
+def delete_generation(connection: Connection, id: str) -> None:
+    """Delete a generation and its images; the ledger stays."""
+    for key in connection.scalars(select(images.c.id).where(images.c.generation == id)).all():
+        delete_image(connection, key)
+    connection.execute(delete(generations).where(generations.c.id == id))
+
+
+def _make_thumbnails(record: GenerationRecord) -> dict[Path, bytes | None]:
+    """Made before the transaction begins, as other writers wait for its end."""
+    return {image.path: make_thumbnail(image.path) for image in record.images}
 
 
 def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
-    """Do it in a transaction of its own, alone: what it looks up stays so until it has written."""
+    """Run `work` in a transaction, with another salt if two generations drew the same key."""
     for salt in range(_ATTEMPTS):
         try:
             with library.writing() as connection:
@@ -97,133 +159,120 @@ def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
         except LibraryError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
-            last = error  # two generations drew the same number
+            last = error
     raise last
 
 
-def _is_stored(connection: Connection, digest: str) -> bool:
-    known = select(images.c.id).where(images.c.sha256 == digest)
-    return connection.execute(known).first() is not None
+def _find_state(connection: Connection, id: str) -> Row[str, str] | None:
+    known = select(generations.c.state, generations.c.source).where(generations.c.id == id)
+    return connection.execute(known).one_or_none()
 
 
-def _forget_imported(connection: Connection, entry: GenerationRecord) -> None:
+def _is_recorded(connection: Connection, record: GenerationRecord) -> bool:
+    """Whether the library has it. A failed or imported one makes way for one that is done."""
+    known = _find_state(connection, record.id)
+    if known is None:
+        return False
+    is_less = known.state == "failed" or (known.source, record.source) == ("import", "imagen")
+    if is_less and record.state == "done":
+        delete_generation(connection, record.id)
+        return False
+    return True
+
+
+def _delete_imported(connection: Connection, record: GenerationRecord) -> None:
     """`library add` may have found these files before their generation was recorded."""
-    for kept in entry.images:
+    for image in record.images:
         same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
         same = same.where(
             generations.c.source == "import",
-            images.c.sha256 == kept.sha256,
+            images.c.sha256 == image.sha256,
             images.c.host == platform.node(),
-            images.c.path == stored_path(kept.path),
+            images.c.path == stored_path(image.path),
         )
         for key in connection.scalars(same).all():
             delete_image(connection, key)
 
 
-def _state_of(connection: Connection, id: str) -> Row[str, str] | None:
-    known = select(generations.c.state, generations.c.source).where(generations.c.id == id)
-    return connection.execute(known).one_or_none()
-
-
-def _is_there(connection: Connection, entry: GenerationRecord) -> bool:
-    """What failed and was brought to its end later, or was found on disk before it was told of, is
-    kept anew."""
-    there = _state_of(connection, entry.id)
-    if there is None:
-        return False
-    is_less = there.state == "failed" or (there.source, entry.source) == ("import", "imagen")
-    if is_less and entry.state == "done":
-        delete_generation(connection, entry.id)
-        return False
-    return True
-
-
-def _keep(
-    connection: Connection, entry: GenerationRecord, small: Mapping[Path, bytes | None], salt: int
+def _insert_generation(
+    connection: Connection,
+    record: GenerationRecord,
+    small: Mapping[Path, bytes | None],
+    salt: int,
 ) -> None:
-    connection.execute(insert(generations).values(_generation(entry)))
-    cut = fulltext.tokenize(entry.request.prompt or entry.ticket.request.prompt or "")
-    for number, kept in enumerate(entry.images):
-        key = image_key(entry.id, entry.created_at, number, salt)
-        connection.execute(insert(images).values(_image(entry, kept, number, key)))
-        _index(connection, key, cut)
-        if (webp := small[kept.path]) is not None:
+    prompt = record.request.prompt or record.ticket.request.prompt or ""
+    values = {
+        "id": record.id,
+        "created_ms": milliseconds(record.created_at),
+        "ended_ms": milliseconds(record.ended_at),
+        "state": record.state,
+        "source": record.source,
+        "backend": record.backend,
+        "kind": record.kind,
+        "model": record.model,
+        "task": record.ticket.request.task,
+        "prompt": prompt,
+        "caller": record.caller,
+        "request": record.request.model_dump(mode="json", exclude_defaults=True),
+        "ticket": json_safe(record.ticket.model_dump(mode="json")),
+        "facts": record.facts,
+        "warnings": list(record.warnings),
+        "error": record.error,
+    }
+    connection.execute(insert(generations).values(_stored_texts(values)))
+    words = fulltext.tokenize(prompt)
+    for number, image in enumerate(record.images):
+        key = image_key(record.id, record.created_at, number, salt)
+        connection.execute(insert(images).values(_image_row(record, image, number, key)))
+        _insert_words(connection, key, words)
+        if (webp := small[image.path]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
 
 
-def _index(connection: Connection, key: int, cut: list[str]) -> None:
-    if connection.dialect.name == "sqlite":
-        statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(cut)
-    else:
-        statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
-        value = fulltext.postgres_vector(cut)
-    connection.execute(text(statement), {"key": key, "w": value})
-
-
-def _generation(entry: GenerationRecord) -> dict[str, Any]:
-    request = entry.ticket.request
+def _image_row(
+    record: GenerationRecord, image: StoredImage, number: int, key: int
+) -> dict[str, Any]:
     values = {
-        "id": entry.id,
-        "began_ms": milliseconds(entry.created_at),
-        "ended_ms": milliseconds(entry.ended_at),
-        "state": entry.state,
-        "source": entry.source,
-        "backend": entry.backend,
-        "kind": entry.kind,
-        "model": entry.model,
-        "task": request.task,
-        "prompt": entry.request.prompt or request.prompt or "",
-        "caller": entry.caller,
-        "asked": entry.request.model_dump(mode="json", exclude_defaults=True),
-        "ticket": json_safe(entry.ticket.model_dump(mode="json")),
-        "facts": entry.facts,
-        "warnings": list(entry.warnings),
-        "error": entry.error,
+        "id": key,
+        "generation": record.id,
+        "number": number,
+        "backend": record.backend,
+        "model": record.model,
+        "host": platform.node(),
+        "path": stored_path(image.path),
+        "sidecar": stored_path(image.sidecar) if image.sidecar else None,
+        "media_type": image.media_type,
+        "size_bytes": image.size_bytes,
+        "sha256": image.sha256,
+        "width": image.width,
+        "height": image.height,
+        "seed": None if image.seed is None else str(image.seed),
     }
-    return _row(values)
+    return _stored_texts(values)
 
 
-def _row(values: dict[str, Any]) -> dict[str, Any]:
-    """Its texts as the databases take them; what is JSON may hold any character."""
+def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:
+    """Texts as both databases accept them; JSON columns may hold any character."""
     return {
         name: stored_text(value) if isinstance(value, str) else value
         for name, value in values.items()
     }
 
 
-def _image(entry: GenerationRecord, kept: StoredImage, number: int, key: int) -> dict[str, Any]:
-    values = {
-        "id": key,
-        "generation": entry.id,
-        "number": number,
-        "backend": entry.backend,
-        "model": entry.model,
-        "host": platform.node(),
-        "path": stored_path(kept.path),
-        "sidecar": stored_path(kept.sidecar) if kept.sidecar else None,
-        "media_type": kept.media_type,
-        "size_bytes": kept.size_bytes,
-        "sha256": kept.sha256,
-        "width": kept.width,
-        "height": kept.height,
-        "seed": None if kept.seed is None else str(kept.seed),
-    }
-    return _row(values)
+def _insert_words(connection: Connection, key: int, words: list[str]) -> None:
+    if connection.dialect.name == "sqlite":
+        statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(words)
+    else:
+        statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
+        value = fulltext.postgres_vector(words)
+    connection.execute(text(statement), {"key": key, "w": value})
 
 
-def _account(connection: Connection, entry: GenerationRecord, costs: UsageSettings | None) -> None:
-    """A row of the ledger for each generation that was made here and came to a good end."""
-    if entry.state == "done" and entry.source == "imagen":
-        of_an_earlier_life = delete(usage).where(usage.c.generation == entry.id)
-        connection.execute(of_an_earlier_life)
-        connection.execute(insert(usage).values(_row(build_row(entry, costs))))
-
-
-def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
-    """What was to be told of an earlier life of the generation, which failed, is replaced."""
+def _queue(connection: Connection, deliveries: Sequence[Delivery]) -> None:
+    """Add deliveries to the outbox; those of an earlier, failed record are replaced."""
     now = round(time.time() * 1000)
     for delivery in deliveries:
-        same = [outbox.c[name] == getattr(delivery, name) for name in _UNIQUE]
+        same = [outbox.c[name] == getattr(delivery, name) for name in _DELIVERY_KEY]
         connection.execute(delete(outbox).where(*same))
         connection.execute(
             insert(outbox).values(
@@ -238,93 +287,29 @@ def _post(connection: Connection, deliveries: Sequence[Delivery]) -> None:
         )
 
 
-def delete_image(connection: Connection, key: int) -> None:
-    """What is known of one picture, and its way to the cloud where that was still before it."""
-    chosen = select(images.c.generation, images.c.number).where(images.c.id == key)
-    row = connection.execute(chosen).one_or_none()
-    for table, column in (
-        (tags, tags.c.image),
-        (thumbnails, thumbnails.c.image),
-        (prompts, prompts.c.rowid),
-        (images, images.c.id),
-    ):
-        connection.execute(delete(table).where(column == key))
-    if row is not None:
-        _call_off(connection, row.generation, row.number)
-        _forget_empty(connection, row.generation)
-
-
-def delete_generation(connection: Connection, id: str) -> None:
-    """A generation and all its pictures."""
-    for key in connection.scalars(select(images.c.id).where(images.c.generation == id)).all():
-        delete_image(connection, key)
-    connection.execute(delete(generations).where(generations.c.id == id))
-
-
-def _call_off(connection: Connection, generation: str, number: int) -> None:
-    connection.execute(
-        delete(outbox).where(
-            outbox.c.kind == "cloud",
-            outbox.c.destination == "",
-            outbox.c.generation == generation,
-            outbox.c.part == number,
-            outbox.c.state != "sent",
-        )
-    )
-
-
-def _forget_empty(connection: Connection, generation: str) -> None:
-    others = select(images.c.id).where(images.c.generation == generation)
-    if connection.execute(others).first() is None:
-        connection.execute(delete(generations).where(generations.c.id == generation))
-
-
-# Pillow would load all of its formats for one that it does not know yet, in three times the time.
-
-
-SIDE = 320
-"""Pixels of the longer side, at most."""
-_QUALITY = 80
-_MOST_BYTES = 220 * 2**20
-"""To decode one image; a file of a few kilobytes may hold any number of pixels."""
-_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1}
-"""Of a decoded pixel; 4 for all other modes."""
-_PROGRESSIVE_BYTES, _WEBP_BYTES, _COPY_BYTES = 6, 17, 4
-"""Of a pixel, what decoding needs for all passes of a JPEG, and for a WebP; and a copy of it."""
-_UNSHOWABLE = (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError)
-"""What Pillow raises for files that are damaged, or are none of its kinds."""
-
-
 def make_thumbnail(path: Path) -> bytes | None:
-    """The picture at `path` in small; None for what is no picture that can be shown."""
+    """A WebP thumbnail of the image; None for a file that cannot be shown."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            return _small(picture)
-    except _UNSHOWABLE:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+            return _encode_thumbnail(image)
+    except (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError):
         return None
 
 
-def _small(picture: Image.Image) -> bytes | None:
-    has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+def _encode_thumbnail(image: Image.Image) -> bytes | None:
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
     mode = "RGBA" if has_alpha else "RGB"
-    is_scaled_first = picture.mode in ("L", "LA", "RGB", "RGBA") and (
-        "transparency" not in picture.info
-    )
-    if _needed_bytes(picture, is_copied=not is_scaled_first) > _MOST_BYTES:
+    is_scaled_first = image.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in image.info
+    pixel_bytes = _PIXEL_BYTES.get(image.mode, 4) + (0 if is_scaled_first else _COPY_BYTES)
+    if image.format == "WEBP":
+        pixel_bytes = _WEBP_BYTES
+    elif image.format == "JPEG":  # `draft` decodes it at an eighth, unless it is progressive
+        pixel_bytes = _PROGRESSIVE_BYTES if "progressive" in image.info else 1
+    if image.width * image.height * pixel_bytes > _MAX_DECODE_BYTES:
         return None
-    picture.draft("RGB", (SIDE, SIDE))  # a JPEG need not be decoded in full
-    small = picture if is_scaled_first else picture.convert(mode)
-    small.thumbnail((SIDE, SIDE))
+    image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    small = image if is_scaled_first else image.convert(mode)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     buffer = BytesIO()
     small.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
     return buffer.getvalue()
-
-
-def _needed_bytes(picture: Image.Image, *, is_copied: bool) -> int:
-    """About how much memory it takes to decode the image."""
-    each = _PIXEL_BYTES.get(picture.mode, 4) + (_COPY_BYTES if is_copied else 0)
-    if picture.format == "WEBP":
-        each = _WEBP_BYTES
-    elif picture.format == "JPEG":  # scaled to an eighth while it is decoded, unless in passes
-        each = _PROGRESSIVE_BYTES if "progressive" in picture.info else 1
-    return picture.width * picture.height * each

@@ -166,7 +166,11 @@ def test_again_locates_input_images_with_the_library(
 @pytest.mark.parametrize(
     ("block", "arguments", "said"),
     [
-        ("{}", ["gone.png"], "The library has no picture 'gone.png', and there is no such file."),
+        (
+            "{}",
+            ["gone.png"],
+            "Image 'gone.png' was not found in the library, and there is no such file.",
+        ),
         ("{studoi: {type: mock}}", ["fox.png"], "Unknown backend 'studio'."),
         (
             "{studoi: {type: mock}}",

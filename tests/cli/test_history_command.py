@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.library_samples import NOON, make_image, make_record, record_all
+from support.library_samples import NOON, make_image, make_record, record_all, trash_images
 from support.terminal_runs import run_on_terminal
 
 from imagen.cli import run
 from imagen.config import load_settings
 from imagen.library import find_image, open_library
-from imagen.library.tags import change_tags, set_rating, trash
+from imagen.library.tags import change_tags, set_rating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         fox = find_image(library, _FOX)
         change_tags(library, [fox], add=["good", "to print"])
         set_rating(library, [fox], 4)
-        trash(library, [find_image(library, "00000004")])
+        trash_images(library, [find_image(library, "00000004")])
 
 
 def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
@@ -213,9 +213,9 @@ def test_history_of_an_empty_library_says_so(
         ),
         pytest.param(["--rating", "6"], "6 is not in the range 1<=x<=5", id="rating"),
         pytest.param(["--limit", "0"], "0 is not in the range x>=1", id="limit"),
-        pytest.param(["--after", "0000000f"], "no picture '0000000f'", id="after"),
-        pytest.param(["..."], "'...' holds no word to look for.", id="query"),
-        pytest.param(["--tag", "a,b"], "'a,b' can't be a tag", id="tag"),
+        pytest.param(["--after", "0000000f"], "Image '0000000f' was not found", id="after"),
+        pytest.param(["..."], "'...' has no word to search for.", id="query"),
+        pytest.param(["--tag", "a,b"], "'a,b' is not a valid tag", id="tag"),
     ],
 )
 def test_history_refuses_invalid_options(

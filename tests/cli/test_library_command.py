@@ -15,42 +15,46 @@ from imagen.cli import run
 
 @pytest.fixture
 def album() -> None:
-    """Three pictures, one of which is damaged."""
+    """Three images, one of which is damaged."""
     png("album/cat.png", parameters=A1111)
     comfyui("album/fox.png")
     Path("album/zebra.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
 
 
 @pytest.mark.usefixtures("album")
-def test_add_tells_what_it_took_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_add_counts_added_images_by_tool(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["library", "add", "album"]) == 0
     assert capsys.readouterr().out == (
-        "Took in 2 pictures: 1 of A1111, 1 of ComfyUI.\n"
-        "Not taken in: album/zebra.png cannot be read: the PNG is cut short at byte 10.\n"
+        "Added 2 images: 1 by A1111, 1 by ComfyUI.\n"
+        "Not added: album/zebra.png cannot be read: the PNG is cut short at byte 10.\n"
     )
     assert run(["library", "add", "album"]) == 0
-    assert capsys.readouterr().out.startswith("Took in 0 pictures.\n2 pictures known already.\n")
+    assert capsys.readouterr().out.startswith(
+        "Added 0 images.\n2 images are already in the library.\n"
+    )
 
 
 @pytest.mark.usefixtures("album")
-def test_add_tells_it_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_add_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["library", "add", "album", "--dry-run", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    first = told["taken"][0]
+    printed = json.loads(capsys.readouterr().out)
+    first = printed["added"][0]
     assert first["path"] == str(Path("album/cat.png").absolute())
     assert (first["tool"], first["has_settings"]) == ("a1111", True)
-    assert (len(told["taken"]), told["known"], told["moved"]) == (2, 0, [])
-    assert told["troubles"][0]["path"] == "album/zebra.png"
+    assert (len(printed["added"]), printed["known"], printed["moved"]) == (2, 0, [])
+    assert printed["problems"][0]["path"] == "album/zebra.png"
     assert run(["library", "add", "album", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["taken"]) == 2
+    assert len(json.loads(capsys.readouterr().out)["added"]) == 2
 
 
-def test_a_folder_that_is_not_there_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_add_refuses_a_folder_that_does_not_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run(["library", "add", "nowhere"]) == 2
-    assert "There is no folder nowhere." in capsys.readouterr().err
+    assert "Folder nowhere was not found." in capsys.readouterr().err
 
 
-def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_add_fails_if_the_library_is_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}")
     Path("album").mkdir()
     assert run(["library", "add", "album"]) == 2
@@ -58,38 +62,42 @@ def test_a_library_that_is_switched_off_is_told(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.usefixtures("album")
-def test_check_tells_what_moved_and_mends_it(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["library", "add", "album"])
+def test_library_check_reports_a_moved_image_and_fixes_its_path(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["library", "add", "album"]) == 0
     capsys.readouterr()
     here, there = Path("album/cat.png").absolute(), Path("album/tom.png").absolute()
     here.rename(there)
     assert run(["library", "check"]) == 2
     assert capsys.readouterr().out == (
-        "2 pictures looked at.\n"
+        "Checked 2 images.\n"
         f"moved: {here} is now {there}\n"
-        "Note new places and rewrite sidecars with: imagen library check --mend\n"
+        "Fix what can be fixed with: imagen library check --fix\n"
     )
-    assert run(["library", "check", "--mend"]) == 0
-    assert f"moved: {here} is now {there} (mended)\n" in capsys.readouterr().out
+    assert run(["library", "check", "--fix"]) == 0
+    assert f"moved: {here} is now {there} (fixed)\n" in capsys.readouterr().out
     assert run(["library", "check"]) == 0
-    assert capsys.readouterr().out == "2 pictures looked at.\nAll is as it should be.\n"
+    assert capsys.readouterr().out == "Checked 2 images.\nNo problems found.\n"
 
 
 @pytest.mark.usefixtures("album")
-def test_check_tells_what_is_missing_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["library", "add", "album"])
+def test_library_check_prints_missing_images_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["library", "add", "album"]) == 0
     capsys.readouterr()
     Path("album/cat.png").unlink()
-    assert run(["library", "check", "--mend", "--json"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    missing = told["missing"][0]
-    assert (told["ok"], told["checked"]) == (False, 2)
+    assert run(["library", "check", "--fix", "--json"]) == 2
+    printed = json.loads(capsys.readouterr().out)
+    missing = printed["missing"][0]
+    assert (printed["ok"], printed["checked"]) == (False, 2)
     assert (missing["path"], missing["now"]) == (str(Path("album/cat.png").absolute()), None)
 
 
 @pytest.mark.usefixtures("album")
-def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["library", "add", "album"])
+def test_history_lists_missing_images_after_library_check(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["library", "add", "album"]) == 0
     capsys.readouterr()
     assert run(["history", "--missing"]) == 0
     assert capsys.readouterr() == (
@@ -97,7 +105,7 @@ def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> No
         "No image is marked as missing. To look for missing files: imagen library check --fix\n",
     )
     Path("album/cat.png").unlink()
-    run(["library", "check", "--mend"])
+    assert run(["library", "check", "--fix"]) == 2
     capsys.readouterr()
     assert run(["history", "--missing", "--json"]) == 0
     (cat,) = json.loads(capsys.readouterr().out)["images"]
@@ -106,40 +114,40 @@ def test_what_is_missing_can_be_listed(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.fixture
 def missing(capsys: pytest.CaptureFixture[str]) -> Path:
-    """A picture of two that is not there any more."""
+    """One of two images, whose file was deleted."""
     png("album/cat.png", parameters=A1111)
     png("album/tom.png", parameters=A1111, colour="red")
-    run(["library", "add", "album"])
+    assert run(["library", "add", "album"]) == 0
     capsys.readouterr()
     Path("album/cat.png").unlink()
     return Path("album/cat.png").absolute()
 
 
-def test_what_is_missing_is_forgotten_with_yes(
+def test_forget_missing_removes_missing_images_from_the_library(
     missing: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["library", "check", "--forget-missing", "--yes"]) == 0
     assert capsys.readouterr().out == (
-        f"2 pictures looked at.\nforgotten: {missing}\nAll is as it should be.\n"
+        f"Checked 2 images.\nforgotten: {missing}\nNo problems found.\n"
     )
     assert run(["library", "check"]) == 0
-    assert capsys.readouterr().out == "1 picture looked at.\nAll is as it should be.\n"
+    assert capsys.readouterr().out == "Checked 1 image.\nNo problems found.\n"
 
 
-def test_what_was_forgotten_is_told_as_json(
+def test_forget_missing_prints_forgotten_images_as_json(
     missing: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["library", "check", "--forget-missing", "--yes", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["ok"], told["missing"]) == (True, [])
-    assert [one["path"] for one in told["forgotten"]] == [str(missing)]
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["ok"], printed["missing"]) == (True, [])
+    assert [one["path"] for one in printed["forgotten"]] == [str(missing)]
 
 
-def test_where_nobody_can_be_asked_nothing_is_forgotten(
+def test_forget_missing_needs_yes_without_a_terminal(
     missing: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["library", "check", "--forget-missing"]) == 2
-    assert "it needs --yes" in capsys.readouterr().err
+    assert "add --yes" in capsys.readouterr().err
     assert run(["library", "check"]) == 2
     assert f"missing: {missing}\n" in capsys.readouterr().out
 
@@ -151,7 +159,7 @@ class _Terminal(io.StringIO):
 
 @pytest.mark.usefixtures("missing")
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 1), ("n\n", 130, 2)])
-def test_forgetting_asks_on_a_terminal(
+def test_forget_missing_asks_on_a_terminal(
     answer: str,
     code: int,
     left: int,
@@ -160,22 +168,22 @@ def test_forgetting_asks_on_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys, "stdin", _Terminal(answer))
     assert run(["library", "check", "--forget-missing"]) == code
-    assert "Forget 1 picture that is not there?" in capsys.readouterr().err
-    run(["history", "--json"])
+    assert "Forget 1 missing image?" in capsys.readouterr().err
+    assert run(["history", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["images"]) == left
 
 
-def test_what_is_missing_says_how_to_be_rid_of_it(
+def test_library_check_says_how_to_forget_missing_images(
     missing: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["library", "check"]) == 2
     assert capsys.readouterr().out == (
-        f"2 pictures looked at.\nmissing: {missing}\n"
-        "Be rid of what is missing with: imagen library check --forget-missing\n"
+        f"Checked 2 images.\nmissing: {missing}\n"
+        "Remove missing images from the library with: imagen library check --forget-missing\n"
     )
 
 
-def test_a_long_list_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_add_prints_at_most_twenty_problems(capsys: pytest.CaptureFixture[str]) -> None:
     _damaged(22)
     assert run(["library", "add", "album"]) == 0
     assert capsys.readouterr().out.endswith("… and 2 more; --json lists them all.\n")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
-from support.library_samples import make_delivery, make_image, make_record
+from support.library_samples import make_delivery, make_image, make_record, trash_images
 
 from imagen.cli import run
 from imagen.config import load_settings
 from imagen.library import Library, find_image, open_library, record_generation
 from imagen.library.outbox import claim, mark_failed, mark_sent
-from imagen.library.tags import change_tags, set_rating, trash
+from imagen.library.tags import change_tags, set_rating
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,7 +88,7 @@ def test_show_of_an_id_prints_what_the_library_knows(
     fox = find_image(library, "00000001")
     change_tags(library, [fox], add=["good", "print"])
     set_rating(library, [fox], 4)
-    trash(library, [fox])
+    trash_images(library, [fox])
     cloud, webhook, _ = claim(library)
     place = {"bucket": "imagen-generated", "path": "2026-11-27/a-fox-7.png", "id": "9"}
     mark_sent(library, cloud, place)
@@ -190,7 +190,7 @@ def test_show_reports_an_unavailable_library(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("word", "code", "told"),
     [
-        pytest.param("0000000f", 2, "The library has no picture '0000000f'", id="an ID"),
+        pytest.param("0000000f", 2, "Image '0000000f' was not found", id="an ID"),
         pytest.param(
             "fxo.png", 5, "There is no file fxo.png. Did you mean 'fox.png'?", id="a file"
         ),

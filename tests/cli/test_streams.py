@@ -193,8 +193,8 @@ def test_an_error_keeps_its_exit_code_without_streams(redirections: str, more: l
 @_POSIX
 def test_a_question_without_stdin_is_a_usage_error() -> None:
     assert _with("", *_MAKE)[0] == 0
-    code, _, complaint = _with("<&-", "rm", "--purge", "fox.png")
-    assert (code, "needs --yes" in complaint) == (2, True)
+    code, _, complaint = _with("<&-", "trash", "empty")
+    assert (code, "add --yes" in complaint) == (2, True)
 
 
 @_POSIX

@@ -35,19 +35,19 @@ def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
     assert run(["sync"]) == 0
     assert _unnamed(_said(capsys), lab) == (
         "Nothing was sent.\n"
-        "1  cloud  PICTURE-1  waiting till TIME  tried 1 ×\n"
-        "3  cloud  PICTURE-2  waiting till TIME  tried 1 ×\n"
-        "5  cloud  PICTURE-3  waiting till TIME  tried 1 ×\n"
-        "7  cloud  PICTURE-4  waiting till TIME  tried 1 ×\n"
-        "9  cloud  PICTURE-5  waiting till TIME  tried 1 ×\n"
+        "1  cloud  PICTURE-1  waiting until TIME  tried 1 ×\n"
+        "3  cloud  PICTURE-2  waiting until TIME  tried 1 ×\n"
+        "5  cloud  PICTURE-3  waiting until TIME  tried 1 ×\n"
+        "7  cloud  PICTURE-4  waiting until TIME  tried 1 ×\n"
+        "9  cloud  PICTURE-5  waiting until TIME  tried 1 ×\n"
         f"    {lab.cloud.url} cannot be reached: Connection refused.\n"
-        "5 entries of the ledger wait.\n"
-        "Try it again at once with: imagen sync --retry\n"
+        "5 ledger rows are waiting.\n"
+        "Retry now with: imagen sync --retry\n"
     )
     lab.cloud.start()
     lab.pass_time()
     assert run(["sync"]) == 0
-    assert _said(capsys) == "Sent 5 pictures to the cloud, 5 entries of the ledger.\n"
+    assert _said(capsys) == "Sent 5 images to the cloud, 5 ledger rows.\n"
     assert lab.there() == (5, 5, 5)
     assert len(lab.uploads()) == 5
 
@@ -111,7 +111,7 @@ def test_it_is_given_as_much_as_it_asks_for(
     first = json.loads(capsys.readouterr().out)["left"][0]
     pause = datetime.fromisoformat(first["due"]) - datetime.now(UTC)
     assert 890 < pause.total_seconds() <= 900
-    assert "limits the rate" in first["reason"]
+    assert "asks for patience" in first["reason"]
 
 
 def test_a_wrong_key_is_stuck_until_it_is_mended(
@@ -130,8 +130,8 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
     )
     assert said.endswith(
         "    Put the service key of the project into SUPABASE_SERVICE_KEY.\n"
-        "2 entries of the ledger are stuck.\n"
-        "Once that is mended: imagen sync --retry\n"
+        "2 ledger rows are stuck.\n"
+        "After fixing the cause, retry with: imagen sync --retry\n"
     )
     assert ANON_KEY not in said
 
@@ -139,7 +139,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
     assert run(["sync"]) == 4
     capsys.readouterr()
     assert run(["sync", "--retry"]) == 0
-    assert _said(capsys) == "Sent 2 pictures to the cloud, 2 entries of the ledger.\n"
+    assert _said(capsys) == "Sent 2 images to the cloud, 2 ledger rows.\n"
     assert lab.there() == (2, 2, 2)
 
 
@@ -191,9 +191,9 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
         assert run(["sync"]) == 0
         assert lab.there() == (3, 3, 0)
     assert capsys.readouterr() == (
-        "Sent 3 pictures to the cloud.\n3 entries of the ledger are stuck.\n"
-        "Once that is mended: imagen sync --retry\n",
-        f"The ledger's copy in the cloud lacks 3 entries: {cloud.url} refused the request: "
+        "Sent 3 images to the cloud.\n3 ledger rows are stuck.\n"
+        "After fixing the cause, retry with: imagen sync --retry\n",
+        f"The copy of the ledger in the cloud lacks 3 rows: {cloud.url} refused the request: "
         "Invalid schema: mai Only the following schemas are exposed: public, imagen (406 "
         "PGRST106). Expose the schema: Project Settings, Data API, Exposed schemas.\n",
     )

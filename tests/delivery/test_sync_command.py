@@ -35,7 +35,7 @@ def stuck(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> SyncFolder:
 def test_that_nothing_waits_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--list"]) == 0
     assert run(["sync"]) == 0
-    assert capsys.readouterr() == ("Nothing waits.\nNothing was sent.\n", "")
+    assert capsys.readouterr() == ("Nothing is waiting.\nNothing was sent.\n", "")
 
 
 def test_a_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +43,7 @@ def test_a_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert run(["sync", "--list"]) == 0
     assert capsys.readouterr().out == (
-        f"1  cloud  {lab.ids()[0]}  waiting\n1 entry of the ledger waits.\n"
+        f"1  cloud  {lab.ids()[0]}  waiting\n1 ledger row is waiting.\n"
     )
     assert lab.cloud.requests == []
 
@@ -54,18 +54,18 @@ def test_what_is_stuck_is_listed_with_why(
     assert run(["sync", "--list"]) == 4
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["1", "cloud", stuck.ids()[0], "stuck", "tried", "1", "×"]
-    assert lines[-1] == "Once that is mended: imagen sync --retry"
+    assert lines[-1] == "After fixing the cause, retry with: imagen sync --retry"
 
 
 def test_one_of_them_is_tried_again(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--retry", "2"]) == 4
-    assert capsys.readouterr().out.startswith("Sent 1 picture to the cloud.\n1  cloud  ")
+    assert capsys.readouterr().out.startswith("Sent 1 image to the cloud.\n1  cloud  ")
     assert [one.id for one in stuck.left()] == [1]
 
 
 def test_one_of_them_is_given_up(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--forget", "1", "2"]) == 0
-    assert capsys.readouterr().out == "Nothing waits.\n"
+    assert capsys.readouterr().out == "Nothing is waiting.\n"
     assert stuck.there() == (0, 0, 0)
 
 
@@ -74,20 +74,19 @@ def test_one_of_them_is_given_up(stuck: SyncFolder, capsys: pytest.CaptureFixtur
 def test_an_id_of_nothing_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", flag, "1", "77"]) == 2
     assert capsys.readouterr().err == (
-        "imagen: Nothing with the ID 77 waits to be sent.\n"
-        "List what does with: imagen sync --list\n"
+        "imagen: Delivery 77 was not found.\nList unsent deliveries with: imagen sync --list\n"
     )
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("sync 5", "An ID needs --retry or --forget beside it."),
-        ("sync --forget", "--forget needs the IDs to forget. List them with --list."),
-        ("sync --retry --list", "--retry and --list don't go together."),
-        ("sync --retry --forget 5", "--retry and --forget don't go together."),
-        ("sync --watch --list", "--watch and --list don't go together."),
-        ("sync --watch --json", "--watch goes on for ever"),
+        ("sync 5", "An ID needs --retry or --forget."),
+        ("sync --forget", "--forget needs IDs. List them with --list."),
+        ("sync --retry --list", "--retry and --list cannot be combined."),
+        ("sync --retry --forget 5", "--retry and --forget cannot be combined."),
+        ("sync --watch --list", "--watch and --list cannot be combined."),
+        ("sync --watch --json", "--watch cannot be combined with --json or --forget."),
         ("sync five", "'five' is not a valid integer"),
     ],
 )
@@ -115,7 +114,7 @@ def test_a_program_is_told_all_of_it(stuck: SyncFolder, capsys: pytest.CaptureFi
         "id": 1,
         "kind": "cloud",
         "host": None,
-        "picture": stuck.ids()[0],
+        "image": stuck.ids()[0],
         "generation": stuck.left()[0].delivery.generation,
         "state": "stuck",
         "attempts": 1,
@@ -132,7 +131,7 @@ def test_a_program_is_told_what_was_sent(
     told = json.loads(capsys.readouterr().out)
     first, second = lab.ids()
     assert second == f"{first}.2"
-    assert [(one["kind"], one["picture"]) for one in told["sent"]] == [
+    assert [(one["kind"], one["image"]) for one in told["sent"]] == [
         ("cloud", first),
         ("cloud", second),
         ("mirror", first),
@@ -162,7 +161,7 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     capsys.readouterr()
     run(["sync", "--list"])
     said = without_times(capsys.readouterr().out)
-    assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting till TIME"
+    assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting until TIME"
 
 
 def test_many_are_not_all_listed(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +170,7 @@ def test_many_are_not_all_listed(lab: SyncFolder, capsys: pytest.CaptureFixture[
     run(["sync", "--list"])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 32
-    assert lines[30:] == ["… and 2 more; --json lists them all.", "1 entry of the ledger waits."]
+    assert lines[30:] == ["… and 2 more; --json lists them all.", "1 ledger row is waiting."]
 
 
 def test_the_address_of_a_webhook_is_shown_without_its_secret(

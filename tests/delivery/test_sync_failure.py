@@ -161,7 +161,7 @@ def test_missing_columns_of_the_ledgers_copy_are_one_warning(
         capsys.readouterr()
         assert run(["sync"]) == 0
         out, err = capsys.readouterr()
-        assert out == "Sent 3 entries of the ledger.\n"
+        assert out == "Sent 3 ledger rows.\n"
         assert err.startswith("The table mai.imagen_usage in the cloud has no column images: ")
         assert len(err.splitlines()) == 1
         assert len(cloud.rows("mai", "imagen_usage")) == 3

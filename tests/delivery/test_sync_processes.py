@@ -93,7 +93,7 @@ def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: SyncFolder) -> No
     second = start_imagen("sync", "--unless-running")
     assert second.communicate()[0].startswith("Nothing was sent.\n")
     said = first.communicate(timeout=60)[0]
-    assert said == "Sent 5 pictures to the cloud, 3 entries of the ledger.\n"
+    assert said == "Sent 5 images to the cloud, 3 ledger rows.\n"
     assert lab.there() == (5, 5, 3)
 
 
@@ -181,8 +181,8 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
     os.kill(watching.pid, number)
     said, told = watching.communicate(timeout=30)
     assert watching.returncode == 130
-    assert said == "Sent 1 picture to the cloud, 1 entry of the ledger.\n"
-    assert told == "imagen: Ended. What waits is sent by the next imagen sync.\n"
+    assert said == "Sent 1 image to the cloud, 1 ledger row.\n"
+    assert told == "imagen: Stopped. The next imagen sync sends what is waiting.\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy
-from support.library_samples import make_delivery, make_record, settings_at, uuid_of
+from support.library_samples import (
+    delete_images,
+    make_delivery,
+    make_record,
+    settings_at,
+    trash_images,
+    uuid_of,
+)
 from support.webhook_receiver import Receiver
 
 from imagen.core.filesystem import lock
@@ -19,7 +26,6 @@ from imagen.library.schema import images
 from imagen.library.schema import outbox as rows
 from imagen.library.search import images_of
 from imagen.library.stored_values import stored_url
-from imagen.library.tags import purge, trash
 from imagen.testing.http_server import HttpAnswer
 
 if TYPE_CHECKING:
@@ -238,22 +244,22 @@ def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
 
 def test_a_picture_in_the_trash_still_goes(library: Library) -> None:
     record_generation(library, make_record(1), [_picture()])
-    trash(library, images_of(library, uuid_of(1)))
+    trash_images(library, images_of(library, uuid_of(1)))
     assert outbox.count_due(library) == 1
 
 
 def test_a_picture_that_was_purged_goes_nowhere(library: Library) -> None:
     record_generation(library, make_record(1), [_picture(), make_delivery(1, "mirror")])
-    trash(library, images_of(library, uuid_of(1)))
-    purge(library, images_of(library, uuid_of(1)))
+    trash_images(library, images_of(library, uuid_of(1)))
+    delete_images(library, images_of(library, uuid_of(1)))
     assert [one.delivery.kind for one in outbox.list_unsent(library)] == ["mirror"]
 
 
 def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Library) -> None:
     record_generation(library, make_record(1), [_picture()])
     (waiting,) = outbox.claim(library)
-    trash(library, images_of(library, uuid_of(1)))
-    purge(library, images_of(library, uuid_of(1)))
+    trash_images(library, images_of(library, uuid_of(1)))
+    delete_images(library, images_of(library, uuid_of(1)))
     assert outbox.with_current_paths(library, waiting) is None
     outbox.mark_failed(library, waiting, "x", again_in_seconds=1)
     assert outbox.list_unsent(library) == []

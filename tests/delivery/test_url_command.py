@@ -150,4 +150,4 @@ def test_so_is_what_was_taken_in(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_picture_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["url", "abc"]) == 2
-    assert "The library has no picture 'abc'" in capsys.readouterr().err
+    assert "Image 'abc' was not found" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def test_intact_library_is_ok(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     assert _told(whole) == [
-        ("library", "ok", f"{tmp_path / 'library.db'}, version 2, 0 images"),
+        ("library", "ok", f"{tmp_path / 'library.db'}, version 3, 0 images"),
         ("outbox", "ok", "empty"),
         ("integrity", "ok", "intact and searchable"),
     ]
@@ -41,7 +41,7 @@ def test_read_only_library_is_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     output = _told(whole)
     tmp_path.chmod(0o700)
-    says = f"{tmp_path / 'library.db'}, version 2, 0 images; it is read-only"
+    says = f"{tmp_path / 'library.db'}, version 3, 0 images; it is read-only"
     assert output == [
         ("library", "warning", says),
         ("outbox", "ok", "empty"),
@@ -53,7 +53,7 @@ def test_each_kind_of_library_is_reported_with_its_outbox(tmp_path: Path, librar
     whole = settings(tmp_path, library={"url": library_url})
     keep(whole, webhooks=1, why="Refused.", stuck=True)
     (_, state, says), *others = _told(whole)
-    assert (state, says.endswith(", version 2, 0 images")) == ("ok", True)
+    assert (state, says.endswith(", version 3, 0 images")) == ("ok", True)
     assert others == [
         ("outbox", "ok", "empty"),
         ("outbox", "broken", "1 for the webhook stuck: Refused."),
@@ -85,7 +85,7 @@ def test_newer_library_is_broken_and_unchanged(tmp_path: Path) -> None:
         connection.execute("UPDATE library_version SET version = 99")
     (_, state, says), *_ = _told(settings(tmp_path))
     assert state == "broken"
-    assert says.startswith("The library was made by a newer imagen: its version is 99,")
+    assert says.startswith("The library has version 99, of a newer imagen")
 
 
 def test_damaged_page_is_found(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
     assert run(["generate", "a fox", "--size", "64x48", "--seed", "5", "-q", "-o", "fox.png"]) == 0
     sidecar = json.loads(Path("fox.png.json").read_text())
     found = read_image(Path("fox.png"))
-    assert (found.origin.tool, found.generation, found.dated_by) == (
+    assert (found.provenance.tool, found.generation, found.dated_by) == (
         "imagen",
         sidecar["ticket"],
         "sidecar",
@@ -96,7 +96,7 @@ def test_a_picture_of_another_tool_tells_its_settings(
     texts: dict[str, str], tool: str, expected: Request
 ) -> None:
     found = read_image(png("x.png", **texts))
-    assert (found.origin.tool, found.request) == (tool, expected)
+    assert (found.provenance.tool, found.request) == (tool, expected)
     assert (found.width, found.height, found.media_type) == (64, 48, "image/png")
     assert found.sha256 == sha256(Path("x.png").read_bytes()).hexdigest()
 
@@ -115,7 +115,7 @@ def test_a_graph_in_a_webp_is_read_too() -> None:
     exif[0x010F] = "workflow:{}"
     exif[0x0110] = "prompt:" + json.dumps(graph())
     found = read_image(webp("x.webp", exif))
-    assert (found.origin.tool, found.request.prompt) == ("comfyui", "a glass fox")
+    assert (found.provenance.tool, found.request.prompt) == ("comfyui", "a glass fox")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_else_it_is_that_of_the_file(taken: str) -> None:
 def test_a_picture_that_says_nothing_is_kept_by_its_file() -> None:
     found = read_image(png("x.png"))
     entry = build_imported_record([found], found.generation)
-    assert (found.origin.tool, entry.backend, entry.request) == ("", "unknown", Request())
+    assert (found.provenance.tool, entry.backend, entry.request) == ("", "unknown", Request())
     assert entry.facts == {"model": "", "models": [], "width": 64, "height": 48}
 
 
@@ -183,7 +183,7 @@ def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> Non
     told = {"imagen": 1, "sha256": sha256(path.read_bytes()).hexdigest(), "ticket": ticket}
     Path("x.png.json").write_text(json.dumps(told))
     found = read_image(path)
-    assert found.generation == found.own_generation
+    assert found.generation == found.content_id
 
 
 def test_what_no_request_can_hold_is_left_out() -> None:
@@ -196,9 +196,9 @@ def test_what_no_request_can_hold_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        pytest.param(b"", "no picture", id="empty"),
+        pytest.param(b"", "is not an image", id="empty"),
         pytest.param(b"\x89PNG\r\n\x1a\n\0\0", "the PNG is cut short at byte 10", id="cut short"),
-        pytest.param(b"GIF89a", "no picture of a kind", id="another kind"),
+        pytest.param(b"GIF89a", "is not an image of a kind", id="another kind"),
     ],
 )
 def test_a_file_that_is_damaged_or_no_picture_is_refused(data: bytes, said: str) -> None:

@@ -55,7 +55,7 @@ def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
     png("album/plain.png")
     _generated("ours.png")
     added = _add(library)
-    assert Counter(one.tool for one in added.taken) == {
+    assert Counter(one.tool for one in added.added) == {
         "a1111": 1,
         "comfyui": 1,
         "": 1,
@@ -90,11 +90,11 @@ def test_one_odd_file_stops_no_other(library: Library) -> None:
     path.with_name("h-beside.png.json").write_text('{"imagen": 1, "graph": ' + deep + "}")
     png("album/z-good.png", parameters=A1111)
     added = _add(library)
-    troubles = {trouble.path.name[0]: trouble.what for trouble in added.troubles}
+    troubles = {trouble.path.name[0]: trouble.what for trouble in added.problems}
     assert "nested more than 100 levels deep" in troubles["a"]
     assert "nested more than 100 levels deep" in troubles["b"]
     assert "holds more than 200,000 values" in troubles["c"]
-    taken = {one.path.name[0]: one.tool for one in added.taken}
+    taken = {one.path.name[0]: one.tool for one in added.added}
     assert taken.keys() | troubles.keys() == set("abcdefghz")
     assert (taken["f"], taken["g"], taken["h"], taken["z"]) == (
         "imagen",
@@ -107,8 +107,8 @@ def test_one_odd_file_stops_no_other(library: Library) -> None:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MemoryError(), "can't be added: there is not enough memory."),
-        (RuntimeError("odd"), "can't be added: what it says of itself is odd (RuntimeError: odd)."),
+        (MemoryError(), "cannot be added: out of memory."),
+        (RuntimeError("odd"), "cannot be added: its metadata is not valid (RuntimeError: odd)."),
     ],
     ids=["memory", "anything"],
 )
@@ -126,16 +126,16 @@ def test_any_error_of_one_file_is_that_files(
     png("album/z-good.png", parameters=A1111)
     monkeypatch.setattr(Path, "read_bytes", fail_for_one)
     added = _add(library)
-    assert [(one.path.name, one.what) for one in added.troubles] == [
+    assert [(one.path.name, one.what) for one in added.problems] == [
         ("odd.png", f"{Path('album/odd.png')} {words}")
     ]
-    assert [one.path.name for one in added.taken] == ["z-good.png"]
+    assert [one.path.name for one in added.added] == ["z-good.png"]
 
 
 @pytest.mark.parametrize("ending", ["webp", "avif", "jpg"])
 def test_an_image_of_any_format_is_added_with_its_record(library: Library, ending: str) -> None:
     _generated(f"fox.{ending}", "--no-sidecar")
-    (taken,) = _add(library).taken
+    (taken,) = _add(library).added
     assert taken.path.name == f"fox.{ending}"
     (picture,) = search_images(library, Query()).images
     assert (picture.prompt, picture.width, picture.height) == ("a fox", 64, 48)
@@ -148,7 +148,7 @@ def test_a_huge_image_is_added_without_a_thumbnail(library: Library) -> None:
     _HERE.mkdir()
     for name, side in (("huge", 7000), ("large", 3000)):
         Image.new("1", (side, side)).save(_HERE / f"{name}.png")
-    assert len(_add(library).taken) == 2
+    assert len(_add(library).added) == 2
     with library.reading() as connection:
         chosen = select(images.c.path).where(images.c.id.in_(select(thumbnails.c.image)))
         paths = connection.execute(chosen).scalars().all()
@@ -167,14 +167,14 @@ def test_a_copy_beside_it_is_taken_in_once(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     copyfile("album/cat.png", "album/copy.png")
     added = _add(library)
-    assert (len(added.taken), added.known) == (1, 1)
+    assert (len(added.added), added.known) == (1, 1)
 
 
 def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
     _generated("fox.png", "--count", "3", "--latent-batch", "--seed", "5")
     added = _add(library)
-    assert len({one.id for one in added.taken}) == 1
-    batch = images_of(library, added.taken[0].id)
+    assert len({one.id for one in added.added}) == 1
+    batch = images_of(library, added.added[0].id)
     assert [(one.number, one.path.name, one.seed) for one in batch] == [
         (0, "fox.png", 5),
         (1, "fox-2.png", 6),
@@ -187,8 +187,8 @@ def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Li
     Path("later").mkdir()
     for name in ("fox-2.png", "fox-2.png.json"):
         Path(f"album/{name}").rename(f"later/{name}")
-    first = _add(library).taken[0].id
-    second = add_files(library, [Path("later")]).taken[0].id
+    first = _add(library).added[0].id
+    second = add_files(library, [Path("later")]).added[0].id
     assert first != second
     assert find_image(library, "later/fox-2.png").seed == 6
 
@@ -200,19 +200,19 @@ def test_an_edited_copy_with_the_same_ticket_is_one_of_its_own(library: Library)
     digest = _digest(Path("album/other.png.json").read_text())
     Path("album/other.png.json").write_text(text.replace(_digest(text), digest))
     added = _add(library)
-    assert len({one.id for one in added.taken}) == 2
+    assert len({one.id for one in added.added}) == 2
 
 
 def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None:
     png("album/b.png")
     Path("album/a.png").write_bytes(Path("album/b.png").read_bytes()[:300])
     added = _add(library)
-    assert added.troubles == (
+    assert added.problems == (
         AddProblem(
             _HERE / "a.png", "album/a.png cannot be read: the PNG is cut short at byte 300."
         ),
     )
-    assert [one.path.name for one in added.taken] == ["b.png"]
+    assert [one.path.name for one in added.added] == ["b.png"]
 
 
 def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) -> None:
@@ -229,7 +229,7 @@ def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) 
 def test_a_pipe_that_is_named_like_a_picture_is_not_waited_for(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     os.mkfifo("album/pipe.png")
-    assert [one.path.name for one in _add(library).taken] == ["cat.png"]
+    assert [one.path.name for one in _add(library).added] == ["cat.png"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
@@ -239,7 +239,7 @@ def test_no_link_is_followed(library: Library) -> None:
     os.symlink(Path("outside").absolute(), "album/link")
     os.symlink(Path("outside/a.png").absolute(), "album/a.png")
     os.symlink(_HERE.absolute(), "album/round")
-    assert [one.path.name for one in _add(library).taken] == ["b.png"]
+    assert [one.path.name for one in _add(library).added] == ["b.png"]
 
 
 def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) -> None:
@@ -253,7 +253,7 @@ def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) ->
 
 def test_a_dry_run_tells_and_writes_nothing(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
-    assert len(_add(library, is_dry=True).taken) == 1
+    assert len(_add(library, is_dry=True).added) == 1
     assert search_images(library, Query()).images == ()
 
 
@@ -269,7 +269,7 @@ def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:
     png("album/a.png", parameters="a \0 cat\nSteps: 4, Seed: 7, Size: 64x48")
     comfyui("album/b.png", prompt="half \ud83d and \0")
     added = _add(library)
-    assert (len(added.taken), added.troubles) == (2, ())
+    assert (len(added.added), added.problems) == (2, ())
 
 
 def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library) -> None:
@@ -294,7 +294,7 @@ def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: L
     png("album/cat.png", parameters=A1111)
     _add(library)
     Path("album/cat.png").rename("cat.png")
-    check_consistency(library, mend=True)
+    check_consistency(library, fix=True)
     Path("elsewhere").mkdir()
     Path("cat.png").rename("elsewhere/cat.png")
     assert add_files(library, [Path("elsewhere")]).moved == (Path("elsewhere/cat.png").absolute(),)

@@ -57,7 +57,7 @@ def test_images_of_one_run_are_one_generation_whoever_adds_them(
         _after_looks(library, 3, lambda: add_files(other, [Path("album" if is_all else "first")]))
         added = add_files(library, [Path("album")])
         pictures = search_images(library, Query()).images
-    assert (len(added.taken), added.known) == ((0, 3) if is_all else (2, 1))
+    assert (len(added.added), added.known) == ((0, 3) if is_all else (2, 1))
     assert Counter(one.path.name for one in pictures) == _each_once()
 
 

@@ -42,20 +42,20 @@ def cat(library: Library) -> Library:
 
 
 def _paths(report: ConsistencyReport, name: str) -> list[tuple[str, bool]]:
-    return [(one.path.name, one.is_mended) for one in getattr(report, name)]
+    return [(one.path.name, one.is_fixed) for one in getattr(report, name)]
 
 
 def test_where_all_is_as_it_was_it_is_sound(cat: Library) -> None:
     report = check_consistency(cat)
-    assert (report.checked, report.is_sound) == (1, True)
+    assert (report.checked, report.is_ok) == (1, True)
 
 
 def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -> None:
     _PATH.unlink()
     assert _paths(check_consistency(cat), "missing") == [("cat.png", False)]
     assert not search_images(cat, Query()).images[0].is_missing
-    report = check_consistency(cat, mend=True)
-    assert (report.is_sound, _paths(report, "missing")) == (False, [("cat.png", False)])
+    report = check_consistency(cat, fix=True)
+    assert (report.is_ok, _paths(report, "missing")) == (False, [("cat.png", False)])
     assert search_images(cat, Query()).images[0].is_missing
 
 
@@ -63,7 +63,7 @@ def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
     add_files(cat, [Path("album")])
     _PATH.unlink()
-    check_consistency(cat, mend=True)
+    check_consistency(cat, fix=True)
     missing = Query(is_missing=True)
     assert [picture.path.name for picture in search_images(cat, missing).images] == ["cat.png"]
     assert (
@@ -78,16 +78,16 @@ def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
     _PATH.unlink()
     report = check_consistency(cat)
     forget_missing(cat, report)
-    assert (report.is_sound, report.missing) == (True, [])
+    assert (report.is_ok, report.missing) == (True, [])
     assert _paths(report, "forgotten") == [("cat.png", False)]
     assert [picture.path.name for picture in search_images(cat, Query()).images] == ["tom.png"]
-    assert check_consistency(cat).is_sound
+    assert check_consistency(cat).is_ok
 
 
 def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
-    report = check_consistency(cat, mend=True)
+    report = check_consistency(cat, fix=True)
     _PATH.write_bytes(data)
     forget_missing(cat, report)
     assert (report.forgotten, count_images(cat, Query())) == ([], 1)
@@ -103,10 +103,10 @@ def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
 
 def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
     _PATH.unlink()
-    check_consistency(cat, mend=True)
+    check_consistency(cat, fix=True)
     with cat.writing() as connection:
         connection.execute(update(images).values(missing_ms=7))
-    check_consistency(cat, mend=True)
+    check_consistency(cat, fix=True)
     with cat.reading() as connection:
         assert connection.execute(select(images.c.missing_ms)).scalar() == 7
 
@@ -129,10 +129,10 @@ def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat:
 def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
-    check_consistency(cat, mend=True)
+    check_consistency(cat, fix=True)
     _PATH.write_bytes(data)
-    report = check_consistency(cat, mend=True)
-    assert (_paths(report, "returned"), report.is_sound) == ([("cat.png", True)], True)
+    report = check_consistency(cat, fix=True)
+    assert (_paths(report, "returned"), report.is_ok) == ([("cat.png", True)], True)
     assert not search_images(cat, Query()).images[0].is_missing
 
 
@@ -140,12 +140,12 @@ def test_a_moved_picture_is_found_by_its_content(cat: Library) -> None:
     png("album/other.png")
     _PATH.rename("album/tom.png")
     found = check_consistency(cat).moved[0]
-    assert (found.path.name, found.now, found.is_mended) == (
+    assert (found.path.name, found.now, found.is_fixed) == (
         "cat.png",
         Path("album/tom.png").absolute(),
         False,
     )
-    assert check_consistency(cat, mend=True).is_sound
+    assert check_consistency(cat, fix=True).is_ok
     assert search_images(cat, Query()).images[0].path.name == "tom.png"
 
 
@@ -163,14 +163,14 @@ def test_a_changed_picture_is_told(cat: Library, grown: bytes) -> None:
     _PATH.write_bytes(data[:-13] + b"x" + data[-12:] + grown)
     later = _PATH.stat().st_mtime + 3600
     os.utime(_PATH, (later, later))
-    report = check_consistency(cat, mend=True)
-    assert (_paths(report, "changed"), report.is_sound) == ([("cat.png", False)], False)
+    report = check_consistency(cat, fix=True)
+    assert (_paths(report, "changed"), report.is_ok) == ([("cat.png", False)], False)
 
 
 def test_a_picture_that_was_only_touched_is_sound(cat: Library) -> None:
     later = _PATH.stat().st_mtime + 3600
     os.utime(_PATH, (later, later))
-    assert check_consistency(cat).is_sound
+    assert check_consistency(cat).is_ok
 
 
 def test_a_lost_sidecar_is_written_again(library: Library) -> None:
@@ -182,7 +182,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
     before = json.loads(beside.read_text())
     beside.unlink()
     assert _paths(check_consistency(library), "sidecars") == [("fox.png", False)]
-    assert check_consistency(library, mend=True).is_sound
+    assert check_consistency(library, fix=True).is_ok
     after = json.loads(beside.read_text())
     same = ("imagen", "sha256", "seed", "index", "ticket", "backend", "request", "resolved")
     assert [after[name] for name in same] == [before[name] for name in same]
@@ -193,18 +193,18 @@ def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> N
     assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
     add_files(library, [Path("album")])
     Path("album/fox.png").rename("album/tod.png")
-    report = check_consistency(library, mend=True)
-    assert (_paths(report, "moved"), report.is_sound) == ([("fox.png", True)], True)
+    report = check_consistency(library, fix=True)
+    assert (_paths(report, "moved"), report.is_ok) == ([("fox.png", True)], True)
     assert json.loads(Path("album/tod.png.json").read_text())["resolved"]["prompt"] == "x"
 
 
 def test_thumbnails_of_no_picture_are_counted_and_taken_away(library: Library) -> None:
     _orphan_a_thumbnail(library)
-    assert (check_consistency(library).thumbnails, check_consistency(library).is_sound) == (
+    assert (check_consistency(library).thumbnails, check_consistency(library).is_ok) == (
         1,
         False,
     )
-    assert check_consistency(library, mend=True).is_sound
+    assert check_consistency(library, fix=True).is_ok
     with library.reading() as connection:
         assert 1 not in connection.scalars(select(thumbnails.c.image)).all()
 
@@ -224,8 +224,8 @@ def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
     with cat.writing() as connection:
         connection.execute(update(images).values(host="another machine"))
     _PATH.unlink()
-    report = check_consistency(cat, mend=True)
-    assert (report.checked, report.elsewhere, report.is_sound) == (0, 1, True)
+    report = check_consistency(cat, fix=True)
+    assert (report.checked, report.elsewhere, report.is_ok) == (0, 1, True)
 
 
 def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
@@ -239,8 +239,8 @@ def test_a_sidecar_that_can_not_be_written_again_is_told_and_ends_nothing(cat: L
     _PATH.with_name("cat.png.json").write_text("somebody's own")
     with cat.writing() as connection:
         connection.execute(update(images).values(sidecar=str(Path("gone.json").absolute())))
-    report = check_consistency(cat, mend=True)
-    assert (_paths(report, "sidecars"), report.is_sound) == ([("cat.png", False)], False)
+    report = check_consistency(cat, fix=True)
+    assert (_paths(report, "sidecars"), report.is_ok) == ([("cat.png", False)], False)
     assert _PATH.with_name("cat.png.json").read_text() == "somebody's own"
 
 

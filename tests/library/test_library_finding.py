@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import update
-from support.library_samples import NOON, make_image, make_record, record_all
+from support.library_samples import NOON, make_image, make_record, record_all, trash_images
 
 from imagen.errors import OutputError, RequestError
 from imagen.library import find_image
 from imagen.library.schema import images
-from imagen.library.tags import trash
 
 if TYPE_CHECKING:
     from imagen.library import GenerationRecord, Library
@@ -55,7 +54,7 @@ def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
     with pytest.raises(RequestError) as caught:
         find_image(batch, "0000")
     assert caught.value.message.splitlines() == [
-        "'0000' may be any of these; write more of it:",
+        "'0000' matches several; type more of it:",
         "00000012-0000-4000-8000-000000000000  an owl",
         "00000001-0000-4000-8000-000000000000  a fox",
     ]
@@ -68,9 +67,9 @@ def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
     with pytest.raises(RequestError) as caught:
         find_image(batch, word)
     assert caught.value.message == (
-        f"The library has no picture {word!r}, and there is no such file."
+        f"Image {word!r} was not found in the library, and there is no such file."
     )
-    assert caught.value.remedy == "List the pictures and their IDs with: imagen history"
+    assert caught.value.remedy == "List images and their IDs with: imagen history"
 
 
 def test_a_picture_is_found_by_its_file(library: Library) -> None:
@@ -109,21 +108,21 @@ def test_a_file_that_the_library_does_not_know_is_refused(library: Library) -> N
     Path("fox.png").write_bytes(b"fox")
     with pytest.raises(RequestError) as caught:
         find_image(library, "fox.png")
-    assert caught.value.message == "The library does not know the picture fox.png."
-    assert caught.value.remedy == "Take its folder in with: imagen library add DIR"
+    assert caught.value.message == "The image fox.png is not in the library."
+    assert caught.value.remedy == "Add its folder with: imagen library add DIR"
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may read everything")
 def test_a_file_that_can_not_be_read_is_refused(library: Library) -> None:
     Path("fox.png").write_bytes(b"fox")
     Path("fox.png").chmod(0)
-    with pytest.raises(OutputError, match=r"fox\.png can't be read: Permission denied"):
+    with pytest.raises(OutputError, match=r"fox\.png cannot be read: Permission denied"):
         find_image(library, "fox.png")
 
 
 def test_a_picture_in_the_trash_is_found(library: Library) -> None:
     record_all(library, [make_record(1)])
-    trash(library, [find_image(library, "00000001")])
+    trash_images(library, [find_image(library, "00000001")])
     assert find_image(library, "00000001").is_trashed is True
 
 
@@ -132,5 +131,5 @@ def test_a_file_at_the_place_of_another_machines_is_not_known_by_it(library: Lib
     with library.writing() as connection:
         connection.execute(update(images).values(host="elsewhere"))
     Path("fox.png").write_bytes(b"ours")
-    with pytest.raises(RequestError, match="The library does not know the picture"):
+    with pytest.raises(RequestError, match="is not in the library"):
         find_image(library, "fox.png")

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, make_image, make_record, record_all
+from support.library_samples import NOON, make_image, make_record, record_all, trash_images
 
 from imagen.library import Query, count_images, images_of, search_images
-from imagen.library.tags import change_tags, set_rating, trash
+from imagen.library.tags import change_tags, set_rating
 
 if TYPE_CHECKING:
     from typing import Any
@@ -97,7 +97,7 @@ def many(library: Library) -> Library:
     set_rating(library, cat, 5)
     set_rating(library, snow, 3)
     set_rating(library, owl, 4)
-    trash(library, owl)
+    trash_images(library, owl)
     return library
 
 

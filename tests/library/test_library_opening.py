@@ -125,8 +125,8 @@ def another(sqlite_path: str) -> str:
 def test_another_programs_database_is_refused_and_stays_as_it_is(another: str) -> None:
     before = Path(another).read_bytes()
     error = _refused(another)
-    assert error.message == "There are tables that are not imagen's. They were left as they are."
-    assert error.remedy == "Name another file or database in library.url, or in IMAGEN_LIBRARY."
+    assert error.message == "The database holds tables of another program. Nothing was changed."
+    assert error.remedy == "Name another file or database in library.url or IMAGEN_LIBRARY."
     assert Path(another).read_bytes() == before
     assert [path.name for path in Path(another).parent.glob("library*")] == ["library.db"]
 
@@ -134,7 +134,7 @@ def test_another_programs_database_is_refused_and_stays_as_it_is(another: str) -
 def test_another_programs_schema_is_refused(postgres_url: str) -> None:
     postgres_server.run(postgres_url, "CREATE SCHEMA imagen_library")
     postgres_server.run(postgres_url, "CREATE TABLE imagen_library.bookmarks (url TEXT)")
-    assert "There are tables that are not imagen's." in _refused(postgres_url).message
+    assert "The database holds tables of another program." in _refused(postgres_url).message
 
 
 def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
@@ -150,9 +150,9 @@ def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: s
     Path(sqlite_path).write_bytes(b"dear diary, " * 400)
     error = _refused(sqlite_path)
     assert error.message == (
-        f"The library {sqlite_path} is damaged, or is none: file is not a database."
+        f"{sqlite_path} is not a library, or is damaged: file is not a database."
     )
-    assert error.remedy.startswith("Your pictures are where they are.")
+    assert error.remedy.startswith("Your images are safe.")
     assert Path(sqlite_path).read_bytes() == b"dear diary, " * 400
 
 
@@ -161,13 +161,13 @@ def test_a_torn_library_is_refused(sqlite_path: str) -> None:
         record_generation(library, make_record())
     whole = Path(sqlite_path).read_bytes()
     Path(sqlite_path).write_bytes(whole[:4096] + b"\xaa" * 8192)
-    assert "is damaged, or is none" in _refused(sqlite_path).message
+    assert "is not a library, or is damaged" in _refused(sqlite_path).message
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     error = _refused(str(tmp_path))
-    assert error.message == f"The library {tmp_path} can't be used: unable to open database file."
-    assert error.remedy == "Its file, or the folder it is in, can't be read or written by you."
+    assert error.message == f"The library {tmp_path} cannot be used: unable to open database file."
+    assert error.remedy == "You have no permission to read or write its file or folder."
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="only Linux has such a file")
@@ -178,28 +178,31 @@ def test_nobody_waits_for_a_file_that_can_never_be_a_library() -> None:
         "open_library(Settings(library=LibrarySettings(url='/proc/version')))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=20)
-    assert b"LibraryError: The library /proc/version can't be used" in ran.stderr
+    assert b"LibraryError: The library /proc/version cannot be used" in ran.stderr
 
 
 def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = _refused(str(tmp_path / "file" / "library.db"))
-    assert error.message.startswith(f"There can be no library in {tmp_path / 'file'}: ")
+    assert error.message.startswith(f"The library cannot be created in {tmp_path / 'file'}: ")
     assert error.remedy == "Name another file in library.url, or in IMAGEN_LIBRARY."
 
 
 @_ROOT
 def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    assert "can't be used" in _refused(str(tmp_path / "library.db")).message
+    assert "cannot be used" in _refused(str(tmp_path / "library.db")).message
 
 
 def test_an_unreachable_postgres_is_said(unused_port: int) -> None:
     error = _refused(f"postgresql://ada@127.0.0.1:{unused_port}/imagen")
     assert error.message.startswith(
-        f"The library postgresql://ada@127.0.0.1:{unused_port}/imagen can't be used: connection "
+        f"The library postgresql://ada@127.0.0.1:{unused_port}/imagen cannot be used: connection "
     )
-    assert error.remedy == "Is the PostgreSQL of library.url running, and does it let you in?"
+    assert (
+        error.remedy
+        == "Check that the PostgreSQL server of library.url is running and accepts you."
+    )
 
 
 @pytest.fixture
@@ -227,12 +230,10 @@ def test_a_password_in_an_address_is_never_shown(unused_port: int, address: str)
     ("address", "message"),
     [
         pytest.param(
-            "postgresql://ada:hunter2@host:port/x", "library.url is no address", id="torn"
+            "postgresql://ada:hunter2@host:port/x", "library.url is not a valid URL", id="torn"
         ),
-        pytest.param(
-            "mysql://ada:hunter2@host/x", "'mysql' is no database that imagen knows", id="other"
-        ),
-        pytest.param("nonsense://hunter2", "'nonsense' is no database", id="nonsense"),
+        pytest.param("mysql://ada:hunter2@host/x", "unknown database 'mysql'", id="other"),
+        pytest.param("nonsense://hunter2", "unknown database 'nonsense'", id="nonsense"),
     ],
 )
 def test_an_address_of_nothing_we_know_is_refused(address: str, message: str) -> None:
@@ -288,7 +289,7 @@ def test_a_wrong_password_is_told_and_not_shown(suspicious: int) -> None:
         open_library(settings, environ={"SECRET": "hunter2"})
     assert 'password authentication failed for user "ada"' in caught.value.message
     assert caught.value.remedy == (
-        "Name the variable that holds the password in library.password_env."
+        "Set library.password_env to the variable that holds the password."
     )
     assert "hunter2" not in str(caught.value)
 
@@ -316,9 +317,7 @@ def test_what_one_is_not_allowed_is_said(postgres_url: str) -> None:
     error = _refused(postgres_url.replace("postgres@", f"{role}@"))
     postgres_server.run(postgres_url, f"DROP ROLE {role}")
     assert "permission denied" in error.message
-    assert error.remedy == (
-        "Its owner must let you use the schema imagen_library and what is in it."
-    )
+    assert error.remedy == ("Ask its owner for access to the schema imagen_library and its tables.")
 
 
 def test_both_databases_have_the_same_tables(library: Library) -> None:

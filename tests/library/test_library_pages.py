@@ -7,17 +7,27 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
-from support.library_samples import NOON, make_failure, make_image, make_record, record_all, uuid_of
+from support.library_samples import (
+    NOON,
+    make_failure,
+    make_image,
+    make_record,
+    record_all,
+    trash_images,
+    uuid_of,
+)
 
 from imagen.library import (
     Query,
     count_images,
+    find_image,
     images_of,
     list_values,
     record_generation,
     search_images,
 )
-from imagen.library.tags import change_tags, set_rating, trash, untrash
+from imagen.library.tags import change_tags, set_rating
+from imagen.library.trash import restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +111,7 @@ def test_pages_miss_nothing_while_pictures_are_added(library: Library) -> None:
 def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
     record_all(library, map(_hours, range(9)))
     found = _walked(
-        library, 3, lambda: trash(library, search_images(library, Query(), limit=1).images)
+        library, 3, lambda: trash_images(library, search_images(library, Query(), limit=1).images)
     )
     assert found == [uuid_of(number)[:8] for number in reversed(range(9))]
 
@@ -200,11 +210,11 @@ def test_filters_go_over_pages_too(four: Library) -> None:
 
 def test_what_is_in_the_trash_is_on_no_other_page(four: Library) -> None:
     owl = search_images(four, Query(), limit=1).images
-    trash(four, owl)
+    trash_images(four, owl)
     assert (_ids(four), _ids(four, Query(in_trash=True))) == ([_CAT, _FOX, _OLD], [_OWL])
     assert (count_images(four, Query()), count_images(four, Query(in_trash=True))) == (3, 1)
     assert search_images(four, Query(in_trash=True)).images[0].is_trashed is True
-    untrash(four, owl)
+    restore(four, find_image(four, _OWL))
     assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
 
 

@@ -158,7 +158,7 @@ def opened_by_itself(url: str) -> Library:
 def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
     _of_the_future(library_url)
     before = _rows(library_url)
-    with pytest.raises(LibraryError, match="was made by a newer imagen"):
+    with pytest.raises(LibraryError, match="of a newer imagen"):
         open_at(library_url)
     assert _rows(library_url) == before
     assert "dreams" in before
@@ -167,7 +167,7 @@ def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
 def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     before = _files(sqlite_path)
-    with pytest.raises(LibraryError, match="was made by a newer imagen"):
+    with pytest.raises(LibraryError, match="of a newer imagen"):
         open_at(sqlite_path)
     assert _files(sqlite_path) == before
     assert list(before) == ["library.db"]
@@ -178,7 +178,7 @@ def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -
     with opened_by_itself(sqlite_path) as newer:
         record_generation(newer, numbered_record(2))
         before = _files(sqlite_path)
-        with pytest.raises(LibraryError, match="was made by a newer imagen"):
+        with pytest.raises(LibraryError, match="of a newer imagen"):
             open_at(sqlite_path)
         after = _files(sqlite_path)
     assert {name: before[name] == after[name] for name in ("library.db", "library.db-wal")} == {

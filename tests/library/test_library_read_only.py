@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
     getattr(os, "geteuid", int)() == 0 or os.name == "nt",
     reason="root may write everywhere, and Windows asks no mode of a folder",
 )
-_CANT = "Its file, or the folder it is in, can't be written by you."
+_CANT = "You have no permission to write its file or folder."
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_writing_is_refused_in_a_sentence(album: str) -> None:
         with pytest.raises(LibraryError) as caught:
             record_generation(library, make_record(2))
         assert count_images(library, Query()) == 1
-    assert caught.value.message == f"The library {album} can be read, but not written."
+    assert caught.value.message == f"The library {album} is read-only."
     assert caught.value.remedy == _CANT
 
 
@@ -79,7 +79,7 @@ def _second(connection: Connection) -> None:
 def test_one_that_would_have_to_be_brought_up_to_date_is_refused(album: str) -> None:
     with pytest.raises(LibraryError) as caught:
         open_library(settings_at(album), steps=(*STEPS, _second))
-    assert caught.value.message == f"The library {album} can be read, but not written."
+    assert caught.value.message == f"The library {album} is read-only."
 
 
 def test_history_lists_it_and_rate_says_that_it_can_not(
@@ -89,6 +89,4 @@ def test_history_lists_it_and_rate_says_that_it_can_not(
     assert run(["history"]) == 0
     assert "a red fox" in capsys.readouterr().out
     assert run(["rate", "00000001", "5"]) == 5
-    assert capsys.readouterr().err == (
-        f"imagen: The library {album} can be read, but not written.\n{_CANT}\n"
-    )
+    assert capsys.readouterr().err == (f"imagen: The library {album} is read-only.\n{_CANT}\n")

@@ -176,14 +176,14 @@ def test_a_query_finds_its_prompts(prompts: Library, query: str, numbers: list[i
 def test_a_query_without_a_word_is_refused(prompts: Library, query: str) -> None:
     with pytest.raises(RequestError) as caught:
         _found(prompts, query)
-    assert caught.value.message == f"{query!r} holds no word to look for."
+    assert caught.value.message == f"{query!r} has no word to search for."
 
 
 def test_a_query_of_nothing_but_exclusions_is_refused(prompts: Library) -> None:
     with pytest.raises(RequestError) as caught:
         _found(prompts, '-cat -"in snow"')
     assert caught.value.message == (
-        "'-cat -\"in snow\"' says only what is not wanted; add a word to look for."
+        "'-cat -\"in snow\"' only excludes words; add a word to search for."
     )
 
 
@@ -204,7 +204,7 @@ def test_a_long_query_is_answered(library: Library, query: str, is_found: bool) 
 def test_a_query_without_end_is_refused(library: Library) -> None:
     with pytest.raises(RequestError) as caught:
         _found(library, "fox " * 501)
-    assert caught.value.message == "That is too much to look for: at most 500 words."
+    assert caught.value.message == "The search is too long: at most 500 words."
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from PIL import Image
 from sqlalchemy import func, select, text, update
 from support.library_samples import (
     NOON,
+    delete_images,
     make_delivery,
     make_failure,
     make_image,
     make_record,
     record_all,
     settings_at,
+    trash_images,
     uuid_of,
 )
 
@@ -34,7 +36,6 @@ from imagen.library import (
 from imagen.library.outbox import claim, list_unsent, mark_sent
 from imagen.library.schema import generations, images, thumbnails
 from imagen.library.stored_values import first_key, image_key
-from imagen.library.tags import purge, trash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,7 @@ def test_what_is_taken_in_is_found_again(library: Library) -> None:
     (picture,) = search_images(library, Query()).images
     assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
     assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
-    assert (picture.began, picture.seed, picture.size_bytes) == (NOON, 7, 3)
+    assert (picture.created, picture.seed, picture.size_bytes) == (NOON, 7, 3)
     assert picture.path == Path("/pictures/1-0.png").absolute()
 
 
@@ -146,8 +147,8 @@ def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
 
 def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library) -> None:
     record_generation(library, make_record())
-    trash(library, images_of(library, uuid_of(1)))
-    purge(library, images_of(library, uuid_of(1)))
+    trash_images(library, images_of(library, uuid_of(1)))
+    delete_images(library, images_of(library, uuid_of(1)))
     assert record_generation(library, make_record()) is True
     assert (count_images(library, Query()), _ledger(library)) == (1, 1)
 
@@ -216,7 +217,7 @@ def test_a_prompt_with_nul_is_kept(library: Library) -> None:
     record_generation(library, make_record(1, "a\0fox"))
     (found,) = search_images(library, Query(text="fox")).images
     assert found.prompt == "afox"
-    assert _row(library)["asked"]["prompt"] == "a\0fox"
+    assert _row(library)["request"]["prompt"] == "a\0fox"
 
 
 def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> None:

@@ -12,11 +12,12 @@ from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
 from imagen.library import record_generation
 from imagen.library.records import Delivery, GenerationRecord, StoredImage
+from imagen.library.trash import delete_for_good, move_to_trash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from imagen.library import Library
+    from imagen.library import Library, LibraryImage
     from imagen.library.records import DeliveryKind
 
 NOON = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -92,3 +93,15 @@ def make_delivery(
 ) -> Delivery:
     """A delivery of the generation of this number."""
     return Delivery(kind=kind, generation=uuid_of(number), part=part, payload=payload)
+
+
+def trash_images(library: Library, images: Iterable[LibraryImage]) -> None:
+    """Move these images to the trash."""
+    for image in images:
+        move_to_trash(library, image)
+
+
+def delete_images(library: Library, images: Iterable[LibraryImage]) -> list[Path]:
+    """Delete these images of the trash for good; returns the files that stay."""
+    left = [delete_for_good(library, image) for image in images]
+    return [path for path in left if path is not None]

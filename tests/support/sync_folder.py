@@ -130,5 +130,5 @@ def wait_until(happened: Callable[[], bool], *, seconds: float = 30) -> bool:
 
 
 def without_times(text: str) -> str:
-    """`waiting till 12:31:05` as `waiting till TIME`."""
+    """`waiting until 12:31:05` as `waiting until TIME`."""
     return re.sub(r"(\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d", "TIME", text)

@@ -122,7 +122,7 @@ def _print_images(
         rows = [
             (
                 image.id,
-                f"{local_time(image.began):%Y-%m-%d %H:%M}",
+                f"{local_time(image.created):%Y-%m-%d %H:%M}",
                 image.backend,
                 image.model,
                 f"{image.width}x{image.height}" if image.width and image.height else "",
@@ -196,7 +196,7 @@ def _print_failures(
             {
                 "id": one.id,
                 "generation": one.generation,
-                "created": local_time(one.began).isoformat(timespec="seconds"),
+                "created": local_time(one.created).isoformat(timespec="seconds"),
                 "backend": one.backend,
                 "model": one.model,
                 "prompt": one.prompt,
@@ -210,7 +210,7 @@ def _print_failures(
         rows = [
             (
                 one.id,
-                f"{local_time(one.began):%Y-%m-%d %H:%M}",
+                f"{local_time(one.created):%Y-%m-%d %H:%M}",
                 one.backend,
                 one.model,
                 one.message,

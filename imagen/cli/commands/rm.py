@@ -1,149 +1,87 @@
-"""imagen rm: pictures into the trash, out of it again, or gone for good."""
+"""imagen rm: move images to the trash, or put them back."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.command_table import Command, usage_error
+from imagen.cli.command_table import Command
 from imagen.cli.library_common import (
-    confirm,
-    find_images,
+    count_noun,
     images_argument,
     open_library,
     print_images,
     reload_images,
-    require_terminal,
 )
 from imagen.cli.options import config_option, json_option
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
     from imagen.library import Library, LibraryImage
-
-_PAGE = 1000
 
 
 @click.command(cls=Command)
-@images_argument(required=False)
-@click.option("--restore", is_flag=True, help="Out of the trash again.")
-@click.option("--purge", is_flag=True, help="Delete for good, with their files.")
-@click.option("--all-trashed", is_flag=True, help="With --purge: all that is in the trash.")
-@click.option("--yes", "-y", is_flag=True, help="Don't ask before that.")
+@images_argument()
+@click.option("--undo", is_flag=True, help="Put the images back to where they were.")
 @json_option
 @config_option
-def rm(
-    words: tuple[str, ...],
-    restore: bool,
-    purge: bool,
-    all_trashed: bool,
-    yes: bool,
-    as_json: bool,
-    config_path: Path | None,
-) -> None:
-    """Put pictures into the trash; their files stay where they are.
+def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | None) -> None:
+    """Move images and their sidecars to the trash.
 
-    What is in the trash is listed by `imagen history --trash` alone. With --purge pictures and
-    their sidecars are deleted; what they did cost stays in the ledger.
+    The files move to the folder `trash` in the state directory, and `imagen history` no longer
+    lists the images. `imagen trash list` shows them, and `imagen trash empty` deletes them for
+    good. Costs stay in the ledger.
     """
-    _refuse_nonsense(words, restore=restore, purge=purge, all_trashed=all_trashed)
     with open_library(config_path) as library:
-        pictures = _trashed_here(library) if all_trashed else find_images(library, words)
-        if purge:
-            _purge(library, pictures, asks=not yes, as_json=as_json)
+        named = _find_named(library, words)
+        if undo:
+            from imagen.library.trash import restore
+
+            for image, _ in named:
+                restore(library, image)
         else:
-            _move(library, pictures, restore=restore, as_json=as_json)
-
-
-def _refuse_nonsense(
-    words: tuple[str, ...], *, restore: bool, purge: bool, all_trashed: bool
-) -> None:
-    if restore and purge:
-        raise usage_error("--restore and --purge can't go together.")
-    if all_trashed and (words or not purge):
-        raise usage_error("--all-trashed goes with --purge, and without any ID.")
-    if not words and not all_trashed:
-        raise usage_error("Missing argument 'ID|FILE...'.")
-
-
-def _trashed_here(library: Library) -> list[LibraryImage]:
-    """All that is in the trash and can be deleted on this machine."""
-    from imagen.library.tags import is_here
-
-    trashed = list(_trashed(library))
-    here = [picture for picture in trashed if is_here(picture)]
-    if len(here) < len(trashed):
-        number = _pictures(len(trashed) - len(here))
-        echo(f"Left in the trash, as they lie on other machines: {number}.", err=True)
-    return here
-
-
-def _trashed(library: Library) -> Iterator[LibraryImage]:
-    from imagen.library import Query, search_images
-
-    after: int | None = None
-    while True:
-        found, after = search_images(library, Query(in_trash=True), after, _PAGE)
-        yield from found
-        if after is None:
-            return
-
-
-def _move(
-    library: Library, pictures: Sequence[LibraryImage], *, restore: bool, as_json: bool
-) -> None:
-    from imagen.library.tags import trash, untrash
-
-    (untrash if restore else trash)(library, pictures)
-    pictures = reload_images(library, pictures)
-    print_images(pictures, lambda picture: str(picture.path), heading="path", as_json=as_json)
-    ids = " ".join(picture.id for picture in pictures)
-    where = "Out of" if restore else "Into"
-    back = "" if restore else f" Back with: imagen rm --restore {ids}"
-    echo(f"{where} the trash: {_pictures(len(pictures))}.{back}", err=True)
-
-
-def _purge(library: Library, pictures: list[LibraryImage], *, asks: bool, as_json: bool) -> None:
-    from imagen.library.tags import purge, trash
-
-    if asks and pictures:
-        _ask(pictures)
-    trash(library, [picture for picture in pictures if not picture.is_trashed])
-    pictures = reload_images(library, pictures)
-    left = purge(library, pictures)
+            _move_to_trash(library, named)
+        images = reload_images(library, (image for image, _ in named))
     print_images(
-        pictures,
-        lambda picture: str(picture.path),
+        images,
+        lambda image: str(image.trashed_from or image.path),
         heading="path",
         as_json=as_json,
-        left=[str(path) for path in left],
     )
-    for sentence in _purged(pictures, left):
-        echo(sentence, err=True)
+    if undo:
+        echo(f"Put back: {count_noun(len(images))}.", err=True)
+        return
+    ids = " ".join(image.id for image in images)
+    echo(
+        f"Moved to the trash: {count_noun(len(images))}. Undo with: imagen rm --undo {ids}",
+        err=True,
+    )
 
 
-def _ask(pictures: Sequence[LibraryImage]) -> None:
-    require_terminal("--purge deletes for good")
-    question = f"Delete {_pictures(len(pictures))}, {_bytes(pictures)}, for good?"
-    confirm(question, declined="Nothing was deleted.")
+def _find_named(library: Library, words: tuple[str, ...]) -> list[tuple[LibraryImage, Path | None]]:
+    """Each image, once, with the file that names it, unless that is a mere copy of it."""
+    from imagen.library import find_image
+
+    named: dict[int, tuple[LibraryImage, Path | None]] = {}
+    for word in words:
+        image = find_image(library, word)
+        file = Path(word).absolute() if os.path.isfile(word) else None
+        if file is not None and image.path.exists() and not image.path.samefile(file):
+            file = None
+        named.setdefault(image.key, (image, file))
+    return list(named.values())
 
 
-def _purged(pictures: Sequence[LibraryImage], left: Iterable[Path]) -> Iterator[str]:
-    told = f", {_bytes(pictures)}" if pictures else ""
-    yield f"Deleted for good: {_pictures(len(pictures))}{told}."
-    for path in left:
-        yield f"{path} was left: it holds something else by now, or is another picture's too."
+def _move_to_trash(library: Library, named: list[tuple[LibraryImage, Path | None]]) -> None:
+    from imagen.library.trash import move_to_trash, require_here
 
-
-def _pictures(number: int) -> str:
-    return "1 picture" if number == 1 else f"{number} pictures"
-
-
-def _bytes(pictures: Iterable[LibraryImage]) -> str:
-    """`12 KB`, `3.1 MB`: of all together."""
-    total = sum(picture.size_bytes for picture in pictures)
-    return f"{total / 1e6:.1f} MB" if total >= 1e6 else f"{max(1, round(total / 1e3))} KB"
+    for image, _ in named:
+        require_here(image)
+    for image, file in named:
+        if not move_to_trash(library, image, file):
+            is_there = image.path.exists()
+            why = "it was changed, or another image has it too" if is_there else "no such file"
+            echo(f"{image.path} was not moved: {why}.", err=True)

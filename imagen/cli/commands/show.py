@@ -89,7 +89,7 @@ def _find_in_library(word: str, config_path: Path | None) -> tuple[ImageRecord, 
     with open_library(config_path) as library:
         image = find_image(library, word)
         details = load_detail(library, image)
-        row = details.use
+        row = details.ledger_row
         data: dict[str, object] = image_as_json(image) | {
             "source": details.source,
             "kind": details.kind,
@@ -189,7 +189,7 @@ def _library_lines(image: LibraryImage, details: ImageDetail) -> Iterator[str]:
     path = one_line(str(image.path), limit=4000)
     yield f"id: {image.id}"
     yield f"path: {path} ({note})" if note else f"path: {path}"
-    yield f"generated: {local_time(image.began):%Y-%m-%d %H:%M:%S}"
+    yield f"generated: {local_time(image.created):%Y-%m-%d %H:%M:%S}"
     if image.rating:
         yield f"rating: {stars(image.rating)}"
     if image.tags:
@@ -200,7 +200,7 @@ def _library_lines(image: LibraryImage, details: ImageDetail) -> Iterator[str]:
         yield "source: imported"
     if details.caller:
         yield f"caller: {one_line(details.caller)}"
-    row = details.use
+    row = details.ledger_row
     if row is not None and row.is_unknown:
         yield "cost: unknown"
     elif row is not None and row.cost is not None:

@@ -1,11 +1,11 @@
-"""imagen sync: send what waits for the cloud and for webhooks."""
+"""imagen sync: send the deliveries that wait for Supabase and webhooks."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -13,15 +13,15 @@ from urllib.parse import urlsplit
 import click
 
 from imagen.cli.command_table import Command, usage_error
+from imagen.cli.library_common import count_noun
 from imagen.cli.options import config_option, json_option, quiet_option
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
-from imagen.delivery.worker import format_error, other_machine_reason
 from imagen.errors import Cancelled, LibraryError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from threading import Event
 
@@ -30,20 +30,36 @@ if TYPE_CHECKING:
     from imagen.library import Delivery, Library
     from imagen.library.outbox import PendingDelivery
 
-
 _STUCK = 4
-_LOOK_SECONDS = 5.0
-"""How soon --watch finds what was made meanwhile."""
-_SHORTEST_SECONDS = 1.0
+"""The exit code."""
+_POLL_SECONDS = 5.0
+"""How often --watch looks for new deliveries."""
+_MIN_PAUSE_SECONDS = 1.0
+_MAX_LISTED = 30
+_MAX_ERROR_LENGTH = 800
+_NOUNS = {
+    "cloud": ("image to the cloud", "images to the cloud"),
+    "mirror": ("ledger row", "ledger rows"),
+    "webhook": ("message to a webhook", "messages to webhooks"),
+}
+_RETRY = "Retry now with: imagen sync --retry"
+_RETRY_STUCK = "After fixing the cause, retry with: imagen sync --retry"
+_COLUMNS = (
+    Column("id"),
+    Column("to"),
+    Column("image"),
+    Column("state", is_whole=True),
+    Column("tries", is_whole=True, drop=1),
+)
 
 
 @click.command(cls=Command)
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-@click.option("--watch", is_flag=True, help="Go on, and send what is made from now on, too.")
-@click.option("--retry", is_flag=True, help="First make due what is stuck or waits for its turn.")
-@click.option("--forget", is_flag=True, help="Be rid of these IDs: they are never sent.")
-@click.option("--list", "only_list", is_flag=True, help="List what is left, and send nothing.")
-@click.option("--unless-running", is_flag=True, help="End at once where another sync is at work.")
+@click.option("--watch", is_flag=True, help="Keep running, and send new deliveries too.")
+@click.option("--retry", is_flag=True, help="Retry stuck and delayed deliveries now.")
+@click.option("--forget", is_flag=True, help="Delete the deliveries with these IDs unsent.")
+@click.option("--list", "only_list", is_flag=True, help="List unsent deliveries, and send nothing.")
+@click.option("--unless-running", is_flag=True, help="Exit at once if another sync is running.")
 @json_option
 @quiet_option
 @config_option
@@ -58,49 +74,50 @@ def sync(
     quiet: bool,
     config_path: Path | None,
 ) -> int:
-    """Send what waits for the cloud and for webhooks.
+    """Send waiting deliveries to Supabase and webhooks.
 
-    What may pass is tried again, after 30 seconds and then ever later, up to an hour; all else is
-    stuck until it is mended. The list tells the ID of each. The exit code is 4 where something is
-    stuck.
+    Temporary errors are retried after 30 seconds, then after longer and longer pauses, up to an
+    hour. After any other error a delivery is stuck until --retry. --list shows the ID of each. The
+    exit code is 4 if a delivery is stuck.
     """
-    _refuse_nonsense(ids, watch=watch, retry=retry, forget=forget, list=only_list, json=as_json)
+    flags = {"retry": retry, "forget": forget, "list": only_list, "watch": watch, "json": as_json}
+    _check_usage(ids, flags)
     from imagen.config import load_settings
 
-    settings = load_settings(
-        config_path
-    )  # without the line about failures: this command reports them all
+    # Not settings_for, which shows the last failure: this command lists them all.
+    settings = load_settings(config_path)
     if retry or forget:
-        _change(settings, ids, is_forgotten=forget)
+        _retry_or_forget(settings, ids, is_forgotten=forget)
     if watch:
         return _watch(settings, quiet=quiet, unless_running=unless_running)
-    send = _nothing if only_list or forget else _once
-    return send(settings, as_json=as_json, quiet=quiet, unless_running=unless_running)
+    if only_list or forget:
+        return _list(settings, as_json=as_json)
+    return _send(settings, as_json=as_json, quiet=quiet, unless_running=unless_running)
 
 
-def _refuse_nonsense(ids: Sequence[int], **flags: bool) -> None:
+def _check_usage(ids: Sequence[int], flags: Mapping[str, bool]) -> None:
     if ids and not (flags["retry"] or flags["forget"]):
-        raise usage_error("An ID needs --retry or --forget beside it.")
+        raise usage_error("An ID needs --retry or --forget.")
     if flags["forget"] and not ids:
-        raise usage_error("--forget needs the IDs to forget. List them with --list.")
+        raise usage_error("--forget needs IDs. List them with --list.")
     for one, other in (("retry", "forget"), ("retry", "list"), ("watch", "list")):
         if flags[one] and flags[other]:
-            raise usage_error(f"--{one} and --{other} don't go together.")
+            raise usage_error(f"--{one} and --{other} cannot be combined.")
     if flags["watch"] and (flags["json"] or flags["forget"]):
-        raise usage_error("--watch goes on for ever, so it goes with neither --json nor --forget.")
+        raise usage_error("--watch cannot be combined with --json or --forget.")
 
 
-def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:
-    """Make it due, or be rid of it; raises RequestError for an ID of nothing."""
+def _retry_or_forget(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:
+    """Raises RequestError for an unknown ID."""
     from imagen.library import outbox
     from imagen.pipeline.record import open_library_synced
 
     with open_library_synced(settings) as library:
-        known = {waiting.id for waiting in outbox.list_unsent(library)}
+        known = {pending.id for pending in outbox.list_unsent(library)}
         if unknown := [id for id in ids if id not in known]:
             raise RequestError(
-                f"Nothing with the ID {unknown[0]} waits to be sent.",
-                remedy="List what does with: imagen sync --list",
+                f"Delivery {unknown[0]} was not found.",
+                remedy="List unsent deliveries with: imagen sync --list",
             )
         if is_forgotten:
             outbox.delete_unsent(library, ids)
@@ -108,30 +125,29 @@ def _change(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> No
             outbox.retry(library, ids or None)
 
 
-def _nothing(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
+def _list(settings: Settings, *, as_json: bool) -> int:
     from imagen.delivery.worker import record_failures
     from imagen.pipeline.record import open_library_synced
 
-    del quiet, unless_running
     with open_library_synced(settings) as library:
         record_failures(library, settings)
-        return _tell(library, None, {}, as_json=as_json)
+        return _print_result(library, None, {}, as_json=as_json)
 
 
-def _once(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
+def _send(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
     from imagen.cli.progress import interruptible
     from imagen.pipeline.record import open_library_synced
 
     notes: dict[str, str] = {}
     with open_library_synced(settings) as library, interruptible() as stop:
-        synced = _synced(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
-        code = _tell(library, synced, notes, as_json=as_json)
+        result = _sync(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
+        code = _print_result(library, result, notes, as_json=as_json)
     if stop.is_set():
         raise Cancelled
     return code
 
 
-def _synced(
+def _sync(
     library: Library,
     settings: Settings,
     stop: Event,
@@ -155,224 +171,170 @@ def _synced(
         )
 
 
-def _tell(
-    library: Library, synced: SyncResult | None, notes: Mapping[str, str], *, as_json: bool
+def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
+    """Never returns; raises Cancelled when it is stopped."""
+    from imagen.cli.progress import interruptible
+    from imagen.library import outbox
+    from imagen.pipeline.record import open_library_synced
+
+    last_lines: list[str] = []
+    warned: set[str] = set()
+    with interruptible() as stop:
+        while not stop.is_set():
+            pause = _POLL_SECONDS
+            try:
+                with open_library_synced(settings) as library:
+                    notes: dict[str, str] = {}  # for one round: columns may be added meanwhile
+                    result = _sync(
+                        library, settings, stop, notes, quiet=quiet, unless_running=unless_running
+                    )
+                    lines = _describe_round(result)
+                    if due := outbox.next_due(library):
+                        pause = (due - datetime.now(UTC)).total_seconds()
+                for warning in {*notes.values()} - warned:
+                    echo(warning, err=True)
+                warned.update(notes.values())
+            except LibraryError as error:  # it may work again soon
+                lines = [one_line(error.message, limit=400)]
+            if lines and lines != last_lines:
+                echo("\n".join(lines))
+            last_lines = lines
+            stop.wait(min(max(pause, _MIN_PAUSE_SECONDS), _POLL_SECONDS))
+    raise Cancelled("Stopped. The next imagen sync sends what is waiting.")
+
+
+def _describe_round(result: SyncResult) -> list[str]:
+    """What --watch prints after a round: nothing if nothing was tried."""
+    from imagen.delivery.worker import format_error
+
+    failed = {
+        f"{_target(one.pending.delivery)}: "
+        f"{one_line(format_error(one.error), limit=_MAX_ERROR_LENGTH)}"
+        for one in result.failed
+    }
+    return [*([_describe_sent(result.sent)] if result.sent else []), *sorted(failed)]
+
+
+def _print_result(
+    library: Library, result: SyncResult | None, notes: Mapping[str, str], *, as_json: bool
 ) -> int:
-    """What was sent and what is left; the exit code."""
+    """What was sent (None: nothing was tried) and what is left; returns the exit code."""
     from imagen.library import outbox
 
     left = outbox.list_unsent(library)
     if as_json:
-        click.echo(json.dumps(as_data(synced, left, notes), indent=2))
+        sent = result.sent if result is not None else ()
+        data = {
+            "sent": list(map(_delivery_as_json, sent)),
+            "left": list(map(_pending_as_json, left)),
+            "warnings": list(notes.values()),
+        }
+        click.echo(json.dumps(data, indent=2))
     else:
-        print_state(synced, left)
-    for warning in (*notes.values(), *warnings(left)):
-        echo(warning, err=True)
+        _print_state(result, left)
+    for note in notes.values():
+        echo(note, err=True)
+    if late := [one for one in left if one.delivery.kind == "mirror" and one.last_error]:
+        rows = count_noun(len(late), "row")
+        error = one_line(late[-1].last_error, limit=_MAX_ERROR_LENGTH)
+        echo(f"The copy of the ledger in the cloud lacks {rows}: {error}", err=True)
     is_stuck = any(one.state == "stuck" and one.delivery.kind != "mirror" for one in left)
-    return _STUCK if is_stuck or (synced is not None and synced.is_unset) else 0
+    return _STUCK if is_stuck or (result is not None and result.is_unset) else 0
 
 
-def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
-    """Never returns by itself; raises Cancelled once told to end."""
-    from imagen.cli.progress import interruptible
-
-    said: list[str] = []
-    warned: set[str] = set()
-
-    def say(lines: list[str]) -> None:
-        """What is as it was a moment ago is not said again."""
-        if lines and lines != said:
-            echo("\n".join(lines))
-        said[:] = lines
-
-    with interruptible() as stop:
-        while not stop.is_set():
-            pause = _round(settings, stop, say, warned, quiet=quiet, unless_running=unless_running)
-            stop.wait(pause)
-    raise Cancelled("Ended. What waits is sent by the next imagen sync.")
-
-
-def _round(
-    settings: Settings,
-    stop: Event,
-    say: Callable[[list[str]], None],
-    warned: set[str],
-    *,
-    quiet: bool,
-    unless_running: bool,
-) -> float:
-    """Send what is due now; the seconds until it makes sense to look again. A library that can't
-    be used for a while is waited for."""
-    from imagen.pipeline.record import open_library_synced
-
-    try:
-        with open_library_synced(settings) as library:
-            notes: dict[str, str] = {}  # of this round alone: a table may get its columns later
-            synced = _synced(
-                library, settings, stop, notes, quiet=quiet, unless_running=unless_running
-            )
-            say(news(synced))
-            for warning in {*notes.values()} - warned:
-                echo(warning, err=True)
-            warned.update(notes.values())
-            return _pause(library)
-    except LibraryError as error:
-        say([one_line(error.message, limit=400)])
-        return _LOOK_SECONDS
-
-
-def _pause(library: Library) -> float:
-    from datetime import UTC, datetime
-
-    from imagen.library import outbox
-
-    due = outbox.next_due(library)
-    seconds = _LOOK_SECONDS if due is None else (due - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, _SHORTEST_SECONDS), _LOOK_SECONDS)
-
-
-_MOST_LISTED = 30
-_LONGEST_REASON = 800
-_NOUNS = {
-    "cloud": ("picture to the cloud", "pictures to the cloud"),
-    "mirror": ("entry of the ledger", "entries of the ledger"),
-    "webhook": ("message to a webhook", "messages to webhooks"),
-}
-_RETRY = "Try it again at once with: imagen sync --retry"
-_MENDED = "Once that is mended: imagen sync --retry"
-
-
-def print_state(synced: SyncResult | None, left: Sequence[PendingDelivery]) -> None:
-    """All of it for a person; without `synced`, nothing was tried."""
-    if synced is not None:
-        echo(_sent(synced.sent))
-    _print_listed([waiting for waiting in left if waiting.delivery.kind != "mirror"])
-    for line in _of_the_ledger([waiting for waiting in left if waiting.delivery.kind == "mirror"]):
-        echo(line)
-    if any(waiting.state == "stuck" for waiting in left):
-        echo(_MENDED)
-    elif any(waiting.last_error for waiting in left):
+def _print_state(result: SyncResult | None, left: Sequence[PendingDelivery]) -> None:
+    if result is not None:
+        echo(_describe_sent(result.sent))
+    _print_pending([one for one in left if one.delivery.kind != "mirror"])
+    for state in ("waiting", "stuck"):  # rows of the ledger are only counted
+        number = sum(one.state == state for one in left if one.delivery.kind == "mirror")
+        if number:
+            echo(f"{count_noun(number, 'ledger row')} {'is' if number == 1 else 'are'} {state}.")
+    if any(one.state == "stuck" for one in left):
+        echo(_RETRY_STUCK)
+    elif any(one.last_error for one in left):
         echo(_RETRY)
-    elif not left and synced is None:
-        echo("Nothing waits.")
+    elif not left and result is None:
+        echo("Nothing is waiting.")
 
 
-def _of_the_ledger(left: Sequence[PendingDelivery]) -> Iterator[str]:
-    """How many entries wait, and how many are stuck; a warning says why."""
-    for state, verbs in (("waiting", ("waits", "wait")), ("stuck", ("is stuck", "are stuck"))):
-        if number := sum(waiting.state == state for waiting in left):
-            yield f"{number} {_NOUNS['mirror'][number > 1]} {verbs[number > 1]}."
-
-
-def _sent(deliveries: Iterable[Delivery]) -> str:
-    """`Sent 2 pictures to the cloud, 1 message to a webhook.`"""
+def _describe_sent(deliveries: Iterable[Delivery]) -> str:
+    """`Sent 2 images to the cloud, 1 message to a webhook.`"""
     of_each = Counter(delivery.kind for delivery in deliveries)
-    told = ", ".join(f"{n} {_NOUNS[kind][n > 1]}" for kind, n in of_each.items())
-    return f"Sent {told}." if told else "Nothing was sent."
+    parts = ", ".join(f"{n} {_NOUNS[kind][n > 1]}" for kind, n in of_each.items())
+    return f"Sent {parts}." if parts else "Nothing was sent."
 
 
-def _print_listed(left: Sequence[PendingDelivery]) -> None:
-    """A row for each, and under those that have one reason in common the reason."""
-    shown = left[:_MOST_LISTED]
-    whys = [_why(waiting) for waiting in shown]
-    below = ["" if why == following else why for why, following in zip_longest(whys, whys[1:])]
-    print_table(_COLUMNS, [_row(waiting) for waiting in shown], below=below)
+def _print_pending(left: Sequence[PendingDelivery]) -> None:
+    """A row for each; consecutive rows with the same error have it once, below the last."""
+    shown = left[:_MAX_LISTED]
+    errors = list(map(_reason, shown))
+    below = [
+        "" if error == following else error for error, following in zip_longest(errors, errors[1:])
+    ]
+    rows = [
+        (
+            str(one.id),
+            _target(one.delivery),
+            _image_id(one.delivery),
+            _describe_state(one),
+            f"tried {one.attempts} ×" if one.attempts else "",
+        )
+        for one in shown
+    ]
+    print_table(_COLUMNS, rows, below=below)
     if len(left) > len(shown):
         echo(f"… and {len(left) - len(shown)} more; --json lists them all.")
 
 
-_COLUMNS = (
-    Column("id"),
-    Column("to"),
-    Column("image"),
-    Column("state", is_whole=True),
-    Column("tries", is_whole=True, drop=1),
-)
-
-
-def _row(waiting: PendingDelivery) -> tuple[str, ...]:
-    delivery = waiting.delivery
-    tries = f"tried {waiting.attempts} ×" if waiting.attempts else ""
-    return str(waiting.id), _to(delivery), picture(delivery), _state(waiting), tries
-
-
-def _state(waiting: PendingDelivery) -> str:
-    """`stuck`, `waiting`, or `waiting till 12:31:05`."""
-    due = waiting.due.astimezone()
+def _describe_state(pending: PendingDelivery) -> str:
+    """`stuck`, `waiting`, or `waiting until 12:31:05`."""
+    due = pending.due.astimezone()
     now = datetime.now().astimezone()
-    if waiting.state == "stuck" or due <= now:
-        return waiting.state
+    if pending.state == "stuck" or due <= now:
+        return pending.state
     day = "" if due.date() == now.date() else f"{due:%Y-%m-%d} "
-    return f"waiting till {day}{due:%H:%M:%S}"
+    return f"waiting until {day}{due:%H:%M:%S}"
 
 
-def _why(waiting: PendingDelivery) -> str:
-    return waiting.last_error or other_machine_reason(waiting.delivery)
+def _reason(pending: PendingDelivery) -> str:
+    from imagen.delivery.worker import other_machine_reason
+
+    return pending.last_error or other_machine_reason(pending.delivery)
 
 
-def _to(delivery: Delivery) -> str:
-    """A webhook's whole address may be a secret."""
-    return host(delivery) or delivery.kind
-
-
-def host(delivery: Delivery) -> str | None:
-    """Of a webhook."""
+def _host(delivery: Delivery) -> str | None:
+    """Of a webhook, whose whole URL may be a secret."""
     return urlsplit(delivery.destination).hostname
 
 
-def picture(delivery: Delivery) -> str:
-    """The ID of the picture, or of the generation's first where all of it is meant."""
+def _target(delivery: Delivery) -> str:
+    return _host(delivery) or delivery.kind
+
+
+def _image_id(delivery: Delivery) -> str:
+    """The ID of the image, or of the first one if a delivery is about the whole generation."""
     number = f".{delivery.part + 1}" if delivery.kind == "cloud" and delivery.part else ""
     return delivery.generation[:8] + number
 
 
-def warnings(left: Iterable[PendingDelivery]) -> Iterator[str]:
-    """One, where the ledger's copy is behind: it is nothing that anybody waits for."""
-    late = [one for one in left if one.delivery.kind == "mirror" and one.last_error]
-    if late:
-        lacks = f"{len(late)} {'entries' if len(late) > 1 else 'entry'}"
-        why = one_line(late[-1].last_error, limit=_LONGEST_REASON)
-        yield f"The ledger's copy in the cloud lacks {lacks}: {why}"
-
-
-def news(synced: SyncResult) -> list[str]:
-    """What `--watch` has to say of one round: nothing where nothing was tried."""
-    failed = {
-        f"{_to(one.pending.delivery)}: {one_line(format_error(one.error), limit=_LONGEST_REASON)}"
-        for one in synced.failed
-    }
-    return [*([_sent(synced.sent)] if synced.sent else []), *sorted(failed)]
-
-
-def as_data(
-    synced: SyncResult | None, left: Iterable[PendingDelivery], notes: Mapping[str, str]
-) -> dict[str, Any]:
-    """The documented JSON."""
-    sent = synced.sent if synced is not None else ()
-    return {
-        "sent": [_delivery(one) for one in sent],
-        "left": [_waiting(one) for one in left],
-        "warnings": list(notes.values()),
-    }
-
-
-def _delivery(delivery: Delivery) -> dict[str, Any]:
+def _delivery_as_json(delivery: Delivery) -> dict[str, Any]:
     return {
         "kind": delivery.kind,
-        "host": host(delivery),
-        "picture": picture(delivery),
+        "host": _host(delivery),
+        "image": _image_id(delivery),
         "generation": delivery.generation,
     }
 
 
-def _waiting(waiting: PendingDelivery) -> dict[str, Any]:
-    why, _, remedy = _why(waiting).partition("\n")
+def _pending_as_json(pending: PendingDelivery) -> dict[str, Any]:
+    reason, _, remedy = _reason(pending).partition("\n")
     return {
-        "id": waiting.id,
-        **_delivery(waiting.delivery),
-        "state": waiting.state,
-        "attempts": waiting.attempts,
-        "due": waiting.due.astimezone().isoformat(timespec="seconds"),
-        "reason": why,
+        "id": pending.id,
+        **_delivery_as_json(pending.delivery),
+        "state": pending.state,
+        "attempts": pending.attempts,
+        "due": pending.due.astimezone().isoformat(timespec="seconds"),
+        "reason": reason,
         "remedy": remedy,
     }

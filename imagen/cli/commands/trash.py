@@ -1,0 +1,157 @@
+"""imagen trash: list the trash, or empty it."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imagen.cli.command_table import Group, usage_error
+from imagen.cli.library_common import (
+    confirm,
+    count_noun,
+    find_images,
+    image_as_json,
+    images_argument,
+    local_time,
+    open_library,
+    print_images,
+    require_terminal,
+)
+from imagen.cli.options import config_option, json_option
+from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
+from imagen.core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from imagen.library import Library, LibraryImage
+
+_AGE = re.compile(r"(\d{1,5})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+class _Age(click.ParamType[timedelta]):
+    """`30d`, `12h`, `4w`."""
+
+    name = "age"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        match = _AGE.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a valid age: expected 12h, 30d or 4w.", param, ctx)
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+@click.group(cls=Group)
+def trash() -> None:
+    """List the trash, or empty it.
+
+    `imagen rm` moves images to the trash, and `imagen rm --undo` puts them back.
+    """
+
+
+@trash.command("list")
+@json_option
+@config_option
+def list_(as_json: bool, config_path: Path | None) -> None:
+    """List the images in the trash, newest first."""
+    from imagen.library.trash import list_trashed
+
+    with open_library(config_path) as library:
+        images = list(list_trashed(library))
+    if as_json:
+        click.echo(json.dumps({"images": list(map(image_as_json, images))}, indent=2))
+        return
+    columns = (
+        Column("id", is_ragged=True, colour="cyan"),
+        Column("trashed", is_whole=True),
+        Column("path", may_go_below=True),
+    )
+    print_table(columns, list(map(_row, images)))
+    if not images:
+        echo("The trash is empty.", err=True)
+
+
+def _row(image: LibraryImage) -> tuple[str, ...]:
+    trashed = f"{local_time(image.trashed):%Y-%m-%d %H:%M}" if image.trashed else ""
+    return image.id, trashed, one_line(str(image.trashed_from or image.path), limit=400)
+
+
+@trash.command()
+@images_argument(required=False)
+@click.option("--older-than", "age", type=_Age(), metavar="AGE", help="Such as 30d, 12h or 4w.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask first.")
+@json_option
+@config_option
+def empty(
+    words: tuple[str, ...],
+    age: timedelta | None,
+    yes: bool,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Delete images in the trash for good, with their files and sidecars.
+
+    Without an ID or --older-than, everything in the trash is deleted. Costs stay in the ledger.
+    """
+    if words and age is not None:
+        raise usage_error("--older-than cannot be combined with IDs.")
+    if not yes:
+        require_terminal("`imagen trash empty` deletes for good")
+    with open_library(config_path) as library:
+        images = _choose(library, words, age)
+        if images and not yes:
+            size = _format_bytes(images)
+            confirm(
+                f"Delete {count_noun(len(images))}, {size}, for good?",
+                declined="Nothing was deleted.",
+            )
+        left = _delete(library, images)
+    print_images(
+        images,
+        lambda image: str(image.trashed_from or image.path),
+        heading="path",
+        as_json=as_json,
+        left=[str(path) for path in left],
+    )
+    size = f", {_format_bytes(images)}" if images else ""
+    echo(f"Deleted for good: {count_noun(len(images))}{size}.", err=True)
+    for path in left:
+        echo(f"{path} stays: it was changed, or another image has it too.", err=True)
+
+
+def _choose(library: Library, words: tuple[str, ...], age: timedelta | None) -> list[LibraryImage]:
+    """The images to delete; those on other machines are left out unless they are named."""
+    from imagen.library.trash import is_here, list_trashed
+
+    if words:
+        return find_images(library, words)
+    before = None if age is None else datetime.now(UTC) - age
+    images = list(list_trashed(library, before=before))
+    here = [image for image in images if is_here(image)]
+    if elsewhere := len(images) - len(here):
+        echo(f"Left in the trash: {count_noun(elsewhere)} on other machines.", err=True)
+    return here
+
+
+def _delete(library: Library, images: Sequence[LibraryImage]) -> list[Path]:
+    from imagen.library.trash import delete_for_good, require_trashed
+
+    for image in images:
+        require_trashed(image)
+    left = [delete_for_good(library, image) for image in images]
+    return [path for path in left if path is not None]
+
+
+def _format_bytes(images: Sequence[LibraryImage]) -> str:
+    """`12 KB`, `3.1 MB`: of all together."""
+    total = sum(image.size_bytes for image in images)
+    return f"{total / 1e6:.1f} MB" if total >= 1e6 else f"{max(1, round(total / 1e3))} KB"
