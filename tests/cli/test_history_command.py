@@ -133,7 +133,7 @@ def test_history_json_has_all_fields_of_an_image(
         "dream.safetensors",
     )
     assert (fox["path"], fox["seed"], fox["rating"]) == (
-        str(Path("/pictures/1-0.png").absolute()),
+        str(Path("/images/1-0.png").absolute()),
         7,
         4,
     )

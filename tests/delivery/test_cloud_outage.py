@@ -111,7 +111,7 @@ def test_it_is_given_as_much_as_it_asks_for(
     first = json.loads(capsys.readouterr().out)["left"][0]
     pause = datetime.fromisoformat(first["due"]) - datetime.now(UTC)
     assert 890 < pause.total_seconds() <= 900
-    assert "asks for patience" in first["reason"]
+    assert "limits the rate" in first["reason"]
 
 
 def test_a_wrong_key_is_stuck_until_it_is_mended(

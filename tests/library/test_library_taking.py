@@ -59,7 +59,7 @@ def test_what_is_taken_in_is_found_again(library: Library) -> None:
     assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
     assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
     assert (picture.created, picture.seed, picture.size_bytes) == (NOON, 7, 3)
-    assert picture.path == Path("/pictures/1-0.png").absolute()
+    assert picture.path == Path("/images/1-0.png").absolute()
 
 
 def test_a_generation_is_taken_in_once(library: Library) -> None:
@@ -245,7 +245,7 @@ def test_what_is_not_finite_is_unknown(library: Library) -> None:
 
 
 def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> None:
-    path = Path("/pictures/f\udcffx.png")
+    path = Path("/images/f\udcffx.png")
     record_generation(
         library, make_record(images=(make_image().model_copy(update={"path": path}),))
     )
