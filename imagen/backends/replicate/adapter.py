@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Request, Task
     from imagen.core.result import OnProgress, Result
-    from imagen.core.ticket import Estimate
 
 _INPUT_MODEL = "input_model"
 """The parameter for a model's own input that is called `model`."""
@@ -119,6 +118,15 @@ class Replicate:
         defaults = {name: p.default for name, p in parameters if p.default is not None}
         bound = bind_input(mapping, defaults | values, receipt)
         pixels = list(_input_pixels(bound))
+        images = int(bound.values.get("count") or 1)
+        width, height = (int(bound.values.get(side) or 0) for side in ("width", "height"))
+        is_size_known = bool(mapping.size.sides and width and height)
+        usage = PredictionUsage(
+            images=images,
+            input_pixels=pixels,
+            output_pixels=[width * height] * images if is_size_known else None,
+        )
+        price = find_price(schema.model, bound.input, hardware=schema.hardware)
         payload = {
             "model": schema.model,
             "input": bound.input,
@@ -132,7 +140,7 @@ class Replicate:
             request=request.exactly(bound.values),
             receipt=bound.receipt,
             payload={name: value for name, value in payload.items() if value or name == "input"},
-            estimate=_estimate_cost(schema, bound, pixels),
+            estimate=calculate_cost(price, usage),
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
@@ -239,20 +247,6 @@ def _input_pixels(bound: BoundInput) -> Iterator[int]:
             for path in [paths] if isinstance(paths, str) else paths:
                 image = read_image_file(path, name)
                 yield image.width * image.height
-
-
-def _estimate_cost(schema: ModelSchema, bound: BoundInput, input_pixels: list[int]) -> Estimate:
-    """The cost of a prediction, as far as it is known beforehand."""
-    values = bound.values
-    images = int(values.get("count") or 1)
-    pixels = int(values.get("width") or 0) * int(values.get("height") or 0)
-    is_size_known = bool(bound.mapping.size.sides and pixels)
-    usage = PredictionUsage(
-        images=images,
-        input_pixels=input_pixels,
-        output_pixels=[pixels] * images if is_size_known else None,
-    )
-    return calculate_cost(find_price(schema.model, bound.input, hardware=schema.hardware), usage)
 
 
 adapter = Adapter(

@@ -176,7 +176,9 @@ def _with_defaults(
     mapping: InputMapping, parameters: Mapping[str, Parameter], defaults: Mapping[str, Any]
 ) -> dict[str, Parameter]:
     changed = dict(parameters)
-    names = {name: _parameter_name(mapping, name) for name in defaults}
+    own_names = [*mapping.extra.items(), *mapping.fields.items()]
+    by_own_name = {model_input.name: name for name, model_input in reversed(own_names)}
+    names = {n: n if n in mapping.fields else by_own_name.get(n, n) for n in defaults}
     values, _ = translate_words({names[n]: value for n, value in defaults.items()}, parameters)
     for given, name in names.items():
         if name in parameters:
@@ -192,17 +194,6 @@ def _with_defaults(
                 remedy=f"Known: {', '.join(sorted(parameters))}.",
             )
     return changed
-
-
-def _parameter_name(mapping: InputMapping, name: str) -> str:
-    """The name of the parameter that an input, or a parameter, of this name means."""
-    if name in mapping.fields:
-        return name
-    for inputs in (mapping.fields, mapping.extra):
-        for parameter, model_input in inputs.items():
-            if model_input.name == name:
-                return parameter
-    return name
 
 
 def check_health(client: ReplicateClient, config: ReplicateConfig) -> Health:

@@ -315,6 +315,10 @@ def parse_prediction(answer: object) -> Prediction | None:
     id, status = values.get("id"), values.get("status")
     if not isinstance(id, str) or not _ID.fullmatch(id) or not isinstance(status, str):
         return None
+    predict_seconds: float | None = None
+    seconds = as_mapping(values.get("metrics")).get("predict_time")
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool):
+        predict_seconds = float(seconds) if 0 <= seconds <= _LONGEST_SECONDS else None
     return Prediction(
         id=id,
         status=status,
@@ -324,7 +328,7 @@ def parse_prediction(answer: object) -> Prediction | None:
         output=values.get("output"),
         error=as_text(values.get("error")),
         logs=as_text(values.get("logs")),
-        predict_seconds=_as_seconds(as_mapping(values.get("metrics")).get("predict_time")),
+        predict_seconds=predict_seconds,
         created_at=as_time(values.get("created_at")),
         started_at=as_time(values.get("started_at")),
         completed_at=as_time(values.get("completed_at")),
@@ -343,12 +347,6 @@ def _seconds_between(start: datetime | None, end: datetime | None) -> float | No
     """None where one is unknown or the end is before the start."""
     seconds = (end - start).total_seconds() if start and end else -1.0
     return seconds if seconds >= 0 else None
-
-
-def _as_seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if 0 <= value <= _LONGEST_SECONDS else None
 
 
 def _clock_offset(response: httpx.Response) -> timedelta:

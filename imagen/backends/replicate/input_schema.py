@@ -323,28 +323,24 @@ def build_parameter(
     if model_input.type == "string" and model_input.is_image:
         kind = "image"
     is_number = model_input.type in ("int", "float")
+    lowest, highest = model_input.lowest, model_input.highest
+    if default is None:
+        # The schema's own default, unless it contradicts the schema: `-1` for a seed means none.
+        value, choices, step = model_input.default, model_input.choices, model_input.multiple_of
+        is_valid = value is not None and (not choices or value in choices)
+        if is_valid and is_number:
+            is_valid = (lowest is None or value >= lowest) and (highest is None or value <= highest)
+            is_valid = is_valid and not (step and value % step)
+        default = value if is_valid else None
     are_texts = all(isinstance(choice, str) for choice in model_input.choices)
     return Parameter(
         type=kind,
-        default=_consistent_default(model_input) if default is None else default,
-        min=model_input.lowest if is_number else None,
-        max=model_input.highest if is_number else None,
+        default=default,
+        min=lowest if is_number else None,
+        max=highest if is_number else None,
         multiple_of=model_input.multiple_of if model_input.type == "int" else None,
         choices=model_input.choices if are_texts and model_input.choices else None,
         description=description
         or model_input.description
         or f"The model's input {model_input.name}.",
     )
-
-
-def _consistent_default(model_input: ModelInput) -> Any:
-    """The default, unless the schema contradicts it; `-1` for a seed means none."""
-    value, choices = model_input.default, model_input.choices
-    if value is None or (choices and value not in choices):
-        return None
-    if model_input.type not in ("int", "float"):
-        return value
-    lowest, highest, step = model_input.lowest, model_input.highest, model_input.multiple_of
-    is_too_low = lowest is not None and value < lowest
-    is_too_high = highest is not None and value > highest
-    return None if is_too_low or is_too_high or (step and value % step) else value

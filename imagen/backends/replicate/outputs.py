@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -78,7 +79,7 @@ class OutputDownloader:
                 break
             url = _resolve_url(url, response.headers.get("location", ""))
             response = self._get(url)
-        origin, name = _origin(url), _file_name(url)
+        origin, name = one_line("{0.scheme}://{0.netloc}".format(urlsplit(url))), _file_name(url)
         if response.is_redirect:
             raise BackendError(f"{origin} redirects in a circle.")
         if response.status_code in _REFUSED_STATUSES:
@@ -145,10 +146,6 @@ def _resolve_url(url: str, location: str = "") -> str:
         ) from error
 
 
-def _origin(url: str) -> str:
-    return one_line("{0.scheme}://{0.netloc}".format(urlsplit(url)))
-
-
 def find_urls(output: object, depth: int = 0) -> Iterator[str]:
     """The URLs of files in a model's output, whether it is one, a list or a mapping."""
     if isinstance(output, str) and output.startswith(("https://", "http://", "data:")):
@@ -173,7 +170,10 @@ def build_facts(
     latency_seconds: float,
 ) -> Facts:
     """The facts of a prediction that succeeded, with its cost."""
-    sizes = [size for size in map(_image_size, outputs) if size is not None]
+    sizes: list[tuple[int, int]] = []
+    for output in outputs:
+        with suppress(*DECODE_ERRORS):  # a model may also give files that are not images
+            sizes.append(image_size(BytesIO(output.data)))
     width, height = sizes[0] if sizes else (None, None)
     request, payload = ticket.request, ticket.payload
     price = find_price(
@@ -204,11 +204,3 @@ def build_facts(
         cost_basis=cost.basis,
         engine={"prediction_id": prediction.id, "version": prediction.version},
     )
-
-
-def _image_size(output: Output) -> tuple[int, int] | None:
-    """None for a file that cannot be opened as an image."""
-    try:
-        return image_size(BytesIO(output.data))
-    except DECODE_ERRORS:
-        return None
