@@ -1,11 +1,11 @@
-"""Make images with whatever engine you have.
+"""Generate images with any engine.
 
     from imagen import Request, generate, load_settings
 
-    made = generate(Request(prompt="a red fox in snow"), load_settings(), backend="mock")
-    print(made[0].saved[0].path)
+    generations = generate(Request(prompt="a red fox in snow"), load_settings(), backend="mock")
+    print(generations[0].saved[0].path)
 
-Every public name is loaded on first use: importing imagen costs nothing.
+Every public name is loaded on first use, so that importing imagen is fast.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings, load_settings
     from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome, Receipt
     from imagen.core.request import Control, Lora, Outpaint, Request, Restore, Upscale
-    from imagen.core.result import Facts, Output, Progress, Result
+    from imagen.core.result import Facts, Output, Progress, Result, no_progress
     from imagen.core.ticket import Ticket
     from imagen.errors import (
         BackendError,
@@ -41,9 +41,10 @@ if TYPE_CHECKING:
         UnknownBackend,
         WorkflowError,
     )
-    from imagen.jobs.recover import resume
+    from imagen.jobs.recover import RecoveredJob, recover, recover_all, resume
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation, generate, upscale_locally
+    from imagen.pipeline.record import open_library_synced
 else:
     _HOMES = {
         "imagen.backends": "Adapter Backend BackendConfig Health open_backend",
@@ -55,11 +56,12 @@ else:
             "MissingDependency OutputError OverBudget RateLimited Rejected RequestError "
             "SomeFailed TimedOut Unauthorized Unavailable UnknownBackend WorkflowError"
         ),
-        "imagen.jobs.recover": "resume",
+        "imagen.jobs.recover": "RecoveredJob recover recover_all resume",
         "imagen.pipeline.generate": "Generation upscale_locally generate",
         "imagen.outputs": "SavedImage",
+        "imagen.pipeline.record": "open_library_synced",
         "imagen.core.request": "Control Lora Outpaint Request Restore Upscale",
-        "imagen.core.result": "Facts Output Progress Result",
+        "imagen.core.result": "Facts Output Progress Result no_progress",
         "imagen.core.ticket": "Ticket",
     }
 
@@ -99,6 +101,7 @@ __all__ = [
     "Progress",
     "RateLimited",
     "Receipt",
+    "RecoveredJob",
     "Rejected",
     "Request",
     "RequestError",
@@ -117,7 +120,11 @@ __all__ = [
     "compare",
     "generate",
     "load_settings",
+    "no_progress",
     "open_backend",
+    "open_library_synced",
+    "recover",
+    "recover_all",
     "resume",
     "upscale_locally",
 ]

@@ -1,4 +1,4 @@
-"""`python -m imagen` is `imagen`."""
+"""Run the command line: `python -m imagen` is `imagen`."""
 
 from imagen.cli import main
 

@@ -10,7 +10,7 @@ from imagen.core.text import did_you_mean
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "prompt": ("positive_prompt", "positive", "text_prompt"),
@@ -41,6 +41,9 @@ OF_EITHER_SCALE = "guidance_scale"
 guidance; only the backend knows which it is."""
 
 
+_OTHER_FIELDS = {other: field for field, names in OTHER_NAMES.items() for other in names}
+
+
 def field_named(name: str) -> str | None:
     """The field of a request that some tool calls by this name."""
     return _fields().get(_squash(name))
@@ -51,7 +54,11 @@ def with_own_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises RequestError for an unknown name, and for two names of one field with different values.
     """
-    _refuse_unknown(values)
+    known = (*Request.model_fields, *_OTHER_FIELDS, OF_EITHER_SCALE, "size")
+    squashed = {*map(_squash, known)}
+    if unknown := [name for name in values if _squash(name) not in squashed]:
+        lines = (f"{name}: unknown key.{did_you_mean(name, known)}" for name in unknown)
+        raise RequestError("\n".join(lines))
     own: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, value in values.items():
@@ -81,21 +88,12 @@ def _own_values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield field_named(name) or name, value
 
 
-def _refuse_unknown(values: Iterable[str]) -> None:
-    others = (other for names in OTHER_NAMES.values() for other in names)
-    known = (*Request.model_fields, *others, OF_EITHER_SCALE, "size")
-    squashed = {*map(_squash, known)}
-    unknown = [name for name in values if _squash(name) not in squashed]
-    if unknown:
-        lines = (f"{name}: unknown key.{did_you_mean(name, known)}" for name in unknown)
-        raise RequestError("\n".join(lines))
-
-
 def _squash(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
 
 
 @cache
 def _fields() -> dict[str, str]:
-    others = {_squash(other): field for field, names in OTHER_NAMES.items() for other in names}
-    return others | {_squash(field): field for field in (*OTHER_NAMES, "width", "height")}
+    """The field of each name without punctuation."""
+    own = {field: field for field in (*OTHER_NAMES, "width", "height")}
+    return {_squash(name): field for name, field in (_OTHER_FIELDS | own).items()}

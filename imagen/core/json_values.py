@@ -37,7 +37,9 @@ def parse_json(
     numbers as limits of inputs: Python's own encoder writes `Infinity`.
     """
     if len(text) > max_bytes:
-        raise ValueError(f"is larger than {_format_size(max_bytes)}")
+        is_large = max_bytes >= 1024**2
+        size = f"{max_bytes // 1024**2} MB" if is_large else f"{max_bytes // 1024} kB"
+        raise ValueError(f"is larger than {size}")
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8-sig")
@@ -141,10 +143,6 @@ def json_safe(value: object, *, keep_nul: bool = True) -> Any:
     if isinstance(value, list | tuple):
         return [json_safe(item, keep_nul=keep_nul) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _format_size(size: int) -> str:
-    return f"{size // 1024**2} MB" if size >= 1024**2 else f"{size // 1024} kB"
 
 
 def as_mapping(value: object) -> dict[str, object]:

@@ -55,9 +55,14 @@ def _strength(weights: str | None) -> float | None:
 
 def find_unread(text: str, read: Collection[Syntax]) -> list[str]:
     """An example of each syntax in a prompt that an engine does not read; it reads only `read`."""
+    choices = (  # `{red|blue}`, unless it is JSON
+        braces[0]
+        for braces in _BRACES.finditer(text)
+        if "|" in braces[1] and not _JSON_KEY.search(braces[1])
+    )
     examples: list[tuple[Syntax, str | None]] = [
         ("weights", next(_weights(text), None)),
-        ("choices", next(_choices(text), None)),
+        ("choices", next(choices, None)),
         ("loras", next((tag.text for tag in lora_tags(text)), None)),
     ]
     return [
@@ -65,13 +70,6 @@ def find_unread(text: str, read: Collection[Syntax]) -> list[str]:
         for syntax, example in examples
         if example is not None and syntax not in read
     ]
-
-
-def _choices(text: str) -> Iterator[str]:
-    """`{red|blue}`, unless it is JSON."""
-    for braces in _BRACES.finditer(text):
-        if "|" in braces[1] and not _JSON_KEY.search(braces[1]):
-            yield braces[0]
 
 
 def _weights(text: str) -> Iterator[str]:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 from imagen.core.text import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -41,7 +39,10 @@ def dotted(path: Path) -> str:
 
 def problems(error: ValidationError, *, at: Path = (), model: type[BaseModel]) -> list[Problem]:
     """The problems in a validation of `model`, whose values are at the path `at`."""
-    return list(_problems(error, at, model))
+    return [
+        Problem((*at, *detail["loc"]), _what(detail, model), remedy=_remedy(detail, model))
+        for detail in error.errors(include_url=False, include_context=True)
+    ]
 
 
 def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
@@ -49,18 +50,15 @@ def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
     return "\n".join(problem.sentence for problem in problems(error, model=model))
 
 
-def _problems(error: ValidationError, at: Path, model: type[BaseModel]) -> Iterator[Problem]:
-    for detail in error.errors(include_url=False, include_context=True):
-        what, remedy = _what(detail, model), _remedy(detail, model)
-        yield Problem((*at, *detail["loc"]), what, remedy=remedy)
-
-
 def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if detail["type"] == "extra_forbidden":
         known = _fields_at(model, detail["loc"][:-1])
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
     if detail["type"] in _WANTED:
-        limits = {name: _whole(limit) for name, limit in detail.get("ctx", {}).items()}
+        limits = {  # 1 for 1.0, as the limit is written in the model
+            name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
+            for name, limit in detail.get("ctx", {}).items()
+        }
         wanted = _WANTED[detail["type"]].format(**limits)
         return f"must {wanted}{_not(detail['input'])}" + _range(detail, model)
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -89,11 +87,6 @@ _WANTED = {
     "literal_error": "be {expected}",
 }
 """Plain words, with types of YAML and JSON instead of Python's."""
-
-
-def _whole(limit: Any) -> Any:
-    """1 for 1.0, as the limit is written in the model."""
-    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit
 
 
 def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:

@@ -122,7 +122,13 @@ def generate(
                 except BackendError as error:
                     if not keep_going or len(jobs) == 1:
                         raise
-                    failures.append(_failure(job, error))
+                    failure = Failure(
+                        image=job.first + 1,
+                        images=job.ticket.images,
+                        seed=job.ticket.request.seed,
+                        error=error,
+                    )
+                    failures.append(failure)
                 else:
                     told = (*warnings, *generation.result.warnings)
                     result = replace(generation.result, warnings=told)
@@ -132,11 +138,6 @@ def generate(
             if failures:
                 raise SomeFailed(failures, images, backend=failures[0].error.backend)
         return made
-
-
-def _failure(job: Job, error: BackendError) -> Failure:
-    ticket = job.ticket
-    return Failure(image=job.first + 1, images=ticket.images, seed=ticket.request.seed, error=error)
 
 
 @contextmanager

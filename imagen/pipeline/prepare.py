@@ -88,8 +88,8 @@ class Preparation:
             self._receipt |= unused
         styled, aspect = inputs.resolve_aspect(styled, capabilities, self._largest)
         self._receipt |= aspect
-        self._prompt, self._tags = styled.prompt, _tags_to_apply(styled, capabilities)
-        styled = _with_loras(styled, self._tags)
+        self._prompt = styled.prompt
+        styled, self._tags = _apply_lora_tags(styled, capabilities)
         self.controls_to_make = _controls_to_make(engine, styled, capabilities, settings)
         # Before defaults are filled in: the name of a sampler may include a scheduler.
         named, self._translated = translate_words(styled.asked(), capabilities.parameters)
@@ -309,23 +309,23 @@ def _can_preprocess(name: str, kind: str, settings: Settings) -> bool:
     return False
 
 
-def _tags_to_apply(request: Request, capabilities: Capabilities) -> list[LoraTag]:
-    """The LoRA tags in the prompt, if the engine has LoRAs but does not read tags itself."""
+def _apply_lora_tags(request: Request, capabilities: Capabilities) -> tuple[Request, list[LoraTag]]:
+    """The request with the LoRA tags of its prompt as LoRAs, and these tags.
+
+    Only if the engine has LoRAs but does not read tags itself.
+    """
     read = capabilities.prompt_syntax
     if read is None or "loras" in read or "loras" not in capabilities.parameters:
-        return []
-    return [tag for tag in lora_tags(request.prompt or "") if tag.strength is not None]
-
-
-def _with_loras(request: Request, tags: list[LoraTag]) -> Request:
-    """The request with these tags of its prompt as LoRAs."""
-    if not tags:
-        return request
+        return request, []
     prompt = request.prompt or ""
+    tags = [tag for tag in lora_tags(prompt) if tag.strength is not None]
+    if not tags:
+        return request, []
     for tag in tags:
         prompt = prompt.replace(tag.text, "")
     loras = [{"name": tag.name, "strength": tag.strength} for tag in tags]
-    return request.with_values({"prompt": prompt.strip(" ,"), "loras": (*request.loras, *loras)})
+    values = {"prompt": prompt.strip(" ,"), "loras": (*request.loras, *loras)}
+    return request.with_values(values), tags
 
 
 def _in_own_words(receipt: Receipt, original: Request, staged: Request) -> Receipt:

@@ -59,7 +59,8 @@ def preload_library(settings: Settings, worked_seconds: float) -> None:
     """Load the library in a thread, once an engine has worked for so long that it pays."""
     global _preload
     if _preload is None and settings.library.enabled and worked_seconds > _PRELOAD_AFTER_SECONDS:
-        _preload = Thread(target=_load, args=(settings.library.url or "",), daemon=True)
+        modules = _modules(settings.library.url or "")
+        _preload = Thread(target=lambda: [*map(import_module, modules)], daemon=True)
         _preload.start()
 
 
@@ -70,11 +71,6 @@ def _modules(url: str) -> tuple[str, ...]:
         "imagen.library.database",
         f"sqlalchemy.dialects.{database}",
     )
-
-
-def _load(url: str) -> None:
-    for module in _modules(url):
-        import_module(module)
 
 
 def _is_deferrable(settings: Settings, environ: Mapping[str, str]) -> bool:

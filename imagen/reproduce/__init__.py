@@ -12,7 +12,7 @@ from imagen.reproduce.drift import (
 )
 from imagen.reproduce.request import (
     IMPORTED_WORKFLOWS,
-    FoundImage,
+    ImageSource,
     Reproduction,
     find_input_places,
     find_source,
@@ -27,7 +27,7 @@ from imagen.reproduce.request import (
 __all__ = [
     "IMPORTED_WORKFLOWS",
     "Drift",
-    "FoundImage",
+    "ImageSource",
     "Reproduction",
     "ReproductionTarget",
     "Similarity",

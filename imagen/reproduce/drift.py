@@ -119,8 +119,15 @@ def predict_drift(
     """
     if target.is_graph_own:  # everything else that is recorded has no effect
         record = replace(record, source="prompt", resolved={}, request={}, inputs=())
+    drifts: list[Drift] = []
+    if _is_other_backend(record, target):
+        then, now = record.backend, target.backend
+        drifts.append(Drift(what="backend", name="backend", then=then, now=now))
+    kind = find_provenance(record).kind
+    if kind and target.kind and kind != target.kind:
+        drifts.append(Drift(what="engine", name="engine", then=kind, now=target.kind))
     return [
-        *_compare_engines(record, target),
+        *drifts,
         *_compare_models(record, unchanged, target),
         *_compare_setup(record, unchanged, target),
         *(() if target.is_graph_own else _compare_parameters(record, reproduction, ticket, target)),
@@ -141,14 +148,6 @@ def _is_other_backend(record: ImageRecord, target: ReproductionTarget) -> bool:
 def _is_foreign(record: ImageRecord) -> bool:
     """Whether another program recorded it."""
     return record.source not in ("sidecar", "imagen")
-
-
-def _compare_engines(record: ImageRecord, target: ReproductionTarget) -> Iterator[Drift]:
-    if _is_other_backend(record, target):
-        yield Drift(what="backend", name="backend", then=record.backend, now=target.backend)
-    kind = find_provenance(record).kind
-    if kind and target.kind and kind != target.kind:
-        yield Drift(what="engine", name="engine", then=kind, now=target.kind)
 
 
 def _compare_models(

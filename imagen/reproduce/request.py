@@ -32,7 +32,7 @@ _SHARING_NOISE = ("comfyui", "replicate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundImage:
+class ImageSource:
     """The record of an image, and the image itself if it still exists."""
 
     record: ImageRecord
@@ -43,7 +43,7 @@ class FoundImage:
     """Where its input images are looked for first."""
 
 
-def find_source(word: str, settings: Settings) -> FoundImage:
+def find_source(word: str, settings: Settings) -> ImageSource:
     """The record of an image, which is named by its file or by its id in the library.
 
     A sidecar of this image says most, then the metadata in the file, then the library, which also
@@ -58,7 +58,7 @@ def find_source(word: str, settings: Settings) -> FoundImage:
         image: Path | None = path
         if record.source == "sidecar" and path.suffix == ".json":
             image = path.with_suffix("") if os.path.isfile(path.with_suffix("")) else None
-        return FoundImage(record=record, told_by=record.source, picture=image, folder=path.parent)
+        return ImageSource(record=record, told_by=record.source, picture=image, folder=path.parent)
     if settings.library.enabled and os.path.isfile(path):
         with suppress(RequestError):
             return _find_in_library(word, settings)
@@ -68,7 +68,7 @@ def find_source(word: str, settings: Settings) -> FoundImage:
     )
 
 
-def _find_in_library(word: str, settings: Settings) -> FoundImage:
+def _find_in_library(word: str, settings: Settings) -> ImageSource:
     from imagen.library import find_image, load_record
     from imagen.pipeline.record import open_library_synced
 
@@ -76,10 +76,10 @@ def _find_in_library(word: str, settings: Settings) -> FoundImage:
         image = find_image(library, word)
         record = load_record(library, image)
     path = next((p for p in (image.path, Path(word)) if os.path.isfile(p)), None)
-    return FoundImage(record=record, told_by="library", picture=path, folder=image.path.parent)
+    return ImageSource(record=record, told_by="library", picture=path, folder=image.path.parent)
 
 
-def find_input_places(found: FoundImage, settings: Settings) -> list[Path]:
+def find_input_places(found: ImageSource, settings: Settings) -> list[Path]:
     """Other files that the library knows of the images that this one was generated from.
 
     Only the library's own records name paths on this computer.

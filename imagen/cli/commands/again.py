@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
-    from imagen.reproduce import Drift, FoundImage, Reproduction, Similarity
+    from imagen.reproduce import Drift, ImageSource, Reproduction, Similarity
 
 _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 
@@ -38,7 +38,7 @@ _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 class _Reproduction:
     """An image, and how it is regenerated."""
 
-    found: FoundImage
+    found: ImageSource
     remake: Reproduction
     request: Request
     """The original request with the user's changes."""
