@@ -122,16 +122,16 @@ def _read_object(request: HttpRequest) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def get_ws(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_ws(_state: ServerState, _: HttpRequest) -> HttpAnswer:
     text = 'No WebSocket UPGRADE hdr: None\n Can "Upgrade" only to "WebSocket".'
     return HttpAnswer(status=400, body=text.encode(), headers=_TEXT)
 
 
-def get_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_prompt(state: ServerState, _: HttpRequest) -> HttpAnswer:
     return json_answer({"exec_info": {"queue_remaining": state.queue.remaining()}})
 
 
-def get_queue(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_queue(state: ServerState, _: HttpRequest) -> HttpAnswer:
     return json_answer(state.queue.rows())
 
 
@@ -199,7 +199,7 @@ def post_free(state: ServerState, request: HttpRequest) -> HttpAnswer:
     return _EMPTY
 
 
-def get_object_info(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_object_info(state: ServerState, _: HttpRequest) -> HttpAnswer:
     return json_answer(state.catalog.all())
 
 
@@ -207,7 +207,7 @@ def get_class_info(state: ServerState, name: str) -> HttpAnswer:
     return json_answer({name: state.catalog.info(name)} if name in state.catalog else {})
 
 
-def get_model_folders(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_model_folders(state: ServerState, _: HttpRequest) -> HttpAnswer:
     return json_answer(state.models.folders)
 
 
@@ -222,15 +222,15 @@ def get_models_with_sizes(state: ServerState, folder: str) -> HttpAnswer:
     return json_answer([{"name": name, **file} for name in state.models.names(folder)])
 
 
-def get_features(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_features(state: ServerState, _: HttpRequest) -> HttpAnswer:
     return _NOT_FOUND if state.switches.old_server else json_answer(FEATURES)
 
 
-def get_embeddings(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_embeddings(_state: ServerState, _: HttpRequest) -> HttpAnswer:
     return json_answer([])
 
 
-def get_system_stats(state: ServerState, request: HttpRequest) -> HttpAnswer:  # noqa: ARG001
+def get_system_stats(state: ServerState, _: HttpRequest) -> HttpAnswer:
     total, free = state.options.vram
     system = {
         "os": "posix",
