@@ -103,7 +103,7 @@ class HeldPort:
         return f"http://{HOST}:{self.port}"
 
 
-class Connection(BaseHTTPRequestHandler):
+class HttpConnection(BaseHTTPRequestHandler):
     """One connection: answers its requests, or hands it over to a websocket."""
 
     protocol_version = "HTTP/1.1"
@@ -160,7 +160,7 @@ class Connection(BaseHTTPRequestHandler):
         return body
 
 
-Answer = Callable[[HttpRequest], "HttpAnswer | Callable[[Connection], None]"]
+AnswerRequest = Callable[[HttpRequest], "HttpAnswer | Callable[[HttpConnection], None]"]
 """Answers a request, or takes the connection over, which is closed when the callable returns."""
 
 
@@ -176,7 +176,7 @@ class HttpServer(socketserver.TCPServer):
 
     def __init__(
         self,
-        answer: Answer,
+        answer: AnswerRequest,
         *,
         port: int = 0,
         tls: tuple[str, str] | None = None,
@@ -186,7 +186,7 @@ class HttpServer(socketserver.TCPServer):
         self._name = name
         self._tls = _tls_context(tls) if tls else None
         self._connections: dict[threading.Thread, socket.socket] = {}
-        super().__init__((HOST, port), Connection)
+        super().__init__((HOST, port), HttpConnection)
         self.port = self.server_address[1]
         self._accepting = threading.Thread(
             target=self.serve_forever, args=(_POLL_SECONDS,), name=f"{name}-accept", daemon=True

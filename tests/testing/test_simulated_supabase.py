@@ -34,33 +34,33 @@ ROW = {
 }
 
 
-def service(cloud: Supabase) -> httpx.Client:
+def service_client(cloud: Supabase) -> httpx.Client:
     """A client with the service key."""
     return httpx.Client(base_url=cloud.url, headers=BEARER, trust_env=False)
 
 
-def anonymous(cloud: Supabase, token: str = "") -> httpx.Client:
-    """A client with another key, or without any."""
+def other_client(cloud: Supabase, token: str = "") -> httpx.Client:
+    """A client with another key, or without one."""
     headers = {"Authorization": f"Bearer {token}", "apikey": token} if token else {}
     return httpx.Client(base_url=cloud.url, headers=headers, trust_env=False)
 
 
 def upload(http: httpx.Client, path: str = "a.png", **headers: str) -> httpx.Response:
-    """Three bytes to this path."""
+    """Upload three bytes to this path."""
     place = f"/storage/v1/object/{BUCKET}/{path}"
     return http.post(place, content=b"png", headers=PNG | headers)
 
 
 def insert(http: httpx.Client, row: Any, **more: Any) -> httpx.Response:
-    """A row into imagen.images."""
+    """Insert a row into imagen.images."""
     headers = {"Content-Profile": "imagen", **more.pop("headers", {})}
     return http.post("/rest/v1/images", json=row, headers=headers, **more)
 
 
-def said(answer: httpx.Response) -> tuple[int, str, str, str, str]:
-    """A refusal of Storage: the status outside, and all of the body."""
-    told = answer.json()
-    hidden = told["statusCode"], told["error"], told["message"], told["code"]
+def refusal_of(answer: httpx.Response) -> tuple[int, str, str, str, str]:
+    """A refusal of Storage: the HTTP status, and the body."""
+    content = answer.json()
+    hidden = content["statusCode"], content["error"], content["message"], content["code"]
     return (answer.status_code, *hidden)
 
 
@@ -77,20 +77,20 @@ def cloud() -> Iterator[Supabase]:
 
 @pytest.fixture
 def http(cloud: Supabase) -> Iterator[httpx.Client]:
-    with service(cloud) as client:
+    with service_client(cloud) as client:
         yield client
 
 
 def test_bucket_reports_whether_it_is_public(http: httpx.Client) -> None:
-    told = http.get(f"/storage/v1/bucket/{BUCKET}").json()
-    assert (told["id"], told["public"], told["file_size_limit"]) == (BUCKET, False, 10)
-    assert told["allowed_mime_types"] == ["image/png"]
+    content = http.get(f"/storage/v1/bucket/{BUCKET}").json()
+    assert (content["id"], content["public"], content["file_size_limit"]) == (BUCKET, False, 10)
+    assert content["allowed_mime_types"] == ["image/png"]
 
 
 def test_bucket_can_be_created_once(http: httpx.Client) -> None:
     wanted = {"id": "more", "name": "more", "public": True}
     assert http.post("/storage/v1/bucket", json=wanted).json() == {"name": "more"}
-    assert said(http.post("/storage/v1/bucket", json=wanted)) == (
+    assert refusal_of(http.post("/storage/v1/bucket", json=wanted)) == (
         *(400, "409", "Duplicate", "The resource already exists", "BucketAlreadyExists"),
     )
 
@@ -103,7 +103,7 @@ def test_upload_returns_its_key(http: httpx.Client, cloud: Supabase) -> None:
 
 def test_upload_to_an_existing_path_is_a_duplicate(http: httpx.Client) -> None:
     upload(http)
-    assert said(upload(http)) == (
+    assert refusal_of(upload(http)) == (
         *(400, "409", "Duplicate", "The resource already exists", "KeyAlreadyExists"),
     )
 
@@ -166,7 +166,7 @@ def test_storage_sends_the_real_status_in_the_body(
 ) -> None:
     headers = {"Content-Type": kind}
     answer = http.post(f"/storage/v1/object/{path}", content=content, headers=headers)
-    assert said(answer) == refusal
+    assert refusal_of(answer) == refusal
 
 
 def test_empty_upload_is_accepted(http: httpx.Client) -> None:
@@ -188,14 +188,14 @@ def test_empty_upload_is_accepted(http: httpx.Client) -> None:
 def test_upload_without_the_service_key_is_refused(
     cloud: Supabase, token: str, message: str
 ) -> None:
-    with anonymous(cloud, token) as http:
-        assert said(upload(http)) == (400, "403", "Unauthorized", message, "AccessDenied")
+    with other_client(cloud, token) as http:
+        assert refusal_of(upload(http)) == (400, "403", "Unauthorized", message, "AccessDenied")
 
 
 def test_upload_needs_the_authorization_header(cloud: Supabase) -> None:
-    with anonymous(cloud) as http:
+    with other_client(cloud) as http:
         answer = upload(http)
-    assert said(answer)[3:] == (
+    assert refusal_of(answer)[3:] == (
         "headers must have required property 'authorization'",
         "InvalidRequest",
     )
@@ -205,14 +205,14 @@ def test_private_object_is_not_found_without_the_service_key(
     cloud: Supabase, http: httpx.Client
 ) -> None:
     upload(http)
-    with anonymous(cloud) as other:
+    with other_client(cloud) as other:
         plain = other.get(f"/storage/v1/object/{BUCKET}/a.png")
         public = other.get(f"/storage/v1/object/public/{BUCKET}/a.png")
-    assert (said(plain)[4], said(public)[4]) == ("NoSuchBucket", "NoSuchBucket")
+    assert (refusal_of(plain)[4], refusal_of(public)[4]) == ("NoSuchBucket", "NoSuchBucket")
 
 
 def test_public_bucket_is_readable_by_everybody() -> None:
-    with Supabase(buckets=[Bucket(name="open", public=True)]) as cloud, anonymous(cloud) as http:
+    with Supabase(buckets=[Bucket(name="open", public=True)]) as cloud, other_client(cloud) as http:
         http.post("/storage/v1/object/open/a.png", content=b"png", headers=PNG | BEARER)
         assert http.get("/storage/v1/object/public/open/a.png").content == b"png"
 
@@ -233,9 +233,9 @@ def test_head_has_no_body(http: httpx.Client) -> None:
 
 def test_object_info_describes_the_object(http: httpx.Client) -> None:
     upload(http, **{"x-metadata": b64encode(b'{"whose":"websocket"}').decode()})
-    told = http.get(f"/storage/v1/object/info/{BUCKET}/a.png").json()
-    assert (told["name"], told["size"], told["content_type"]) == ("a.png", 3, "image/png")
-    assert told["metadata"] == {"whose": "websocket"}
+    content = http.get(f"/storage/v1/object/info/{BUCKET}/a.png").json()
+    assert (content["name"], content["size"], content["content_type"]) == ("a.png", 3, "image/png")
+    assert content["metadata"] == {"whose": "websocket"}
 
 
 def test_metadata_that_is_not_json_is_empty(http: httpx.Client) -> None:
@@ -245,15 +245,15 @@ def test_metadata_that_is_not_json_is_empty(http: httpx.Client) -> None:
 
 def test_missing_object_is_not_found(http: httpx.Client) -> None:
     answer = http.get(f"/storage/v1/object/{BUCKET}/none.png")
-    assert said(answer) == (400, "404", "not_found", "Object not found", "NoSuchKey")
-    assert said(http.put(f"/storage/v1/object/{BUCKET}/none.png"))[4] == "NoSuchKey"
+    assert refusal_of(answer) == (400, "404", "not_found", "Object not found", "NoSuchKey")
+    assert refusal_of(http.put(f"/storage/v1/object/{BUCKET}/none.png"))[4] == "NoSuchKey"
 
 
 def test_object_can_be_deleted_once(http: httpx.Client) -> None:
     upload(http)
     path = f"/storage/v1/object/{BUCKET}/a.png"
     assert http.delete(path).json() == {"message": "Successfully deleted"}
-    assert said(http.delete(path))[4] == "NoSuchKey"
+    assert refusal_of(http.delete(path))[4] == "NoSuchKey"
 
 
 def _signed(http: httpx.Client, seconds: Any = 60) -> httpx.Response:
@@ -265,7 +265,7 @@ def _signed(http: httpx.Client, seconds: Any = 60) -> httpx.Response:
 def test_signed_url_serves_everybody(cloud: Supabase, http: httpx.Client) -> None:
     link = _signed(http).json()["signedURL"]
     assert link.startswith(f"/object/sign/{BUCKET}/a.png?token=")
-    with anonymous(cloud) as other:
+    with other_client(cloud) as other:
         answer = other.get(f"/storage/v1{link}&download=cat.png")
     assert answer.content == b"png"
     assert answer.headers["content-disposition"] == (
@@ -277,11 +277,11 @@ def test_signed_url_is_for_one_object_and_expires(cloud: Supabase, http: httpx.C
     link = _signed(http).json()["signedURL"]
     upload(http, "b.png")
     expired = signed({"url": f"{BUCKET}/a.png", "exp": 1.0})
-    with anonymous(cloud) as other:
+    with other_client(cloud) as other:
         another = other.get(f"/storage/v1{link.replace('a.png', 'b.png')}")
         tampered = other.get(f"/storage/v1{link}x")
         late = other.get(f"/storage/v1/object/sign/{BUCKET}/a.png?token={expired}")
-    assert [said(answer)[3] for answer in (another, tampered, late)] == [
+    assert [refusal_of(answer)[3] for answer in (another, tampered, late)] == [
         "signature verification failed",
         "signature verification failed",
         '"exp" claim timestamp check failed',
@@ -293,18 +293,18 @@ def test_signed_url_is_for_one_object_and_expires(cloud: Supabase, http: httpx.C
     [(None, "body must have required property 'expiresIn'"), (0, "body/expiresIn must be >= 1")],
 )
 def test_signing_requires_a_valid_expiry(http: httpx.Client, seconds: Any, message: str) -> None:
-    assert said(_signed(http, seconds))[3:] == (message, "InvalidRequest")
+    assert refusal_of(_signed(http, seconds))[3:] == (message, "InvalidRequest")
 
 
 def test_missing_object_is_not_signed(http: httpx.Client) -> None:
     answer = http.post(f"/storage/v1/object/sign/{BUCKET}/none.png", json={"expiresIn": 60})
-    assert said(answer)[4] == "NoSuchKey"
+    assert refusal_of(answer)[4] == "NoSuchKey"
 
 
 def test_unknown_storage_route_is_404(http: httpx.Client) -> None:
     answer = http.get("/storage/v1/nope")
-    told = {"message": "Route GET:/nope not found", "error": "Not Found", "statusCode": 404}
-    assert (answer.status_code, answer.json()) == (404, told)
+    content = {"message": "Route GET:/nope not found", "error": "Not Found", "statusCode": 404}
+    assert (answer.status_code, answer.json()) == (404, content)
 
 
 def test_inserted_row_is_not_returned_by_default(http: httpx.Client, cloud: Supabase) -> None:
@@ -389,19 +389,19 @@ def test_unexposed_schema_is_refused_with_the_exposed_ones(http: httpx.Client) -
 def test_insert_without_the_service_key_is_refused(
     cloud: Supabase, token: str, status: int, code: str
 ) -> None:
-    with anonymous(cloud, token) as http:
+    with other_client(cloud, token) as http:
         answer = insert(http, ROW)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_gateway_requires_an_api_key(cloud: Supabase) -> None:
-    with anonymous(cloud) as http:
+    with other_client(cloud) as http:
         answer = insert(http, ROW)
     assert (answer.status_code, answer.json()["message"]) == (401, "No API key found in request")
 
 
 def test_api_key_without_a_token_is_anonymous(cloud: Supabase) -> None:
-    with anonymous(cloud) as http:
+    with other_client(cloud) as http:
         answer = insert(http, ROW, headers={"apikey": SERVICE_KEY})
     assert (answer.status_code, answer.json()["code"]) == (401, "42501")
 
@@ -421,7 +421,7 @@ def test_delete_is_not_supported(http: httpx.Client) -> None:
 
 
 def test_table_may_lack_columns() -> None:
-    with Supabase(tables=[IMAGES.without("steps")]) as cloud, service(cloud) as http:
+    with Supabase(tables=[IMAGES.without("steps")]) as cloud, service_client(cloud) as http:
         refused = insert(http, ROW | {"steps": 4})
         insert(http, ROW)
         (row,) = cloud.rows("imagen", "images")
@@ -448,7 +448,7 @@ def test_lost_insert_is_stored(http: httpx.Client, cloud: Supabase) -> None:
 
 def test_wrong_key_refuses_every_key(http: httpx.Client, cloud: Supabase) -> None:
     cloud.switches = SupabaseSwitches(wrong_key=True)
-    assert said(upload(http))[3] == "signature verification failed"
+    assert refusal_of(upload(http))[3] == "signature verification failed"
     assert insert(http, ROW).json()["code"] == "PGRST301"
 
 

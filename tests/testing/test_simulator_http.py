@@ -158,6 +158,12 @@ def test_interrupt_of_another_prompt_does_nothing() -> None:
         assert plain.wait_until_finished(prompt_id)["status"]["status_str"] == "success"
 
 
+def test_interrupt_while_idle_does_not_affect_the_next_run(plain: PlainClient) -> None:
+    plain.http.post("/interrupt")
+    entry = plain.wait_until_finished(plain.submit(flat_graph()))
+    assert entry["status"]["status_str"] == "success"
+
+
 def test_history_returns_its_last_entries_and_can_be_cleared(plain: PlainClient) -> None:
     ids = [plain.run(flat_graph(color=color)).prompt_id for color in range(3)]
     assert list(plain.http.get("/history?max_items=2").json()) == ids[1:]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from imagen.testing.comfyui.graph import Graph
     from imagen.testing.comfyui.state import History, ImageStyle
-    from imagen.testing.http_server import Connection, HttpAnswer, HttpRequest
+    from imagen.testing.http_server import HttpAnswer, HttpConnection, HttpRequest
 
 _DOWN_SECONDS = 0.1
 
@@ -257,7 +257,9 @@ class ComfyUI:
         self._reaper.start()
 
 
-def _answer(state: ServerState, request: HttpRequest) -> HttpAnswer | Callable[[Connection], None]:
+def _answer(
+    state: ServerState, request: HttpRequest
+) -> HttpAnswer | Callable[[HttpConnection], None]:
     """The answer to a request, or the websocket that takes its connection over."""
     state.log.requests.append(request)
     path = inner_path(state, request.path)
@@ -272,7 +274,7 @@ def _answer(state: ServerState, request: HttpRequest) -> HttpAnswer | Callable[[
         return CUT
 
 
-def _serve_websocket(state: ServerState, connection: Connection, client_id: str) -> None:
+def _serve_websocket(state: ServerState, connection: HttpConnection, client_id: str) -> None:
     """A websocket, from its handshake to its end."""
     socket = ServerWebSocket(connection, client_id)
     if not socket.accept():

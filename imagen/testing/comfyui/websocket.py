@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from imagen.testing.comfyui.failure_switches import ActiveSwitches
-    from imagen.testing.http_server import Connection
+    from imagen.testing.http_server import HttpConnection
 
 FEATURES = {"supports_preview_metadata": True, "max_upload_size": 104857600}
 FOREIGN_PROMPT_ID = "5f0c1c52-0000-4000-8000-000000000000"
@@ -101,7 +101,7 @@ def foreign_frames() -> list[str | bytes]:
 class ServerWebSocket:
     """The server's end of one websocket; frames may be sent from any thread."""
 
-    def __init__(self, connection: Connection, client_id: str) -> None:
+    def __init__(self, connection: HttpConnection, client_id: str) -> None:
         self.client_id = client_id
         self.is_deaf = False
         """Whether frames are dropped instead of sent."""
