@@ -108,10 +108,13 @@ def test_where_urls_are_allowed_private_addresses_are_not(
 def test_a_request_is_not_read_from_a_url(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "--from-json", "https://example.org//a.json"]) == 2
     said = capsys.readouterr().err
-    assert "--from-json takes a file, and https://example.org//a.json is a URL" in said
+    assert (
+        "--from-json expects a file, got a URL. Download it first: https://example.org//a.json"
+        in said
+    )
 
 
 def test_show_names_the_whole_address(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", "https://example.org//a.png"]) == 2
     said = capsys.readouterr().err
-    assert "imagen show takes a file, and https://example.org//a.png is a URL" in said
+    assert "Expected a file, got a URL. Download it first: https://example.org//a.png" in said
