@@ -163,8 +163,18 @@ def _check_arguments(command: click.Command, ctx: click.Context, args: list[str]
     if any(param.is_eager for param in order):  # --help and --version take precedence
         return
     for param in dict.fromkeys(order):
-        if isinstance(param, click.Option) and order.count(param) > 1:
-            _refuse_repeated(ctx, param, order.count(param), args)
+        times = order.count(param)
+        if not isinstance(param, click.Option) or times == 1 or param.multiple or param.count:
+            continue
+        if param.is_flag:
+            if {*param.opts} & {*args} and {*param.secondary_opts} & {*args}:
+                ctx.fail(f"{param.opts[0]} and {param.secondary_opts[0]} exclude each other.")
+            continue
+        names = [*param.opts, *(param.hidden_names if isinstance(param, Option) else ())]
+        typed = [name for name in names if any(arg.partition("=")[0] == name for arg in args)]
+        spelled = f" (as {' and '.join(typed)})" if len(typed) > 1 else ""
+        name = max(param.opts, key=len)
+        ctx.fail(f"{name} is given {times} times{spelled}, but it takes one value.")
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     if rest and arguments and arguments[-1].name == "prompt":
         words = [str(values["prompt"]), *rest]
@@ -174,19 +184,3 @@ def _check_arguments(command: click.Command, ctx: click.Context, args: list[str]
         meant = prompt if start is None else [*args[:start], *prompt, *args[start + len(words) :]]
         example = f"{ctx.command_path} {quote_words(meant)}"
         ctx.fail(f"Put quotes around a prompt of several words:\n  {example}")
-
-
-def _refuse_repeated(
-    ctx: click.Context, option: click.Option, times: int, args: Sequence[str]
-) -> None:
-    """Raises UsageError unless the option takes several values or is a consistent flag."""
-    if option.multiple or option.count:
-        return
-    if not option.is_flag:
-        names = [*option.opts, *(option.hidden_names if isinstance(option, Option) else ())]
-        typed = [name for name in names if any(arg.partition("=")[0] == name for arg in args)]
-        spelled = f" (as {' and '.join(typed)})" if len(typed) > 1 else ""
-        name = max(option.opts, key=len)
-        ctx.fail(f"{name} is given {times} times{spelled}, but it takes one value.")
-    if {*option.opts} & {*args} and {*option.secondary_opts} & {*args}:
-        ctx.fail(f"{option.opts[0]} and {option.secondary_opts[0]} exclude each other.")

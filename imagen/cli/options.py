@@ -122,35 +122,33 @@ until_option = click.option(
 
 # --- how to run ---
 
-_RUN_OPTIONS = {
-    "backend": click.option(
+_RUN_OPTIONS = (
+    click.option(
         "--backend",
         "-b",
         shell_complete=complete_backends,
         metavar="NAME",
         help="A configured backend, or mock.",
     ),
-    "workflow": click.option(
+    click.option(
         "--workflow",
         shell_complete=complete_workflows,
         metavar="NAME|FILE",
         help="Run this ComfyUI workflow; FILE is JSON of either format, or an image with a "
         "workflow in it.",
     ),
-    "output": output_option,
-    "no_sidecar": click.option(
-        "--no-sidecar", is_flag=True, help="Do not write a JSON file beside each image."
-    ),
-    "no_metadata": no_metadata_option,
-    "strict": strict_option,
-    "dry_run": dry_run_option,
-    "over_budget": over_budget_option,
-    "preview": preview_option,
-    "no_cloud": no_cloud_option,
-    "as_json": json_option,
-    "quiet": quiet_option,
-    "config_path": config_option,
-}
+    output_option,
+    click.option("--no-sidecar", is_flag=True, help="Do not write a JSON file beside each image."),
+    no_metadata_option,
+    strict_option,
+    dry_run_option,
+    over_budget_option,
+    preview_option,
+    no_cloud_option,
+    json_option,
+    quiet_option,
+    config_option,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,46 +178,43 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @wraps(command)
-    def with_run(**values: Any) -> Any:
-        names = (*_RUN_OPTIONS, "keep_going")
-        run = _read_run_options(**{name: values.pop(name) for name in names if name in values})
+    def with_run(
+        *,
+        config_path: Path | None,
+        no_sidecar: bool,
+        no_metadata: bool,
+        over_budget: bool,
+        no_cloud: bool,
+        output: OutputTarget | None,
+        backend: str | None,
+        workflow: str | None,
+        **values: Any,
+    ) -> Any:
+        names = ("strict", "dry_run", "keep_going", "preview", "as_json", "quiet")
+        flags = {name: values.pop(name) for name in names if name in values}
+        is_stdout = output is not None and output.is_stdout
+        if is_stdout and not flags["dry_run"]:
+            refuse_stdout(as_json=flags["as_json"])
+        settings = settings_from_options(
+            config_path,
+            output,
+            no_sidecar=no_sidecar,
+            no_metadata=no_metadata,
+            no_cloud=no_cloud,
+            over_budget=over_budget,
+        )
+        if workflow is not None:
+            from imagen.cli.workflow_option import choose_workflow
+
+            settings, backend = choose_workflow(workflow, settings, backend)
+        run = RunOptions(
+            settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags
+        )
         return command(run=run, **values)
 
-    for option in reversed(_RUN_OPTIONS.values()):
+    for option in reversed(_RUN_OPTIONS):
         with_run = option(with_run)
     return with_run
-
-
-def _read_run_options(
-    *,
-    config_path: Path | None,
-    no_sidecar: bool,
-    no_metadata: bool,
-    over_budget: bool,
-    no_cloud: bool,
-    output: OutputTarget | None,
-    backend: str | None,
-    workflow: str | None,
-    **flags: Any,
-) -> RunOptions:
-    is_stdout = output is not None and output.is_stdout
-    if is_stdout and not flags["dry_run"]:
-        refuse_stdout(as_json=flags["as_json"])
-    settings = settings_from_options(
-        config_path,
-        output,
-        no_sidecar=no_sidecar,
-        no_metadata=no_metadata,
-        no_cloud=no_cloud,
-        over_budget=over_budget,
-    )
-    if workflow is not None:
-        from imagen.cli.workflow_option import choose_workflow
-
-        settings, backend = choose_workflow(workflow, settings, backend)
-    return RunOptions(
-        settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags
-    )
 
 
 def refuse_stdout(*, as_json: bool) -> None:

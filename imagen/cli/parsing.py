@@ -354,8 +354,24 @@ def read_request(
     from imagen.core.field_names import with_own_names
     from imagen.core.request import Request
 
+    if is_url(document):
+        raise RequestError(f"--from-json expects a file, got a URL. Download it first: {document}")
     source = "standard input" if document == "-" else document
-    values = _read_object(document, source)
+    try:
+        data = read_stdin() if document == "-" else read_at_most(Path(document), MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"--from-json: cannot read {document}: {reason}.") from error
+    sidecar = f"{source}.json"
+    remedy = f"Did you mean its sidecar, {sidecar}?" if os.path.isfile(sidecar) else ""
+    try:
+        values = parse_json(decode_text(data))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{source} is not text in UTF-8 or UTF-16.", remedy=remedy) from error
+    except ValueError as error:
+        raise RequestError(f"{source} {error}.", remedy=remedy) from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{source} is not a request: expected a JSON object.")
     try:
         if "imagen" in values:
             return _from_sidecar(values, backends, replaced, Path(document).parent)
@@ -396,24 +412,3 @@ def _from_sidecar(
     ]
     request = locate_images(request, inputs, folder, replaced=replaced)
     return RequestFile(request=request, backend=own)
-
-
-def _read_object(document: str, source: str) -> dict[str, object]:
-    if is_url(document):
-        raise RequestError(f"--from-json expects a file, got a URL. Download it first: {document}")
-    try:
-        data = read_stdin() if document == "-" else read_at_most(Path(document), MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RequestError(f"--from-json: cannot read {document}: {reason}.") from error
-    sidecar = f"{source}.json"
-    remedy = f"Did you mean its sidecar, {sidecar}?" if os.path.isfile(sidecar) else ""
-    try:
-        value = parse_json(decode_text(data))
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{source} is not text in UTF-8 or UTF-16.", remedy=remedy) from error
-    except ValueError as error:
-        raise RequestError(f"{source} {error}.", remedy=remedy) from error
-    if not isinstance(value, dict):
-        raise RequestError(f"{source} is not a request: expected a JSON object.")
-    return value

@@ -250,22 +250,19 @@ def parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
     """The cells of `PARAMETER_COLUMNS`."""
     default = parameter.default
     shown = "" if default is None else f"= {json.dumps(default, ensure_ascii=False)}"
-    parts = (name, parameter.type, shown, _format_range(parameter))
-    return tuple(one_line(part, limit=_LONGEST_PART) for part in parts)
-
-
-def _format_range(parameter: Parameter) -> str:
-    if parameter.choices is not None:
-        return "one of " + ", ".join(parameter.choices)
     low, high = parameter.min, parameter.max
-    if low is not None and high is not None:
+    if parameter.choices is not None:
+        span = "one of " + ", ".join(parameter.choices)
+    elif low is not None and high is not None:
         span = f"{_format_bound(low)} to {_format_bound(high)}"
     elif low is not None:
         span = f"at least {_format_bound(low)}"
     else:
         span = "" if high is None else f"at most {_format_bound(high)}"
-    step = f"in steps of {parameter.multiple_of}" if parameter.multiple_of else ""
-    return ", ".join(filter(None, (span, step)))
+    if parameter.multiple_of and parameter.choices is None:
+        span = ", ".join(filter(None, (span, f"in steps of {parameter.multiple_of}")))
+    parts = (name, parameter.type, shown, span)
+    return tuple(one_line(part, limit=_LONGEST_PART) for part in parts)
 
 
 def _format_bound(value: float) -> str:

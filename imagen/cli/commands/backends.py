@@ -69,10 +69,20 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
         body = {"backends": [asdict(state) for state in states], "kinds": summaries}
         click.echo(json.dumps(body, indent=2))
     else:
-        _print_states(states)
+        rows: list[tuple[str, ...]] = []
+        for state in states:  # a row, followed by rows with details in the last column
+            name = f"{state.name} (default)" if state.default else state.name
+            facts = (f"{key}: {value}" for key, value in state.facts.items())
+            gpus = (f"GPU: {gpu.sentence}" for gpu in state.gpus)
+            missing = ", ".join(capability.what for capability in state.lacking)
+            note = f"not available: {missing} (why: imagen backends show {state.name} --check)"
+            details = (state.title, *state.remedies, *facts, *gpus, note if missing else "")
+            rows.append((name, state.kind, one_line(state.summary, limit=_LONGEST)))
+            rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
+        print_table([Column("name"), Column("type"), Column("state", may_go_below=True)], rows)
         echo("\nAvailable types, for `type:` in the configuration:")
-        rows = [(kind, one_line(summary)) for kind, summary in summaries.items()]
-        print_table([Column("type"), Column("summary")], rows, indent=2)
+        types = [(kind, one_line(summary)) for kind, summary in summaries.items()]
+        print_table([Column("type"), Column("summary")], types, indent=2)
     if check and not all(state.ok for state in states):
         context.exit(4)
 
@@ -138,21 +148,6 @@ def _backend_state(name: str, settings: Settings, *, check: bool) -> BackendStat
         lacking=health.lacking,
         tasks=tasks,
     )
-
-
-def _print_states(states: Sequence[BackendState]) -> None:
-    """A row for each backend, followed by rows with details in the last column."""
-    rows: list[tuple[str, ...]] = []
-    for state in states:
-        name = f"{state.name} (default)" if state.default else state.name
-        facts = (f"{key}: {value}" for key, value in state.facts.items())
-        gpus = (f"GPU: {gpu.sentence}" for gpu in state.gpus)
-        missing = ", ".join(capability.what for capability in state.lacking)
-        note = f"not available: {missing} (why: imagen backends show {state.name} --check)"
-        details = (state.title, *state.remedies, *facts, *gpus, note if missing else "")
-        rows.append((name, state.kind, one_line(state.summary, limit=_LONGEST)))
-        rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
-    print_table([Column("name"), Column("type"), Column("state", may_go_below=True)], rows)
 
 
 # --- backends show ---

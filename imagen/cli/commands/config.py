@@ -278,10 +278,18 @@ def show(config_path: Path | None, as_json: bool) -> None:
 
 def _resolve_settings(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
     """Every key with its value; also the file, the variables it names, and the problems."""
+    from imagen.backends import configure
     from imagen.config import VARIABLES, masked, variables
     from imagen.doctor import find_backend_problems
 
-    blocks = {name: _resolve_block(name, settings) for name in settings.backends}
+    blocks: dict[str, dict[str, Any]] = {}
+    for name, block in settings.backends.items():
+        try:
+            _, config = configure(name, settings.backends, settings.shared())
+        except ImagenError:
+            blocks[name] = block  # as it is in the file
+        else:
+            blocks[name] = {"type": block.get("type", name), **config.model_dump(mode="json")}
     values = settings.model_dump(mode="json") | {"backends": blocks}
     for webhook in values["webhooks"]:
         bare = bare_address(webhook["url"])
@@ -300,18 +308,6 @@ def _resolve_settings(settings: Settings, environ: Mapping[str, str]) -> dict[st
             for problem in find_backend_problems(name, settings)
         ],
     }
-
-
-def _resolve_block(name: str, settings: Settings) -> dict[str, Any]:
-    """The backend's block with its defaults, or as it is in the file if it has errors."""
-    from imagen.backends import configure
-
-    block = settings.backends[name]
-    try:
-        _, config = configure(name, settings.backends, settings.shared())
-    except ImagenError:
-        return block
-    return {"type": block.get("type", name), **config.model_dump(mode="json")}
 
 
 def _settings_yaml(values: dict[str, Any], settings: Settings) -> str:

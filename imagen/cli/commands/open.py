@@ -41,32 +41,27 @@ def open_(image: str, as_json: bool, config_path: Path | None) -> None:
 
     Without ID or FILE, this is the newest image of the library. Its path is printed.
     """
-    path = _find_path(image, config_path)
+    media_type, _ = guess_type(image, strict=False)
+    if os.path.isfile(image) and media_type is not None and media_type.startswith("image/"):
+        path = Path(image).absolute()
+    elif os.path.isfile(image) and not is_id(image):  # it might be a program
+        raise RequestError(f"{one_line(image)} does not have the extension of an image.")
+    else:
+        from imagen.cli.library_common import open_library
+        from imagen.library import find_image
+
+        with open_library(config_path) as library:
+            found = find_image(library, image)
+        path = found.path
+        if found.host != platform.node():
+            raise OutputError(f"{found.id} is on another machine, {found.host}: {path}")
+        if not os.path.isfile(path):
+            raise OutputError(
+                f"The file of {found.id} no longer exists: {path}",
+                remedy="If it was moved, add its new folder: imagen library add DIR",
+            )
     launch_viewer(path)
     click.echo(json.dumps({"path": str(path)}) if as_json else str(path))
-
-
-def _find_path(word: str, config_path: Path | None) -> Path:
-    """The file of an image; other files are refused, since they might be programs."""
-    if os.path.isfile(word):
-        media_type, _ = guess_type(word, strict=False)
-        if media_type is not None and media_type.startswith("image/"):
-            return Path(word).absolute()
-        if not is_id(word):
-            raise RequestError(f"{one_line(word)} does not have the extension of an image.")
-    from imagen.cli.library_common import open_library
-    from imagen.library import find_image
-
-    with open_library(config_path) as library:
-        image = find_image(library, word)
-    if image.host != platform.node():
-        raise OutputError(f"{image.id} is on another machine, {image.host}: {image.path}")
-    if not os.path.isfile(image.path):
-        raise OutputError(
-            f"The file of {image.id} no longer exists: {image.path}",
-            remedy="If it was moved, add its new folder: imagen library add DIR",
-        )
-    return image.path
 
 
 def launch_viewer(path: Path) -> None:

@@ -43,7 +43,14 @@ def show(image: str, as_json: bool, config_path: Path | None) -> None:
     library, as listed by imagen history; an image file without metadata is looked up there too.
     """
     record, entry = _find_record(image, config_path)
-    record = _with_graph_settings(record)
+    if record.source == "prompt":  # a ComfyUI graph is all it has
+        from imagen.outputs.provenance import find_provenance
+
+        found = find_provenance(record)
+        models: dict[str, object] = {"model": found.models[0]} if found.models else {}
+        if len(found.models) > 1:
+            models["models"] = list(found.models)
+        record = replace(record, resolved=dict(found.values), facts={**models, **found.unread})
     if as_json:
         body = asdict(record) | ({"library": entry.data} if entry else {})
         click.echo(json.dumps(body, indent=2))
@@ -114,19 +121,6 @@ def _find_in_library(word: str, config_path: Path | None) -> tuple[ImageRecord, 
         return load_record(library, image), _LibraryEntry(
             lines=tuple(_library_lines(image, details)), data=data
         )
-
-
-def _with_graph_settings(record: ImageRecord) -> ImageRecord:
-    """The record; if a ComfyUI graph is all it has, with the settings in the graph."""
-    if record.source != "prompt":
-        return record
-    from imagen.outputs.provenance import find_provenance
-
-    found = find_provenance(record)
-    models: dict[str, object] = {"model": found.models[0]} if found.models else {}
-    if len(found.models) > 1:
-        models["models"] = list(found.models)
-    return replace(record, resolved=dict(found.values), facts={**models, **found.unread})
 
 
 # --- the record ---
