@@ -207,5 +207,5 @@ def test_options_of_the_list_are_refused_before_show() -> None:
 
 def test_backends_refuses_an_invalid_configuration() -> None:
     FILE.write_text("limits: 3\n")
-    with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: limits: must hold"):
+    with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: limits: must be"):
         run()
