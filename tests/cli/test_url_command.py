@@ -131,8 +131,8 @@ def test_url_of_a_stuck_upload_gives_the_remedy(
 
 
 _NEVER = (
-    "is not in the cloud and will not be uploaded: cloud sync was off when it was generated, it was "
-    "imported, or its upload was cancelled with imagen sync --forget."
+    "is not in the cloud and will not be uploaded: cloud sync was off when it was generated, it "
+    "was imported, or its upload was cancelled with imagen sync --forget."
 )
 
 
