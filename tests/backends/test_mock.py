@@ -1,4 +1,4 @@
-"""The mock keeps the contract, paints deterministically and fails as configured."""
+"""The mock backend passes the contract, is deterministic and fails as configured."""
 
 from __future__ import annotations
 

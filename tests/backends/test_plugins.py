@@ -1,4 +1,4 @@
-"""Adapters of other packages: found by their entry point, and what is said of broken ones."""
+"""Adapters of other packages are found by their entry point."""
 
 from __future__ import annotations
 
@@ -29,13 +29,15 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, target: str, module: 
     monkeypatch.syspath_prepend(folder)
 
 
-def test_a_plug_in_is_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_in_is_listed_and_loaded_as_a_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(tmp_path, monkeypatch, "acme_working:adapter", "acme_working")
     assert kinds() == ["acme", "comfyui", "diffusers", "mock", "replicate", "sdcpp"]
     assert load_adapter("acme").summary == "Ours."
 
 
-def test_a_kind_of_nobody_names_the_nearest() -> None:
+def test_an_unknown_kind_suggests_the_nearest() -> None:
     with pytest.raises(
         UnknownBackend, match=r"Unknown kind of backend 'mok'\. Did you mean 'mock'"
     ):
@@ -50,7 +52,7 @@ def test_a_kind_of_nobody_names_the_nearest() -> None:
         pytest.param("acme_broken:other", "is not an Adapter", id="no-adapter"),
     ],
 )
-def test_a_plug_in_that_is_broken_is_said_so(
+def test_a_broken_plug_in_is_a_config_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, sentence: str
 ) -> None:
     install(tmp_path, monkeypatch, target, "acme_broken")

@@ -1,4 +1,4 @@
-"""What a receipt says of syntax in a prompt that the engine does not read."""
+"""The receipt reports prompt syntax that the engine does not support."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _said(ticket: Ticket, name: str = "prompt") -> tuple[Any, ...]:
     return fate.outcome, fate.asked, fate.used, fate.why
 
 
-def test_unread_syntax_is_sent_as_it_is_and_said() -> None:
+def test_unsupported_prompt_syntax_is_sent_unchanged_and_reported() -> None:
     asked = "a (fog:1.5) {red|blue} barn"
     ticket = _ticket(Request(prompt=asked, negative="(rain:1.2)"))
     assert ticket.request.prompt == asked
@@ -38,7 +38,7 @@ def test_unread_syntax_is_sent_as_it_is_and_said() -> None:
     assert _said(ticket, "negative") == ("applied", "(rain:1.2)", None, f"{UNREAD}(rain:1.2)")
 
 
-def test_ordinary_words_need_no_remark() -> None:
+def test_a_plain_prompt_has_no_remark() -> None:
     assert _said(_ticket(Request(prompt="a barn (red)"))) == ("applied", "a barn (red)", None, "")
 
 
@@ -53,7 +53,7 @@ def test_a_lora_tag_is_applied_as_a_lora() -> None:
     assert (ticket.receipt["loras"].outcome, ticket.receipt["loras"].asked) == ("applied", loras)
 
 
-def test_a_lora_tag_with_two_strengths_stays_and_is_said() -> None:
+def test_a_lora_tag_with_two_strengths_stays_in_the_prompt_and_is_reported() -> None:
     ticket = _ticket(Request(prompt="a fox <lora:ink:1:0.5> <lora:sepia>"))
     assert ticket.request.prompt == "a fox <lora:ink:1:0.5>"
     assert ticket.request.loras == (Lora(name="sepia"),)
@@ -61,12 +61,12 @@ def test_a_lora_tag_with_two_strengths_stays_and_is_said() -> None:
     assert ticket.receipt["prompt"].why == why
 
 
-def test_a_lora_tag_out_of_range_is_refused_by_its_number() -> None:
+def test_a_lora_tag_out_of_range_is_refused() -> None:
     with pytest.raises(RequestError, match=r"loras\[0\]\.strength: must be at most 10"):
         _ticket(Request(prompt="a fox <lora:ink:99>"))
 
 
-def test_the_picture_of_a_tag_is_that_of_the_flag() -> None:
+def test_a_lora_tag_gives_the_same_image_as_the_flag() -> None:
     small = ["--size", "32x32", "--seed", "7", "--quiet"]
     assert run(["generate", "a fox", "--lora", "sepia:0.8", *small, "-o", "flag.png"]) == 0
     assert run(["generate", "a fox <lora:sepia:0.8>", *small, "-o", "tag.png"]) == 0
@@ -81,7 +81,7 @@ def _pixels(path: str) -> bytes:
         return image.tobytes()
 
 
-def test_strict_refuses_what_is_not_read() -> None:
+def test_strict_refuses_unsupported_prompt_syntax() -> None:
     with pytest.raises(RequestError, match=r"prompt: syntax not read by this engine: \(fog:1\.5\)"):
         _ticket(Request(prompt="(fog:1.5)"), strict=True)
 
@@ -94,13 +94,15 @@ def test_strict_refuses_what_is_not_read() -> None:
     ],
     ids=["generate", "compare"],
 )
-def test_it_is_told(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_remark(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     command, *flags = arguments
     assert run([command, "a (fog:1.5)", "--size", "32x32", "--quiet", *flags]) == 0
     assert said in capsys.readouterr().err
 
 
-def test_the_plan_and_the_json_say_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_and_the_json_hold_the_remark(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a (fog:1.5)", "--dry-run"]) == 0
     assert f"not honoured: prompt: {UNREAD}(fog:1.5)" in capsys.readouterr().out
     assert run(["generate", "a (fog:1.5)", "--dry-run", "--json"]) == 0

@@ -1,4 +1,4 @@
-"""Credentials are removed from texts in every form in which a server may repeat them."""
+"""Credentials are removed from texts in every form in which a server may echo them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_every_text_of_a_result_is_redacted() -> None:
     )
 
 
-def test_an_error_is_redacted_in_all_its_words() -> None:
+def test_message_and_remedy_of_an_error_are_redacted() -> None:
     with pytest.raises(Rejected) as caught, Redactor(["f00dcafe"]).errors():
         raise Rejected("No f00dcafe.", remedy="Set f00dcafe.")
     assert (caught.value.message, caught.value.remedy) == ("No ***.", "Set ***.")
@@ -102,7 +102,7 @@ class _Config(BackendConfig):
     keys_env: tuple[str, ...] = ("ANOTHER", "NOT_SET")
 
 
-def test_credentials_are_what_variables_addresses_and_proxies_hold(
+def test_credentials_are_found_in_variables_urls_and_proxies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://you:proxypass@proxy:3128")
@@ -114,7 +114,6 @@ def test_credentials_are_what_variables_addresses_and_proxies_hold(
     assert redact("me and you at host") == "me and you at host"
 
 
-def test_many_ellipses_are_looked_through() -> None:
-    """A server may send any number; the search before each one took minutes."""
+def test_a_text_with_many_ellipses_is_redacted_quickly() -> None:
     text = "r8_a... " + "..." * 100_000
     assert Redactor(["Bearer r8_abcdef0123456789"]).text(text) == "***... " + "..." * 100_000

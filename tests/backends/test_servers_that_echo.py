@@ -1,4 +1,4 @@
-"""A server that repeats our request does not make us show its credentials."""
+"""Credentials are not shown where a server echoes the request."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_no_adapter_shows_its_credentials(
     _refuse_secrets(b"".join(echo.hooks).decode())
 
 
-def test_nor_does_the_cloud(
+def test_the_cloud_targets_do_not_show_their_credentials(
     echo: _Echo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPABASE_URL", echo.url)

@@ -1,4 +1,4 @@
-"""httpx's errors and answers become errors of ours, in one place."""
+"""httpx's errors, and unsuccessful answers, become imagen's errors."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ MISTAKES = {"CookieConflict", "RequestNotRead", "ResponseNotRead", "StreamClosed
 MISTAKES |= {"HTTPStatusError"}
 
 
-def test_every_error_of_httpx_has_one_of_ours() -> None:
-    """A new one in a later httpx fails here."""
+def test_every_error_of_httpx_is_translated() -> None:
     names = {
         name
         for name, kind in vars(httpx).items()
@@ -85,7 +84,6 @@ def test_every_error_of_httpx_has_one_of_ours() -> None:
 def test_an_error_becomes_a_sentence(
     error: Exception, ours: type[ImagenError], sentence: str
 ) -> None:
-    """The address is named, the system's words are kept, its control characters are not."""
     with pytest.raises(ImagenError) as caught, http.translate_errors(AT):
         raise error
     assert type(caught.value) is ours
@@ -93,8 +91,7 @@ def test_an_error_becomes_a_sentence(
     assert caught.value.__cause__ is error
 
 
-def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() -> None:
-    """However deep the reason lies."""
+def test_an_untrusted_certificate_says_where_to_name_its_authority() -> None:
     deep = httpx.ConnectError("certificate verify failed")
     deep.__cause__ = OSError("handshake")
     deep.__cause__.__cause__ = ssl.SSLCertVerificationError("self-signed certificate")
@@ -104,14 +101,12 @@ def test_a_certificate_that_is_not_trusted_says_where_to_name_its_authority() ->
     assert "SSL_CERT_FILE, or `ca_file` where the backend has that key" in caught.value.remedy
 
 
-def test_a_connection_that_took_too_long_is_told_from_one_that_was_refused() -> None:
-    """To try the one again would double a deadline."""
+def test_is_timeout_differs_from_a_refused_connection() -> None:
     assert http.is_timeout(_raised(httpx.ConnectTimeout("")))
     assert not http.is_timeout(_raised(httpx.ConnectError("")))
 
 
-def test_other_exceptions_pass() -> None:
-    """A mistake of ours stays visible."""
+def test_other_exceptions_are_not_translated() -> None:
     with pytest.raises(KeyError), http.translate_errors(AT):
         raise KeyError("x")
 
@@ -125,8 +120,7 @@ def test_other_exceptions_pass() -> None:
         pytest.param(httpx.RemoteProtocolError(""), False, id="half an answer"),
     ],
 )
-def test_it_is_known_whether_a_request_was_sent(cause: Exception, never: bool) -> None:
-    """Only what was certainly never sent may be sent again without a look."""
+def test_not_sent_is_true_only_before_the_request_left(cause: Exception, never: bool) -> None:
     with pytest.raises(Unavailable) as caught, http.translate_errors(AT):
         raise cause
     assert http.not_sent(caught.value) is never
@@ -148,8 +142,7 @@ def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
         pytest.param(Unavailable("502"), False, id="a gateway's answer"),
     ],
 )
-def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> None:
-    """A server that loads a model may be slow for long."""
+def test_is_connection_refused_differs_from_a_slow_server(error: Unavailable, nobody: bool) -> None:
     assert http.is_connection_refused(error) is nobody
 
 
@@ -194,17 +187,15 @@ def test_nobody_there_is_told_from_slow(error: Unavailable, nobody: bool) -> Non
         ),
     ],
 )
-def test_a_status_becomes_an_error(
+def test_each_status_becomes_an_error(
     response: httpx.Response, ours: type[BackendError], sentence: str
 ) -> None:
-    """One class for each thing the caller can do."""
     error = http.response_error(response, AT)
     assert type(error) is ours
     assert error.message == sentence
 
 
-def test_a_refused_credential_says_what_to_set() -> None:
-    """In the adapter's own words."""
+def test_refused_access_says_what_to_set() -> None:
     assert http.response_error(httpx.Response(401), AT, credential="Set IT.").remedy == "Set IT."
 
 
@@ -219,26 +210,22 @@ def test_a_refused_credential_says_what_to_set() -> None:
     ],
 )
 def test_retry_after_is_read_in_seconds(told: str, seconds: float | None) -> None:
-    """What can't be read is left to our own policy."""
     error = http.response_error(httpx.Response(429, headers={"retry-after": told}), AT)
     assert isinstance(error, RateLimited)
     assert error.retry_after_seconds == seconds
 
 
-def test_a_success_passes() -> None:
-    """The very response comes back."""
+def test_check_response_returns_a_success() -> None:
     response = httpx.Response(200)
     assert http.check_response(response, AT) is response
 
 
 def test_certificates_are_read_for_https_only(tmp_path: Path) -> None:
-    """They take 20 ms, and http needs none."""
     assert http.tls("http://studio:8188", tmp_path / "not-there.pem") is None
     assert isinstance(http.tls("https://studio", None), ssl.SSLContext)
 
 
-def test_a_ca_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
-    """Before anything is sent."""
+def test_an_invalid_ca_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("not a certificate")
     with pytest.raises(ConfigError, match=r"ca_file '.*ca\.pem' cannot be used"):
@@ -252,10 +239,7 @@ def test_a_ca_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
         pytest.param("http://me@nowhere:hunter2secret", id="no such port"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_an_error_of_the_configuration(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
-    """Rather than a traceback; and its password is not told."""
+def test_an_invalid_proxy_is_a_config_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with pytest.raises(ConfigError, match="The proxy in the environment") as caught:
         http.HttpClient("http://studio:8188")
@@ -275,14 +259,12 @@ def test_a_socks_proxy_without_its_package_names_the_extra(
     )
 
 
-def test_an_address_that_is_none_is_not_blamed_on_a_proxy() -> None:
-    """Though both are read at the same time."""
+def test_an_invalid_url_is_not_blamed_on_a_proxy() -> None:
     with pytest.raises(ConfigError, match="is not a valid URL"):
         http.HttpClient("http://studio:port")
 
 
-def test_no_proxy_stands_before_this_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the environment says."""
+def test_no_proxy_is_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "gopher://nowhere")
     with RawServer(answer(b"here")) as server, http.HttpClient(server.url) as client:
         assert client.request("GET", "/").content == b"here"

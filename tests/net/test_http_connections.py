@@ -1,4 +1,4 @@
-"""What is wrong with a connection is named for what it is, with what to do about it."""
+"""Connection errors say what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_server_with_a_certificate_of_a_known_authority_is_reached(
             assert client.request("GET", "/").content == b"hello"
 
 
-def test_plain_http_to_a_port_for_https(authority: _Authority) -> None:
+def test_http_to_an_https_port_is_named(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1")) as server:
         assert _fault(server.url) == (
             f"{server.url} speaks https, but was asked in plain http.",
@@ -91,7 +91,7 @@ def test_plain_http_to_a_port_for_https(authority: _Authority) -> None:
     ],
     ids=["nginx", "Apache", "Go"],
 )
-def test_plain_http_to_a_port_for_https_of_a_server_that_says_so(page: str) -> None:
+def test_http_to_an_https_port_of_a_server_that_answers_400_is_named(page: str) -> None:
     refuse = answer(page.encode(), status=b"HTTP/1.1 400 Bad Request\r\n")
     with RawServer(refuse) as server:
         assert _fault(server.url).message == (
@@ -99,7 +99,7 @@ def test_plain_http_to_a_port_for_https_of_a_server_that_says_so(page: str) -> N
         )
 
 
-def test_https_to_plain_http() -> None:
+def test_https_to_an_http_port_is_named() -> None:
     with RawServer(_refuse_in_http) as server:
         assert _fault(_https(server)) == (
             f"{_https(server)} does not speak https.",
@@ -108,7 +108,7 @@ def test_https_to_plain_http() -> None:
         )
 
 
-def test_https_to_plain_http_that_waits_for_more() -> None:
+def test_https_to_a_silent_http_port_is_named() -> None:
     with RawServer(_read_for_ever) as server:
         assert _fault(_https(server)) == (
             f"{_https(server)} accepted the connection but did not answer in https.",
@@ -122,7 +122,7 @@ def _read_for_ever(connection: socket.socket) -> None:
         pass
 
 
-def test_an_expired_certificate(authority: _Authority) -> None:
+def test_an_expired_certificate_is_explained(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1", expires=_LONG_AGO)) as server:
         assert _fault(_https(server), authority.file) == (
             f"{_https(server)} cannot be trusted: its certificate has expired.",
@@ -132,7 +132,7 @@ def test_an_expired_certificate(authority: _Authority) -> None:
 
 
 @pytest.mark.parametrize("name", ["elsewhere.example", "192.0.2.1"])
-def test_a_certificate_for_another_host(authority: _Authority, name: str) -> None:
+def test_a_certificate_for_another_host_is_explained(authority: _Authority, name: str) -> None:
     with RawServer(_HELLO, tls=authority.context(name)) as server:
         assert _fault(_https(server), authority.file) == (
             f"{_https(server)} cannot be trusted: its certificate is for another host.",
@@ -141,7 +141,7 @@ def test_a_certificate_for_another_host(authority: _Authority, name: str) -> Non
         )
 
 
-def test_a_certificate_of_an_unknown_authority(authority: _Authority) -> None:
+def test_a_certificate_of_an_unknown_authority_is_explained(authority: _Authority) -> None:
     with RawServer(_HELLO, tls=authority.context("127.0.0.1")) as server:
         fault = _fault(_https(server))
     assert fault.message == (
@@ -150,7 +150,7 @@ def test_a_certificate_of_an_unknown_authority(authority: _Authority) -> None:
     assert fault.remedy.startswith("Set the environment variable SSL_CERT_FILE, or `ca_file`")
 
 
-def test_a_self_signed_certificate(tmp_path: Path) -> None:
+def test_a_self_signed_certificate_is_explained(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     path = tmp_path / "own.pem"
     path.write_bytes(_self_signed())
@@ -210,7 +210,7 @@ _REMEDY = (
 
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 @pytest.mark.parametrize("url", ["http://studio.example:8188", "https://studio.example"])
-def test_a_proxy_that_is_down(
+def test_an_unreachable_proxy_is_named(
     monkeypatch: pytest.MonkeyPatch, nobody: str, scheme: str, url: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hunter2@{nobody}")
@@ -271,7 +271,7 @@ def _refuse_in_socks(connection: socket.socket) -> None:
         ),
     ],
 )
-def test_a_proxy_that_does_not_connect(
+def test_a_proxy_that_does_not_connect_is_named(
     monkeypatch: pytest.MonkeyPatch,
     scheme: str,
     behave: Callable[[socket.socket], None],
@@ -283,7 +283,7 @@ def test_a_proxy_that_does_not_connect(
         assert _fault("https://studio.example").message == message.format(proxy=proxy)
 
 
-def test_a_host_of_no_proxy_is_reached_without_one(
+def test_a_host_in_no_proxy_is_reached_directly(
     monkeypatch: pytest.MonkeyPatch, nobody: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", f"http://{nobody}")

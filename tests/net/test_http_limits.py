@@ -1,4 +1,4 @@
-"""No server can make imagen read without end, in size or in time."""
+"""Answers are bounded in size and time."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_a_compressed_answer_is_decompressed() -> None:
         pytest.param("gzip", gzip.compress(b"abc")[:-4], "it is cut off", id="cut short"),
     ],
 )
-def test_what_can_not_be_decompressed_is_an_error(encoding: str, body: bytes, why: str) -> None:
+def test_an_answer_that_cannot_be_decompressed_is_an_error(
+    encoding: str, body: bytes, why: str
+) -> None:
     with (
         RawServer(answer(body, f"Content-Encoding: {encoding}")) as server,
         pytest.raises(Unavailable, match=f"cannot be decompressed: {why}"),
@@ -76,7 +78,7 @@ def test_what_can_not_be_decompressed_is_an_error(encoding: str, body: bytes, wh
         _ask(server)
 
 
-def test_of_a_refusal_only_the_beginning_is_read() -> None:
+def test_only_the_beginning_of_a_refusal_is_read() -> None:
     body = b"no " * (16 * _MB)
     with RawServer(answer(body, status=b"HTTP/1.1 418 No\r\n")) as server:
         with http.HttpClient(server.url) as client:
@@ -116,7 +118,7 @@ def _greet_for_ever(connection: socket.socket) -> None:
         pytest.param(_read_slowly, id="upload"),
     ],
 )
-def test_an_exchange_ends_in_time_however_it_drips(
+def test_a_dripping_answer_ends_in_time(
     behave: Callable[[socket.socket], None],
 ) -> None:
     with (
@@ -128,7 +130,7 @@ def test_an_exchange_ends_in_time_however_it_drips(
     assert caught.value.message == f"{server.url} did not finish its answer within 0.3 s."
 
 
-def test_a_handshake_ends_in_time() -> None:
+def test_a_tls_handshake_ends_in_time() -> None:
     with RawServer(drip(b"")) as server:
         at = f"https://127.0.0.1:{server.port}"
         tls = http.tls(at, None)
@@ -140,7 +142,7 @@ def test_a_handshake_ends_in_time() -> None:
             client.request("GET", "/", seconds=0.3)
 
 
-def test_a_block_bounds_all_its_requests() -> None:
+def test_within_bounds_all_requests_of_its_block() -> None:
     with (
         RawServer(drip(OK)) as server,
         http.HttpClient(server.url) as client,
@@ -152,6 +154,6 @@ def test_a_block_bounds_all_its_requests() -> None:
             client.request("GET", "/")
 
 
-def test_the_body_of_a_success_can_be_left_unread() -> None:
+def test_limit_none_leaves_the_body_of_a_success_unread() -> None:
     with RawServer(drip(OK + b"Content-Length: 1000000\r\n\r\n")) as server:
         assert _ask(server, limit=None) == b""

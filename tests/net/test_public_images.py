@@ -1,4 +1,4 @@
-"""Images are fetched from the public internet only, whatever names and redirects say."""
+"""Images are fetched from the public internet only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _redirect(to: str) -> Callable[..., None]:
     return answer(b"", f"Location: {to}", status=b"HTTP/1.1 302 Found\r\n")
 
 
-def test_an_image_is_fetched_with_the_last_part_of_its_address_as_its_name() -> None:
+def test_fetch_image_names_the_image_after_its_url() -> None:
     with RawServer(answer(_png())) as server:
         found = fetch_image(f"{server.url}/a/red%20fox.png?size=8", network=Network())
     assert (found.data, found.name) == (_png(), "red fox.png")
@@ -61,14 +61,14 @@ def test_an_image_is_fetched_with_the_last_part_of_its_address_as_its_name() -> 
         ("2002:7f00:1::", False),
     ],
 )
-def test_which_addresses_are_public(address: str, public: bool) -> None:
+def test_is_public_accepts_only_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "[::ffff:127.0.0.1]"]
 )
-def test_a_private_address_is_refused_before_it_is_connected_to(host: str) -> None:
+def test_a_private_address_is_refused_before_connecting(host: str) -> None:
     with RawServer(answer(_png())) as server:
         url = f"http://{host}:{server.port}/a.png"
         with pytest.raises(RequestError) as caught:
@@ -84,8 +84,7 @@ def test_one_private_address_among_public_ones_is_refused() -> None:
         fetch_image("http://mixed.example/a.png", network=network)
 
 
-def test_a_redirect_is_checked_like_the_first_address() -> None:
-    """The first server is allowed here by its port's host name; the second is not."""
+def test_the_target_of_a_redirect_is_checked_too() -> None:
     hosts = {"first.example": "127.0.0.1", "second.example": "127.0.0.2"}
     with (
         RawServer(answer(_png())) as second,
@@ -99,8 +98,7 @@ def test_a_redirect_is_checked_like_the_first_address() -> None:
         assert (first.connections, second.connections) == (1, 0)
 
 
-def test_the_connection_goes_to_the_address_that_was_checked() -> None:
-    """The name would resolve to another address the next time."""
+def test_the_connection_uses_the_checked_address() -> None:
     answers = iter([["127.0.0.1"]])
     network = PublicNetwork(resolve=lambda *_: next(answers), is_allowed=lambda _: True)
     with RawServer(answer(_png())) as server:
@@ -108,7 +106,7 @@ def test_the_connection_goes_to_the_address_that_was_checked() -> None:
         assert fetch_image(url, network=network).data == _png()
 
 
-def test_a_redirect_may_be_relative() -> None:
+def test_a_relative_redirect_is_followed() -> None:
     def behave(connection: socket.socket) -> None:
         first = _redirect("../b.png") if server.connections == 1 else answer(_png())
         first(connection)
@@ -145,7 +143,7 @@ def test_a_redirect_may_be_relative() -> None:
         ),
     ],
 )
-def test_whatever_goes_wrong_keeps_the_address_whole(behave: Callable[..., None], why: str) -> None:
+def test_every_error_names_the_url(behave: Callable[..., None], why: str) -> None:
     with RawServer(behave) as server:
         url = f"{server.url}//a.png?x=1#y"
         with pytest.raises(RequestError) as caught:
@@ -165,6 +163,6 @@ def test_whatever_goes_wrong_keeps_the_address_whole(behave: Callable[..., None]
         ("http://nowhere.invalid/a.png", "unknown host 'nowhere.invalid'"),
     ],
 )
-def test_an_address_that_can_not_be_asked_is_refused(url: str, why: str) -> None:
+def test_an_invalid_url_is_refused(url: str, why: str) -> None:
     with pytest.raises(RequestError, match=why):
         fetch_image(url)

@@ -1,4 +1,4 @@
-"""One policy of trying again: it asks the error, and sleeps only as it is told."""
+"""The retry policy."""
 
 from __future__ import annotations
 
@@ -27,15 +27,13 @@ def _after(*errors: Exception) -> Callable[[], str]:
     return call
 
 
-def test_what_succeeds_is_called_once() -> None:
-    """And nothing sleeps."""
+def test_a_successful_call_is_made_once_without_sleeping() -> None:
     slept: list[float] = []
     assert retry(_after(), sleep=slept.append) == "here"
     assert slept == []
 
 
-def test_what_is_retryable_is_tried_again() -> None:
-    """With pauses that grow, each a little jittered."""
+def test_a_retryable_error_is_retried_with_growing_pauses() -> None:
     slept: list[float] = []
     assert retry(_after(GONE, GONE), attempts=3, sleep=slept.append) == "here"
     first, second = slept
@@ -43,8 +41,7 @@ def test_what_is_retryable_is_tried_again() -> None:
     assert 0.4 <= second <= 0.6
 
 
-def test_it_gives_up_after_so_many_attempts() -> None:
-    """The last error is the one that comes out."""
+def test_retry_raises_the_last_error_after_the_last_attempt() -> None:
     last = Unavailable("still gone")
     slept: list[float] = []
     with pytest.raises(Unavailable) as caught:
@@ -57,8 +54,7 @@ def test_it_gives_up_after_so_many_attempts() -> None:
     "error",
     [pytest.param(Rejected("no"), id="refused"), pytest.param(KeyError("x"), id="not ours")],
 )
-def test_what_is_not_retryable_comes_out_at_once(error: Exception) -> None:
-    """There is no use in asking again."""
+def test_other_errors_are_raised_at_once(error: Exception) -> None:
     slept: list[float] = []
     with pytest.raises(type(error)) as caught:
         retry(_after(error), sleep=slept.append)
@@ -66,22 +62,19 @@ def test_what_is_not_retryable_comes_out_at_once(error: Exception) -> None:
     assert slept == []
 
 
-def test_it_stops_at_a_later_error_that_is_not_retryable() -> None:
-    """Each error is asked anew."""
+def test_retry_stops_at_a_later_error_that_is_not_retryable() -> None:
     with pytest.raises(Rejected):
         retry(_after(GONE, Rejected("no")), attempts=5, sleep=lambda _: None)
 
 
-def test_it_waits_as_long_as_the_engine_says() -> None:
-    """No longer, and no shorter."""
+def test_retry_waits_as_long_as_the_engine_requests() -> None:
     slept: list[float] = []
     busy = RateLimited("busy", retry_after_seconds=7.0)
     assert retry(_after(busy), sleep=slept.append) == "here"
     assert slept == [7.0]
 
 
-def test_it_does_not_wait_an_hour() -> None:
-    """The caller can decide better than we what to do meanwhile."""
+def test_retry_does_not_wait_beyond_its_patience() -> None:
     busy = RateLimited("busy", retry_after_seconds=3600.0)
     slept: list[float] = []
     with pytest.raises(RateLimited):
@@ -89,15 +82,13 @@ def test_it_does_not_wait_an_hour() -> None:
     assert slept == []
 
 
-def test_the_caller_may_know_better() -> None:
-    """What it excepts comes out at once."""
+def test_unless_raises_at_once() -> None:
     with pytest.raises(Unavailable) as caught:
         retry(_after(GONE), unless=lambda error: error is GONE, sleep=lambda _: None)
     assert caught.value is GONE
 
 
-def test_one_attempt_is_no_retry() -> None:
-    """The same error, at once."""
+def test_a_single_attempt_is_not_retried() -> None:
     with pytest.raises(ImagenError) as caught:
         retry(_after(GONE), attempts=1, sleep=lambda _: None)
     assert caught.value is GONE

@@ -1,4 +1,4 @@
-"""The block of a ComfyUI backend: what it takes, what it refuses, and that it keeps secrets."""
+"""The configuration block of a ComfyUI backend."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ def _config(**block: Any) -> ComfyUIConfig:
     return validate_block("studio", {"workflow": "sd15", **block}, ComfyUIConfig)
 
 
-def test_a_workflow_is_all_it_needs() -> None:
-    """The rest has defaults; only reaching the server is expected to be quick."""
+def test_a_block_needs_only_a_workflow() -> None:
     config = _config()
     assert config.url == "http://127.0.0.1:8188"
     assert (config.connect_seconds, config.idle_seconds, config.total_seconds) == (10, 3600, 86400)
 
 
-def test_every_key_is_explained() -> None:
-    """In the sample configuration and in the docs."""
+def test_every_key_has_a_description() -> None:
     assert [n for n, field in ComfyUIConfig.model_fields.items() if not field.description] == []
 
 
@@ -49,8 +47,7 @@ def test_every_key_is_explained() -> None:
         pytest.param({"headers": {"X": "1\r\nY: 2"}}, "one line", id="two headers in one"),
     ],
 )
-def test_a_block_that_is_off_says_how(block: dict[str, Any], sentence: str) -> None:
-    """By its key."""
+def test_an_invalid_block_says_what_is_wrong(block: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         _config(**block)
 
@@ -83,7 +80,6 @@ def test_a_block_that_is_off_says_how(block: dict[str, Any], sentence: str) -> N
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_not_shown(block: dict[str, Any], key: str) -> None:
-    """The sentence names the key that belongs there, and never the secret."""
     with pytest.raises(ConfigError) as caught:
         _config(**block)
     assert key in str(caught.value)
@@ -91,7 +87,6 @@ def test_a_secret_in_the_file_is_refused_and_not_shown(block: dict[str, Any], ke
 
 
 def test_headers_come_from_the_file_and_from_the_environment() -> None:
-    """Each by its name."""
     config = _config(
         headers={"X-Team": "art"}, headers_env={"X-Api-Key": "STUDIO_KEY"}, bearer_env="TOKEN"
     )
@@ -103,7 +98,6 @@ def test_headers_come_from_the_file_and_from_the_environment() -> None:
 
 
 def test_a_user_and_password_are_sent_as_basic() -> None:
-    """In base64, as the standard has it."""
     config = _config(basic_env="PAIR")
     assert request_headers(config, {"PAIR": "me:pass"}) == {"Authorization": "Basic bWU6cGFzcw=="}
 
@@ -120,15 +114,13 @@ def test_a_user_and_password_are_sent_as_basic() -> None:
         ),
     ],
 )
-def test_a_variable_without_a_credential_is_named(environ: dict[str, str], sentence: str) -> None:
-    """Before anything is sent."""
+def test_a_variable_that_is_not_set_is_named(environ: dict[str, str], sentence: str) -> None:
     with pytest.raises(Unauthorized) as caught:
         request_headers(_config(bearer_env="TOKEN"), environ)
     assert caught.value.message == sentence
 
 
-def test_where_access_is_refused_the_variable_is_named() -> None:
-    """Or the keys that would name one."""
+def test_the_remedy_of_refused_access_names_the_variable() -> None:
     assert "TOKEN" in credential_remedy(_config(bearer_env="TOKEN"))
     assert "backends.studio.bearer_env" in credential_remedy(_config())
 
@@ -141,5 +133,4 @@ def test_where_access_is_refused_the_variable_is_named() -> None:
     ],
 )
 def test_the_websocket_keeps_scheme_and_path(url: str, address: str) -> None:
-    """A proxy in front of the server wants both."""
     assert websocket_url(url, "me") == address

@@ -1,4 +1,4 @@
-"""The ComfyUI adapter keeps the contract of every backend."""
+"""The ComfyUI adapter passes the contract of every backend."""
 
 from __future__ import annotations
 

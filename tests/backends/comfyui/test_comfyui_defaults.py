@@ -1,4 +1,4 @@
-"""A default that resolving filled in does not go before what was asked for in another way."""
+"""Defaults do not override requested values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENLARGED = {
 }
 
 
-def test_the_upscaler_asked_for_goes_before_the_workflows_own() -> None:
+def test_a_requested_upscaler_overrides_that_of_the_workflow() -> None:
     shelve("mine", SAMPLED, MANIFEST)
     shelve("upscale-model", ENLARGED)
     values = {"image": drawn("a.png"), "upscale": Upscale(method="x2.pth"), "prompt": ""}
@@ -23,7 +23,7 @@ def test_the_upscaler_asked_for_goes_before_the_workflows_own() -> None:
     assert ticket.request.extra["upscale_model"] == "x2.pth"
 
 
-def test_a_default_of_one_preprocessor_is_not_filled_in_for_another() -> None:
+def test_a_default_of_one_preprocessor_is_not_used_for_another() -> None:
     shelve("mine", SAMPLED, MANIFEST)
     backend = on(NOWHERE, "mine")
     known = backend.capabilities("preprocess").parameters

@@ -1,4 +1,4 @@
-"""What disturbs the wait for a job, and what ends it: by a clock that looks move on."""
+"""Disturbances while following a job, by a clock that each look moves on."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _refusal(word: str, prompt_id: str) -> GatewayAnswer:
         pytest.param(("401", "401", "runs", "401", "401"), id="refused twice for a while"),
     ],
 )
-def test_disturbances_that_ended_do_not_add_up(script: tuple[str, ...]) -> None:
+def test_separate_disturbances_do_not_add_up(script: tuple[str, ...]) -> None:
     with ComfyUI() as server:
         error = _ended(server, *script, lost_seconds=15)
     assert isinstance(error, TimedOut)
@@ -109,7 +109,7 @@ def test_disturbances_that_ended_do_not_add_up(script: tuple[str, ...]) -> None:
         pytest.param(("404",) * 9, "lost", "refused the request: 404", id="another server"),
     ],
 )
-def test_a_disturbance_that_lasts_ends_the_wait(
+def test_a_lasting_disturbance_ends_the_wait(
     script: tuple[str, ...], kind: str, words: str
 ) -> None:
     with ComfyUI() as server:
@@ -119,8 +119,7 @@ def test_a_disturbance_that_lasts_ends_the_wait(
     assert looks <= 6  # within a minute
 
 
-def test_a_job_behind_one_whose_worker_died_is_not_waited_for() -> None:
-    """It stays listed as running, and nothing behind it ever runs."""
+def test_a_job_behind_a_dead_worker_times_out() -> None:
     with ComfyUI(worker_dies=True) as server:
         error = _ended(server, idle_seconds=35)
     assert isinstance(error, TimedOut)
@@ -138,10 +137,9 @@ def test_a_job_behind_one_whose_worker_died_is_not_waited_for() -> None:
         pytest.param("502", "reports an error: 502", "idle_seconds", id="a gateway"),
     ],
 )
-def test_what_an_old_look_saw_is_not_said_of_a_job_that_can_not_be_looked_for(
+def test_a_timeout_does_not_quote_an_outdated_queue_position(
     trouble: str, words: str, remedy: str
 ) -> None:
-    """It waited in the queue before."""
     with ComfyUI() as server:
         error = _ended(server, "other", *(trouble,) * 9, idle_seconds=25)
     assert isinstance(error, TimedOut)
@@ -152,7 +150,7 @@ def test_what_an_old_look_saw_is_not_said_of_a_job_that_can_not_be_looked_for(
     assert remedy in error.remedy
 
 
-def test_a_job_behind_others_that_get_on_is_waited_for() -> None:
+def test_a_job_waits_while_the_jobs_before_it_make_progress() -> None:
     with ComfyUI() as server:
         error = _ended(server, *map("other {}".format, range(99)), idle_seconds=35)
     assert "in all" in error.message
@@ -165,18 +163,16 @@ def test_a_job_behind_others_that_get_on_is_waited_for() -> None:
         pytest.param(("behind", "gone", "gone"), True, id="it waited, and somebody deleted it"),
     ],
 )
-def test_the_history_of_a_job_that_ran_may_be_hidden(
+def test_a_job_that_ran_and_vanished_is_lost_without_certainty(
     script: tuple[str, ...], is_certain: bool
 ) -> None:
-    """A cache before the server answers with an old history; a restart breaks the websocket."""
     with ComfyUI() as server:
         error = _ended(server, *script)
     assert isinstance(error, Lost)
     assert error.is_certain is is_certain
 
 
-def test_access_that_is_refused_for_good_may_come_back() -> None:
-    """A session ran out in the middle of the job, which goes on."""
+def test_a_job_is_lost_without_certainty_after_access_was_refused() -> None:
     with ComfyUI() as server:
         error = _ended(server, *("401",) * 9)
     assert isinstance(error, Lost)
@@ -184,8 +180,7 @@ def test_access_that_is_refused_for_good_may_come_back() -> None:
     assert "bearer_env" in error.remedy
 
 
-def test_a_server_that_went_away_is_not_told_to_stop_when_it_is_back() -> None:
-    """Its questions break off; what changes anything would get through."""
+def test_a_lost_job_is_not_cancelled_when_the_server_is_back() -> None:
     broken = (
         GatewayAnswer(path="/history", cuts=True, times=10**6),
         GatewayAnswer(path="/queue", method="GET", cuts=True, times=10**6),
@@ -206,8 +201,7 @@ def _cancel_once(path: str, server: ComfyUI) -> Callable[[Progress], None]:
     return cancel
 
 
-def test_a_submission_that_is_cancelled_is_not_sent_again() -> None:
-    """The server asked for patience, and it would have been sent again after that."""
+def test_a_cancelled_submission_is_not_sent_again() -> None:
     later = GatewayAnswer(path="/prompt", status=429, times=9, retry_after="3")
     with ComfyUI(http_errors=(later,)) as server:
         with pytest.raises(Cancelled) as caught:
@@ -216,8 +210,7 @@ def test_a_submission_that_is_cancelled_is_not_sent_again() -> None:
     assert caught.value.is_stopped
 
 
-def test_a_job_that_arrives_after_it_was_cancelled_is_taken_back() -> None:
-    """Not to find it means nothing while its submission is still on its way."""
+def test_a_job_that_arrives_after_its_cancellation_is_cancelled() -> None:
     with ComfyUI(slow=3, step_seconds=1) as server:
         with pytest.raises(Cancelled) as caught:
             run_request(server, on_progress=_cancel_once("/prompt", server))
@@ -226,22 +219,21 @@ def test_a_job_that_arrives_after_it_was_cancelled_is_taken_back() -> None:
     assert caught.value.is_stopped
 
 
-def test_each_connection_of_a_submission_has_a_name_of_its_own() -> None:
+def test_each_connection_of_a_submission_has_its_own_client_id() -> None:
     starting = GatewayAnswer(path="/prompt", status=503)
     with ComfyUI(http_errors=(starting,)) as server:
         run_request(server)
         assert len(set(server.client_ids)) == server.sockets_opened == 2
 
 
-def test_a_refusal_needs_no_catalogue() -> None:
-    """Where it can't be had, the server's own words are enough."""
+def test_a_refusal_is_explained_without_the_node_catalog() -> None:
     node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": "eulr"}}
     hidden = GatewayAnswer(path="/object_info", times=9)
     with ComfyUI(http_errors=(hidden,)) as server, pytest.raises(Rejected, match="eulr"):
         run_request(server, SAMPLED | {"8": node})
 
 
-def test_a_socket_that_is_refused_twice_is_opened_the_third_time() -> None:
+def test_a_websocket_that_is_refused_twice_is_opened_at_the_third_attempt() -> None:
     refused = GatewayAnswer(path="/ws", status=403, after=1, times=2)
     with ComfyUI(drop_at="status", http_errors=(refused,)) as server:
         server.submit_foreign(seconds=60)
@@ -254,12 +246,12 @@ def test_a_socket_that_is_refused_twice_is_opened_the_third_time() -> None:
             run_request(server, on_progress=enough, total_seconds=30)
 
 
-def test_a_job_is_looked_for_as_soon_as_the_socket_breaks() -> None:
+def test_a_broken_websocket_triggers_a_look_at_once() -> None:
     with ComfyUI(drop_at="end") as server:
         assert len(run_request(server, poll_seconds=60, total_seconds=10).images) == 1
 
 
-def test_a_wait_ends_with_its_backend() -> None:
+def test_closing_the_backend_ends_the_wait() -> None:
     with (
         ComfyUI(silent=True, silent_load=60) as server,
         closing(open_comfyui(server.url)) as backend,
@@ -273,8 +265,7 @@ def test_a_wait_ends_with_its_backend() -> None:
             backend.collect(backend.prepare(REQUEST), close)
 
 
-def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
-    """Its socket included; the submission waits for what is left."""
+def test_a_silent_server_is_given_up_after_idle_seconds() -> None:
     silent = GatewayAnswer(hangs=True, times=10**6)
     with ComfyUI(http_errors=(silent,)) as server:
         with pytest.raises(Lost, match="does not answer, and cannot be asked") as caught:
@@ -284,8 +275,7 @@ def test_a_server_that_never_answers_is_given_up_by_the_idle_time() -> None:
     assert not caught.value.is_certain
 
 
-def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
-    """What holds it back may still deliver it, though the server has no such job yet."""
+def test_an_unanswered_submission_is_not_sent_again() -> None:
     held = GatewayAnswer(path="/prompt", method="POST", hangs=True)
     with ComfyUI(http_errors=(held,)) as server:
         with pytest.raises(Lost, match="does not answer, and does not have the job yet") as caught:
@@ -294,7 +284,7 @@ def test_a_submission_that_is_never_answered_is_not_sent_again() -> None:
     assert not caught.value.is_certain
 
 
-def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
+def test_a_file_without_a_content_type_gets_the_type_of_its_name() -> None:
     plain = GatewayAnswer(
         path="/view",
         after=3,
@@ -307,7 +297,7 @@ def test_a_file_of_a_server_that_says_no_type_has_that_of_its_name() -> None:
     assert sound.media_type in ("audio/flac", "audio/x-flac")
 
 
-def test_an_upload_that_is_never_answered_is_sent_once() -> None:
+def test_an_unanswered_upload_is_sent_once() -> None:
     Image.new("RGB", (8, 8)).save("fox.png")
     upload, _ = uploads.plan_upload("fox.png", "image")
     silent = GatewayAnswer(path="/upload", hangs=True, times=9)

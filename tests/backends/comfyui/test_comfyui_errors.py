@@ -1,4 +1,4 @@
-"""The server's words become sentences that say where, what, and what to do."""
+"""The server's errors become sentences that say what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _not_in_list(node: str, name: str, value: Any, declared: Any) -> dict[str, A
 
 @pytest.mark.parametrize("errors_of", [True, 1, 1e300, "no", {"a": 1}, None, [None, 7, []]])
 @pytest.mark.parametrize("error", [[False], None, "no reason", {"message": ["no"]}])
-def test_a_refusal_of_another_shape_is_a_sentence(errors_of: Any, error: Any) -> None:
+def test_a_refusal_of_any_shape_becomes_a_sentence(errors_of: Any, error: Any) -> None:
     said = {"error": error, "node_errors": {"8": {"errors": errors_of, "class_type": "K"}}}
     assert not errors.names_a_missing_file(said)
     assert not errors.hides_choices(said)
@@ -52,7 +52,7 @@ def test_a_refusal_of_another_shape_is_a_sentence(errors_of: Any, error: Any) ->
     )
 
 
-def test_of_very_many_faults_the_first_are_told() -> None:
+def test_only_the_first_of_many_faults_are_listed() -> None:
     fault = {"type": "odd", "message": "no", "details": "", "extra_info": {}}
     said = {"node_errors": {str(n): {"errors": [fault]} for n in range(100_000)}}
     message = errors.rejected_error(said, GRAPH, Manifest()).message
@@ -60,8 +60,7 @@ def test_of_very_many_faults_the_first_are_told() -> None:
     assert len(errors.skipped_warnings(said["node_errors"], GRAPH, Manifest())) == 20
 
 
-def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
-    """With its size and licence, as the manifest has them."""
+def test_a_missing_model_says_where_to_download_it_and_where_to_put_it() -> None:
     said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", [[], {}])
     error = errors.rejected_error(said, GRAPH, Manifest(models=(SCHNELL,)))
     assert error.message == (
@@ -74,15 +73,13 @@ def test_a_missing_model_says_where_it_goes_and_where_to_get_it() -> None:
     )
 
 
-def test_a_missing_model_of_a_long_list_is_told_the_same() -> None:
-    """The server leaves out a list of more than twenty."""
+def test_a_missing_model_of_a_long_list_is_named_too() -> None:
     said = _not_in_list("1", "unet_name", "flux1-schnell.safetensors", None)
     error = errors.rejected_error(said, GRAPH, Manifest(models=(SCHNELL,)))
     assert "the server has no file 'flux1-schnell.safetensors'" in error.message
 
 
-def test_a_choice_that_is_none_has_the_nearest_that_is() -> None:
-    """And all of them."""
+def test_an_invalid_choice_suggests_the_nearest() -> None:
     declared = [["euler", "heun", "ddim"], {}]
     error = errors.rejected_error(
         _not_in_list("8", "sampler_name", "eulr", declared), GRAPH, Manifest()
@@ -94,8 +91,7 @@ def test_a_choice_that_is_none_has_the_nearest_that_is() -> None:
     assert error.remedy == "Known: euler, heun, ddim."
 
 
-def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
-    """In either encoding."""
+def test_choices_missing_in_a_refusal_come_from_the_node_catalog() -> None:
     catalogue = {
         "KSampler": {"input": {"required": {"sampler_name": ["COMBO", {"options": ["euler"]}]}}}
     }
@@ -157,14 +153,12 @@ def test_choices_that_the_refusal_leaves_out_come_from_the_catalogue() -> None:
         ),
     ],
 )
-def test_each_refusal_has_a_sentence(said: Any, sentence: str) -> None:
-    """With node, class, title, input and value, as far as they are known."""
+def test_each_refusal_becomes_a_sentence(said: Any, sentence: str) -> None:
     error = errors.rejected_error(said, GRAPH, Manifest())
     assert error.message == f"ComfyUI refused the workflow: {sentence}"
 
 
-def test_an_unknown_class_says_to_install_it() -> None:
-    """The only thing that helps."""
+def test_an_unknown_node_class_says_to_install_it() -> None:
     said = {
         "error": {
             "type": "invalid_prompt",
@@ -185,8 +179,7 @@ def test_an_unknown_class_says_to_install_it() -> None:
     ],
     ids=["as 0.3.64 says it", "quoted"],
 )
-def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> None:
-    """The manifest knows."""
+def test_an_unknown_node_class_of_a_known_pack_says_where_to_get_it(message: str) -> None:
     pack = {"name": "Acme", "source": "https://example.org/acme", "classes": ["AcmePose"]}
     manifest = Manifest.model_validate({"nodes": [pack]})
     error = errors.rejected_error({"error": {"message": message}}, GRAPH, manifest)
@@ -195,14 +188,13 @@ def test_an_unknown_class_of_a_known_pack_says_where_to_get_it(message: str) -> 
     )
 
 
-def test_an_unknown_class_of_comfyuis_own_says_to_install_its_requirements() -> None:
+def test_an_unknown_node_class_of_comfyui_says_to_install_its_requirements() -> None:
     message = "Cannot execute because node Canny does not exist."
     error = errors.rejected_error({"error": {"message": message}}, GRAPH, Manifest())
     assert error.remedy.startswith("Canny belongs to ComfyUI and needs the package kornia. ")
 
 
-def test_several_faults_are_told_at_once() -> None:
-    """Each on a line of its own."""
+def test_several_faults_are_listed_at_once() -> None:
     said = _not_in_list("1", "unet_name", "a.safetensors", [[], {}])
     other = _not_in_list("8", "scheduler", "nope", [["normal"], {}])
     said["node_errors"] |= other["node_errors"]
@@ -214,8 +206,7 @@ def test_several_faults_are_told_at_once() -> None:
     ]
 
 
-def test_a_failed_node_is_named_with_its_exception_and_where_it_broke() -> None:
-    """Id, class, title, kind, words, and the last step of the server's trace."""
+def test_a_failed_node_is_named_with_its_exception_and_its_line() -> None:
     broken = NodeFailed(
         node="8",
         node_class="KSampler",
@@ -239,13 +230,11 @@ def test_a_failed_node_is_named_with_its_exception_and_where_it_broke() -> None:
     ],
 )
 def test_too_little_memory_has_a_remedy(kind: str, message: str) -> None:
-    """Smaller pictures, smaller weights."""
     error = errors.failed_error(NodeFailed("8", "KSampler", kind, message), GRAPH)
     assert error.remedy.startswith("Use a smaller size")
 
 
-def test_a_node_that_the_graph_has_not_is_named_by_its_class() -> None:
-    """The server makes nodes of its own while it runs."""
+def test_a_node_that_is_not_in_the_graph_is_named_by_its_class() -> None:
     error = errors.failed_error(NodeFailed("5.0.2", "Inner", "ValueError", "no"), GRAPH)
     assert error.message.startswith("Node 5.0.2 (Inner) failed: ValueError: no.")
 
@@ -265,8 +254,7 @@ def test_a_refused_connection_says_how_to_start_or_reach_the_server() -> None:
     ]
 
 
-def test_an_end_without_a_picture_is_a_failure_with_its_reasons() -> None:
-    """It is never a success."""
+def test_a_job_without_an_image_is_a_failure_with_reasons() -> None:
     error = errors.empty_error(("Node 9 kept a part from running: not today.",))
     assert error.message == (
         "ComfyUI ended the job without an image.\n  Node 9 kept a part from running: not today."

@@ -47,7 +47,9 @@ def _collected(server: ComfyUI, **block: Any) -> tuple[int, list[Ticket]]:
 
 @pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
 @pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
-def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: bool) -> None:
+def test_a_job_is_found_after_a_gateway_replaced_the_answer(
+    said: dict[str, Any], old: bool
+) -> None:
     replaced = GatewayAnswer(path="/prompt", method="POST", reaches=True, **said)
     with ComfyUI(http_errors=(replaced,), old_server=old) as server:
         images, tickets = _collected(server)
@@ -56,7 +58,7 @@ def test_a_job_whose_answer_was_replaced_is_found(said: dict[str, Any], old: boo
 
 
 @pytest.mark.parametrize("said", _ANSWERS.values(), ids=_ANSWERS)
-def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[str, Any]) -> None:
+def test_a_job_that_did_not_arrive_is_unsent_or_sent_again(said: dict[str, Any]) -> None:
     refused = GatewayAnswer(path="/prompt", method="POST", times=99, **said)
     tickets: list[Ticket] = []
     with ComfyUI(http_errors=(refused,)) as server, closing(open_comfyui(server.url)) as backend:
@@ -70,8 +72,7 @@ def test_a_job_that_certainly_did_not_arrive_is_unsent_or_sent_again(said: dict[
 
 @pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
 @pytest.mark.parametrize("path", ["/history", "/queue"])
-def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, Any]) -> None:
-    """The server took it, and the gateway answers every question about it."""
+def test_a_job_that_cannot_be_looked_up_stays_submitted(path: str, said: dict[str, Any]) -> None:
     shut = GatewayAnswer(path=path, method="GET", times=99, **said)
     tickets: list[Ticket] = []
     with ComfyUI(lost_post_response=1, http_errors=(shut,), step_seconds=1) as server:
@@ -88,7 +89,6 @@ def test_a_job_that_cannot_be_looked_for_stays_sent(path: str, said: dict[str, A
 @pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
 @pytest.mark.parametrize("path", ["/history", "/queue"])
 def test_a_running_job_survives_what_a_gateway_answers(path: str, said: dict[str, Any]) -> None:
-    """Whichever of the questions about it."""
     between = GatewayAnswer(path=path, method="GET", times=6, **said)
     with ComfyUI(silent=True, step_seconds=0.1, http_errors=(between,)) as server:
         assert _collected(server, lost_seconds=0.001)[0] == 1
@@ -97,9 +97,7 @@ def test_a_running_job_survives_what_a_gateway_answers(path: str, said: dict[str
 
 @pytest.mark.parametrize("said", _ON_QUESTIONS.values(), ids=_ON_QUESTIONS)
 @pytest.mark.parametrize("path", ["/history", "/queue"])
-def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
-    path: str, said: dict[str, Any]
-) -> None:
+def test_a_resumed_job_is_not_lost_because_of_a_gateway(path: str, said: dict[str, Any]) -> None:
     shut = GatewayAnswer(path=path, method="GET", times=99, **said)
     with ComfyUI(http_errors=(shut,), step_seconds=5) as server:
         with closing(open_comfyui(server.url)) as backend:
@@ -111,15 +109,13 @@ def test_a_job_that_was_left_behind_is_not_lost_by_a_gateway(
     assert not isinstance(caught.value, Lost)
 
 
-def test_a_refusal_of_access_to_everything_took_no_job() -> None:
-    """Nothing at the address has ever behaved like ComfyUI, so no ticket stays behind."""
+def test_refused_access_to_everything_leaves_the_ticket_unsent() -> None:
     shut = GatewayAnswer(status=403, times=99)
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Unauthorized):
         run_request(server)
 
 
 def test_a_job_that_arrives_late_is_not_sent_twice() -> None:
-    """Its answer was cut off, and the server took it after it was first looked for."""
     with ComfyUI(lost_post_response=1, taken_late=3) as server:
         assert _collected(server)[0] == 1
         assert len(server.prompts) == 1

@@ -1,4 +1,4 @@
-"""What a server has on offer, and what the further tasks of a backend lack there."""
+"""The models of a server, and what other tasks lack there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ def offered(server: ComfyUI) -> tuple[Model, ...]:
 
 
 def test_every_kind_of_file_is_listed_with_its_size() -> None:
-    """And with the family, where a workflow loads it."""
     with ComfyUI(models=FILES) as server:
         found = [model for model in offered(server) if model.kind not in ("sampler", "scheduler")]
     assert found == [
@@ -56,15 +55,14 @@ def test_every_kind_of_file_is_listed_with_its_size() -> None:
     ]
 
 
-def test_samplers_and_schedules_are_listed_too() -> None:
+def test_samplers_and_schedulers_are_listed_too() -> None:
     with ComfyUI(models=FILES) as server:
         found = offered(server)
     assert Model(kind="sampler", name="dpmpp_2m") in found
     assert Model(kind="scheduler", name="karras") in found
 
 
-def test_both_ways_to_declare_a_choice_are_read() -> None:
-    """Newer nodes declare theirs in another way."""
+def test_both_forms_of_a_choice_are_read() -> None:
     catalogue = {
         "LoraLoader": {"input": {"required": {"lora_name": ["COMBO", {"options": ["a.pt"]}]}}},
         "VAELoader": {"input": {"required": {"vae_name": [["b.pt"], {}]}}},
@@ -74,14 +72,14 @@ def test_both_ways_to_declare_a_choice_are_read() -> None:
     assert found == [("lora", "a.pt"), ("vae", "b.pt")]
 
 
-def test_a_server_that_tells_no_sizes_still_tells_names() -> None:
+def test_models_are_listed_without_sizes_where_the_server_has_none() -> None:
     refusal = GatewayAnswer(status=404, path="/experiment", times=99)
     with ComfyUI(models=FILES, http_errors=(refusal,)) as server:
         found = offered(server)
     assert Model(kind="lora", name="sd/ink.safetensors") in found
 
 
-def test_a_server_that_is_gone_is_an_error_with_its_backend() -> None:
+def test_listing_models_of_an_unreachable_server_names_the_backend() -> None:
     with ComfyUI() as server:
         pass
     with pytest.raises(Unavailable) as caught:
@@ -89,8 +87,7 @@ def test_a_server_that_is_gone_is_an_error_with_its_backend() -> None:
     assert caught.value.backend == "lab"
 
 
-def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
-    """The base is what a backend stands for."""
+def test_missing_files_of_other_tasks_are_listed_and_do_not_affect_health() -> None:
     nets = {"canny": {"file": "c.safetensors", "source": "https://models.example/c"}}
     shelve("mine", SAMPLED, MANIFEST | {"tasks": {"inpaint": "mine-2"}, "controls": nets})
     shelve("mine-2", REDRAWN | {"1": node("UNETLoader", unet_name="u.safetensors")})
@@ -107,7 +104,7 @@ def test_what_a_further_task_lacks_is_told_and_makes_nobody_ill() -> None:
     assert "upscale" not in told
 
 
-def test_a_sibling_that_is_not_there_is_told_too() -> None:
+def test_a_missing_workflow_of_another_task_is_listed_too() -> None:
     shelve("mine", SAMPLED, MANIFEST | {"tasks": {"edit": "nowhere"}})
     with ComfyUI() as server, closing(on(server.url, "mine")) as backend:
         health = backend.check()
@@ -116,7 +113,7 @@ def test_a_sibling_that_is_not_there_is_told_too() -> None:
     assert told["edit"].startswith("Workflow 'nowhere' not found")
 
 
-def test_a_server_without_the_loader_of_a_net_is_too_old_for_it() -> None:
+def test_a_missing_controlnet_loader_says_to_update_comfyui() -> None:
     patch = {"canny": {"file": "c.safetensors", "folder": "model_patches"}}
     shelve("mine", {"9": node("Sink", images=1)}, {"controls": patch})
     catalogue = {"Sink": {"input": {"required": {"images": ["INT"]}}, "output_node": True}}

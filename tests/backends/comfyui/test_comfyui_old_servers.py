@@ -1,4 +1,4 @@
-"""A server that is too old for a workflow: it has the nodes, and not what they need."""
+"""Servers that are too old for a workflow."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def _collected(server: ComfyUI) -> Result:
         return backend.collect(backend.prepare(REQUEST), no_progress)
 
 
-def test_a_picture_of_a_server_too_old_comes_with_a_warning() -> None:
+def test_an_image_from_an_outdated_server_comes_with_a_warning() -> None:
     with ComfyUI(version="0.3.64") as server:
         assert _collected(server).warnings == (_WHY,)
 
 
-def test_a_failure_on_a_server_too_old_says_what_may_be_the_reason() -> None:
+def test_a_failure_on_an_outdated_server_names_a_possible_reason() -> None:
     with ComfyUI(version="0.3.64", error=NodeError()) as server, pytest.raises(Failed) as caught:
         _collected(server)
     assert _WHY in caught.value.remedy
 
 
-def test_a_server_new_enough_gives_no_warning() -> None:
+def test_a_recent_server_gives_no_warning() -> None:
     with ComfyUI(version="0.3.75") as server:
         assert _collected(server).warnings == ()

@@ -1,4 +1,4 @@
-"""`prepare` binds the workflow and finds its faults, and reaches no server."""
+"""`prepare` binds the workflow and finds its faults without contacting a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def _graph(**inputs: Any) -> dict[str, Any]:
 
 
 def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
-    """Enough to make the picture again; defaults included."""
     config = validate_block("lab", {"url": NOWHERE, "workflow": "sd15"}, ComfyUIConfig)
     ticket = ComfyUIBackend(config, new_id=lambda: "an-id").prepare(
         REQUEST.with_values({"cfg": None})
@@ -34,14 +33,12 @@ def test_the_ticket_holds_the_bound_graph_and_every_value_used() -> None:
 
 
 def test_the_configuration_gives_other_defaults() -> None:
-    """And the request goes before them."""
     backend = open_comfyui(NOWHERE, SAMPLED, parameters={"steps": 9, "cfg": 4.0})
     ticket = backend.prepare(REQUEST.with_values({"cfg": None}))
     assert (ticket.request.steps, ticket.request.cfg) == (3, 4.0)
 
 
-def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
-    """With the nearest that it has."""
+def test_an_unknown_parameter_is_named() -> None:
     backend = open_comfyui(NOWHERE, parameters={"stepps": 9})
     with pytest.raises(WorkflowError, match="Did you mean 'steps'"):
         backend.prepare(REQUEST)
@@ -57,20 +54,17 @@ def test_a_parameter_that_the_workflow_has_not_is_named() -> None:
     ],
 )
 def test_a_graph_that_cannot_run_is_refused(graph: dict[str, Any], sentence: str) -> None:
-    """Before anything is sent."""
     with pytest.raises(WorkflowError, match=sentence):
         open_comfyui(NOWHERE, graph).prepare(REQUEST)
 
 
 def test_an_output_node_of_an_unknown_class_is_left_to_the_server() -> None:
-    """Only it knows which nodes give something away."""
     graph = _graph(width=8)
     graph["9"]["class_type"] = "MyOwnSink"
     assert open_comfyui(NOWHERE, graph).prepare(REQUEST).payload["9"]["class_type"] == "MyOwnSink"
 
 
 def test_a_value_of_another_type_is_refused() -> None:
-    """By its name."""
     with pytest.raises(RequestError, match="prompt"):
         open_comfyui(NOWHERE).prepare(REQUEST.model_copy(update={"prompt": 7}))
 
@@ -83,10 +77,9 @@ def test_a_value_of_another_type_is_refused() -> None:
         pytest.param({"negative_2": ""}, ("a fox", ""), id="given as nothing"),
     ],
 )
-def test_second_prompts_are_those_of_the_first_unless_given(
+def test_second_prompts_default_to_the_first(
     asked: dict[str, Any], second: tuple[str, str]
 ) -> None:
-    """As a model of two text encoders wants them."""
     encoder = {"class_type": "Two", "inputs": {"text_g": "$<prompt_2>", "text_l": "$<negative_2>"}}
     request = REQUEST.with_values({"negative": "rain", **asked})
     ticket = open_comfyui(NOWHERE, SAMPLED | {"6b": encoder}).prepare(request)
@@ -96,7 +89,6 @@ def test_second_prompts_are_those_of_the_first_unless_given(
 
 
 def test_a_list_of_values_becomes_json() -> None:
-    """A graph that takes low-rank adapters gets them as its node wants them."""
     request = REQUEST.with_values({"loras": (Lora(name="ink.safetensors", strength=0.5),)})
     ticket = open_comfyui(NOWHERE, _graph(stack="$<loras>")).prepare(request)
     assert ticket.payload["1"]["inputs"]["stack"] == {
@@ -105,6 +97,5 @@ def test_a_list_of_values_becomes_json() -> None:
 
 
 def test_backends_on_one_server_are_one_engine() -> None:
-    """They share its memory."""
     assert open_comfyui("http://studio:8188/").engine == open_comfyui("http://studio:8188").engine
     assert open_comfyui("http://studio:8188").engine != open_comfyui("http://attic:8188").engine

@@ -1,4 +1,4 @@
-"""Which syntax in a prompt a ComfyUI workflow reads."""
+"""The prompt syntax that a ComfyUI workflow supports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOWHERE = "http://127.0.0.1:9"
         ("flux2-klein", ()),
     ],
 )
-def test_clip_and_t5_read_weights_and_language_models_do_not(
+def test_prompt_weights_are_read_by_clip_and_t5_but_not_by_language_models(
     workflow: str, read: tuple[str, ...]
 ) -> None:
     config = validate_block("lab", {"url": NOWHERE, "workflow": workflow}, ComfyUIConfig)
@@ -64,13 +64,13 @@ def _node(name: str, **inputs: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_workflow_of_ones_own_is_judged_by_its_nodes(
+def test_prompt_syntax_of_a_custom_workflow_follows_its_nodes(
     nodes: dict[str, Any], read: tuple[str, ...] | None
 ) -> None:
     assert open_comfyui(NOWHERE, SAMPLED | nodes).capabilities().prompt_syntax == read
 
 
-def test_choices_are_the_editors_and_not_the_servers() -> None:
+def test_prompt_choices_are_not_supported_by_the_server() -> None:
     receipt = (
         open_comfyui(NOWHERE).prepare(REQUEST.with_values({"prompt": "{a|b} (fog:1.5)"})).receipt
     )
@@ -89,7 +89,7 @@ def test_a_lora_tag_becomes_a_loader() -> None:
     assert ticket.request.loras == (Lora(name="ink.safetensors", strength=0.8),)
 
 
-def test_tags_are_left_to_a_custom_node() -> None:
+def test_lora_tags_are_left_to_a_custom_node() -> None:
     own = SAMPLED | {"5": _node("ImpactWildcardEncode", wildcard_text="$<prompt>")}
     request = REQUEST.with_values({"prompt": "{a|b} <lora:ink:0.8>"})
     (ticket,) = prepare(open_comfyui(NOWHERE, own), request, Settings())
@@ -97,8 +97,7 @@ def test_tags_are_left_to_a_custom_node() -> None:
     assert ticket.receipt["prompt"].why == ""
 
 
-def test_only_texts_that_were_asked_for_are_spoken_of() -> None:
-    """The second prompt is a copy of the first, and a default is the workflow's own."""
+def test_remarks_cover_only_requested_texts() -> None:
     encoder = _node("CLIPTextEncode", text="$<prompt_2>", clip=["1", 1])
     backend = open_comfyui(
         NOWHERE, SAMPLED | {"6b": encoder}, parameters={"negative": "{rain|snow}"}

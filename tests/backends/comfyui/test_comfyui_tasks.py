@@ -1,4 +1,4 @@
-"""One backend does every task of its family: by sibling workflows, and by those for every model."""
+"""One backend does every task: by sibling workflows, and by shared ones."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def mine(**block: Any) -> ComfyUIBackend:
     return on(NOWHERE, "mine", **block)
 
 
-def test_the_tasks_are_those_of_the_base_its_siblings_and_every_model() -> None:
+def test_tasks_come_from_the_base_workflow_its_siblings_and_shared_workflows() -> None:
     family()
     assert mine().capabilities().tasks == (
         "text-to-image",
@@ -55,7 +55,7 @@ def test_the_tasks_are_those_of_the_base_its_siblings_and_every_model() -> None:
     )
 
 
-def test_the_parameters_are_those_of_the_task_asked_about() -> None:
+def test_the_parameters_belong_to_the_requested_task() -> None:
     family()
     backend = mine()
     assert "image" not in backend.capabilities().parameters
@@ -63,7 +63,7 @@ def test_the_parameters_are_those_of_the_task_asked_about() -> None:
     assert "mask" in backend.capabilities("inpaint").parameters
 
 
-def test_a_task_that_it_cant_do_has_the_parameters_of_its_first() -> None:
+def test_an_unsupported_task_has_the_parameters_of_the_first() -> None:
     family()
     backend = mine()
     assert backend.capabilities("edit") == backend.capabilities("text-to-image")
@@ -76,15 +76,14 @@ def test_a_request_goes_to_the_workflow_of_its_task() -> None:
     assert ticket.payload["10"]["class_type"] == "LoadImage"
 
 
-def test_a_workflow_of_ones_own_hides_the_one_of_the_same_name() -> None:
+def test_a_custom_workflow_hides_the_bundled_one_of_the_same_name() -> None:
     family()
     shelve("upscale-model", {"1": node("MyUpscaler", image="$<image>", to="$<width>$<height>")})
     request = REQUEST.with_values({"image": drawn("a.png"), "upscale": Upscale(), "prompt": ""})
     assert mine().prepare(request).payload["1"]["class_type"] == "MyUpscaler"
 
 
-def test_the_pictures_come_from_the_outputs_of_the_workflow_that_ran() -> None:
-    """A strength is what redrawing is known by, and a default one is not asked for."""
+def test_the_images_come_from_the_output_nodes_of_the_workflow() -> None:
     saving = {"77": node("SaveImage", images=["90", 0], filename_prefix="a")}
     enlarging = {n: REDRAWN[n] for n in REDRAWN if n != "99"} | saving
     enlarging["98"] = node("UpscaleModelLoader", model_name="$<upscale_model>")
@@ -102,7 +101,7 @@ def test_the_pictures_come_from_the_outputs_of_the_workflow_that_ran() -> None:
         assert len(backend.collect(ticket, no_progress).images) == 1
 
 
-def test_what_a_workflow_fixes_of_an_enlargement_is_told() -> None:
+def test_upscale_settings_fixed_by_the_workflow_are_reported() -> None:
     family()
     sized = node("MyUpscaler", image="$<image>", width="$<width>", height="$<height>")
     shelve("upscale-model", {"1": sized})
@@ -125,7 +124,7 @@ def test_the_base_does_its_own_task_whatever_its_manifest_names() -> None:
     assert mine().prepare(REQUEST).payload.keys() == SAMPLED.keys()
 
 
-def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
+def test_siblings_are_found_beside_a_base_given_by_path() -> None:
     family()
     backend = on(NOWHERE, "./shelf/mine.json", workflow_dirs=[])
     assert "mask" in backend.capabilities("inpaint").parameters
@@ -142,7 +141,7 @@ def test_siblings_lie_beside_a_base_that_is_given_by_its_path() -> None:
     ],
     ids=["redrawing", "repainting", "editing", "varying", "mending"],
 )
-def test_a_sibling_without_what_its_task_is_about_is_refused(
+def test_a_workflow_that_lacks_the_parameter_of_its_task_is_refused(
     task: str, values: dict[str, Any], graph: dict[str, Any], name: str
 ) -> None:
     drawn("a.png")
@@ -153,7 +152,7 @@ def test_a_sibling_without_what_its_task_is_about_is_refused(
         mine(tasks={task: "other"}).prepare(REQUEST.with_values(values))
 
 
-def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
+def test_a_missing_sibling_is_reported_when_it_is_needed() -> None:
     family(tasks={"inpaint": "nowhere"})
     backend = mine()
     assert "inpaint" in backend.capabilities().tasks
@@ -162,33 +161,32 @@ def test_a_sibling_that_is_not_there_is_named_when_it_is_needed() -> None:
 
 
 @pytest.mark.parametrize("task", ["control", "preprocess"])
-def test_a_task_that_goes_another_way_takes_no_workflow(task: str) -> None:
+def test_a_task_without_a_workflow_cannot_be_configured(task: str) -> None:
     block = {"workflow": "sd15", "tasks": {task: "mine"}}
     with pytest.raises(ConfigError, match=f"tasks: {task} "):
         validate_block("lab", block, ComfyUIConfig)
 
 
-def test_defaults_of_the_configuration_hold_for_siblings_too() -> None:
+def test_configured_defaults_apply_to_siblings_too() -> None:
     family()
     parameters = mine(parameters={"steps": 9}).capabilities("image-to-image").parameters
     assert parameters["steps"].default == 9
 
 
-def test_a_default_may_be_meant_for_a_sibling_alone() -> None:
+def test_a_configured_default_may_apply_to_a_sibling_only() -> None:
     family()
     backend = mine(parameters={"strength": 0.3})
     assert backend.capabilities("image-to-image").parameters["strength"].default == 0.3
     assert "strength" not in backend.capabilities().parameters
 
 
-def test_a_default_that_none_of_them_takes_is_an_error() -> None:
+def test_a_configured_default_that_no_workflow_accepts_is_an_error() -> None:
     family()
     with pytest.raises(WorkflowError, match="Did you mean 'steps'"):
         mine(parameters={"stepps": 9}).capabilities()
 
 
-def test_the_files_of_the_base_are_those_of_its_siblings() -> None:
-    """Whoever writes a base of another checkpoint wants it repainted by that checkpoint."""
+def test_siblings_use_the_model_files_of_the_base() -> None:
     loader = {"1": node("CheckpointLoaderSimple", ckpt_name="$<checkpoint>")}
     file = {"type": "string", "default": "other.safetensors"}
     model = {"file": "other.safetensors", "folder": "checkpoints", "token": "checkpoint"}
@@ -208,7 +206,7 @@ def test_the_files_of_the_base_are_those_of_its_siblings() -> None:
     ],
     ids=["base", "sibling", "none of its"],
 )
-def test_a_workflow_has_the_backends_own_defaults_where_it_is_one_of_its(
+def test_default_overrides_apply_to_workflows_of_the_backend_only(
     name: str, defaults: dict[str, Any]
 ) -> None:
     family()
@@ -216,7 +214,7 @@ def test_a_workflow_has_the_backends_own_defaults_where_it_is_one_of_its(
     assert default_overrides(backend, name) == defaults
 
 
-def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
+def test_an_upscaled_image_has_its_size_times_the_factor() -> None:
     family()
     shelve("upscale-model", ENLARGED)
     values = {"image": drawn("a.png"), "upscale": Upscale(factor=1.5, method="x2.pth")}
@@ -230,7 +228,7 @@ def test_an_enlarged_picture_has_its_size_times_the_factor() -> None:
     assert ticket.receipt["prompt"].outcome == "dropped"
 
 
-def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:
+def test_the_upscale_factor_overrides_a_requested_size_and_is_reported() -> None:
     family()
     values = {"image": drawn("a.png"), "upscale": Upscale(factor=2), "prompt": ""}
     ticket = mine().prepare(REQUEST.with_values(values | {"width": 100, "height": None}))
@@ -239,7 +237,7 @@ def test_a_size_asked_for_goes_behind_the_factor_and_is_told() -> None:
     assert ticket.request.width == 128
 
 
-def test_faces_are_mended_by_the_file_and_as_faithfully_as_asked() -> None:
+def test_restore_uses_the_requested_file_and_fidelity() -> None:
     family()
     values = {"image": drawn("a.png"), "restore": Restore(model="codeformer.pth", fidelity=0.8)}
     payload = mine().prepare(REQUEST.with_values(values)).payload
@@ -247,7 +245,7 @@ def test_faces_are_mended_by_the_file_and_as_faithfully_as_asked() -> None:
     assert (inputs["model_name"], inputs["codeformer_fidelity"]) == ("codeformer.pth", 0.8)
 
 
-def test_a_control_picture_is_made_by_the_workflow_of_its_kind() -> None:
+def test_a_control_image_is_made_by_the_preprocessor_of_its_kind() -> None:
     family()
     backend = mine()
     known = backend.capabilities("preprocess")
@@ -260,15 +258,14 @@ def test_a_control_picture_is_made_by_the_workflow_of_its_kind() -> None:
     assert ticket.payload["2"]["inputs"]["low_threshold"] == 0.2
 
 
-def test_a_kind_that_nothing_makes_gets_the_nearest() -> None:
+def test_an_unknown_preprocessor_suggests_the_nearest() -> None:
     family()
     values = {"image": drawn("a.png"), "preprocess": "cany"}
     with pytest.raises(RequestError, match=r"preprocess cannot be 'cany'\. Did you mean 'canny'"):
         mine().prepare(REQUEST.with_values(values))
 
 
-def test_outpainting_repaints_the_padding_that_came() -> None:
-    """The picture and its mask are made before an adapter sees them."""
+def test_outpainting_uses_the_padding_of_the_request() -> None:
     family()
     values = {"image": drawn("a.png"), "mask": drawn("m.png"), "outpaint": Outpaint(left=64)}
     ticket = mine().prepare(REQUEST.with_values(values))
@@ -276,7 +273,7 @@ def test_outpainting_repaints_the_padding_that_came() -> None:
     assert ticket.receipt["outpaint"].outcome == "applied"
 
 
-def test_outpainting_pads_by_itself_where_no_padding_came() -> None:
+def test_outpainting_pads_in_the_graph_where_the_request_has_no_padding() -> None:
     family()
     values = {"image": drawn("a.png"), "outpaint": Outpaint(left=64), "feather": 8}
     ticket = mine().prepare(REQUEST.with_values(values))
@@ -284,7 +281,7 @@ def test_outpainting_pads_by_itself_where_no_padding_came() -> None:
     assert [(pad["inputs"]["left"], pad["inputs"]["feathering"]) for pad in pads] == [(64, 8)]
 
 
-def test_a_workflow_that_outpaints_by_itself_gets_the_sides() -> None:
+def test_a_workflow_with_outpaint_tokens_gets_the_sides() -> None:
     sides = {side: f"$<{side}>" for side in ("left", "top", "right", "bottom")}
     family(tasks={"outpaint": "mine-beyond"})
     shelve("mine-beyond", {"1": node("Beyond", image="$<image>", **sides)})

@@ -1,4 +1,4 @@
-"""Pictures go up under names made of their content, and what the server renames is followed."""
+"""Images are uploaded under names made of their content."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ def asked(path: str) -> Request:
     return REQUEST.with_values({"image": path, "strength": 0.0})
 
 
-def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
-    """Pitfall 26: never under a name that may be somebody else's."""
+def test_an_image_is_uploaded_under_a_name_made_of_its_content() -> None:
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         result = backend.collect(backend.prepare(asked(path)), no_progress)
@@ -43,8 +42,7 @@ def test_p26_a_picture_goes_up_under_a_name_made_of_its_content() -> None:
     assert only_image(result).getpixel((5, 5)) == (0, 128, 128)
 
 
-def test_preparing_sends_nothing_and_writes_down_what_to_send() -> None:
-    """The graph holds no path of this machine; the ticket does, beside it."""
+def test_prepare_sends_nothing_and_lists_the_uploads() -> None:
     path = drawn("me.png")
     ticket = on(NOWHERE, "redraw").prepare(asked(path))
     assert ticket.payload["10"]["inputs"]["image"] == called(path)
@@ -53,12 +51,11 @@ def test_preparing_sends_nothing_and_writes_down_what_to_send() -> None:
     assert called(path)[14:46] == upload["sha256"][:32]
 
 
-def test_a_request_without_pictures_has_nothing_to_send() -> None:
+def test_a_request_without_images_has_no_uploads() -> None:
     assert "uploads" not in on(NOWHERE, "sd15").prepare(REQUEST).engine
 
 
-def test_what_the_server_renames_is_followed() -> None:
-    """In the graph, and in the ticket that is kept."""
+def test_a_file_renamed_by_the_server_is_used_by_its_new_name() -> None:
     path = drawn("me.png")
     told: list[Progress] = []
     with ComfyUI(rename_upload=True) as server, closing(on(server.url, "redraw")) as backend:
@@ -70,7 +67,7 @@ def test_what_the_server_renames_is_followed() -> None:
     assert only_image(result).getpixel((5, 5)) == (0, 128, 128)
 
 
-def test_one_picture_in_two_places_goes_up_once() -> None:
+def test_one_image_used_twice_is_uploaded_once() -> None:
     graph = REDRAWN | {"12": {"class_type": "LoadImage", "inputs": {"image": "$<other>"}}}
     shelve("twice", graph, {"task": "image-to-image", "parameters": {"other": {"type": "image"}}})
     path = drawn("me.png")
@@ -80,7 +77,7 @@ def test_one_picture_in_two_places_goes_up_once() -> None:
         assert request_paths(server).count("/upload/image") == 1
 
 
-def test_a_ticket_from_disk_has_all_that_is_needed_to_send_it() -> None:
+def test_a_ticket_from_disk_holds_its_uploads() -> None:
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         text = backend.prepare(asked(path)).model_dump_json()
@@ -89,8 +86,7 @@ def test_a_ticket_from_disk_has_all_that_is_needed_to_send_it() -> None:
     assert len(result.images) == 1
 
 
-def test_a_file_that_has_changed_since_is_refused() -> None:
-    """Another picture than the one asked for would be drawn."""
+def test_a_file_that_changed_since_prepare_is_refused() -> None:
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
@@ -100,7 +96,7 @@ def test_a_file_that_has_changed_since_is_refused() -> None:
         assert server.prompts == []
 
 
-def test_a_file_that_is_gone_since_is_to_be_asked_for_again() -> None:
+def test_a_file_deleted_since_prepare_says_to_repeat_the_command() -> None:
     path = drawn("me.png")
     with ComfyUI() as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
@@ -110,13 +106,12 @@ def test_a_file_that_is_gone_since_is_to_be_asked_for_again() -> None:
     assert caught.value.remedy == "No job was submitted. Run the command again."
 
 
-def test_a_file_that_is_gone_is_named() -> None:
+def test_a_missing_file_is_named() -> None:
     with pytest.raises(RequestError, match=r"image: there is no file gone\.png"):
         on(NOWHERE, "redraw").prepare(asked("gone.png"))
 
 
-def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
-    """As a server answers with --max-upload-size."""
+def test_an_image_that_is_too_large_says_how_to_raise_the_limit() -> None:
     path = drawn("me.png")
     with ComfyUI(largest_body=100) as server, closing(on(server.url, "redraw")) as backend:
         ticket = backend.prepare(asked(path))
@@ -126,8 +121,7 @@ def test_a_picture_that_is_too_large_is_refused_with_the_way_out() -> None:
     assert "--max-upload-size" in caught.value.remedy
 
 
-def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
-    """It can't do harm twice."""
+def test_an_upload_is_repeated_after_a_server_error() -> None:
     path = drawn("me.png")
     trouble = GatewayAnswer(status=503, path="/upload/image", times=1)
     with ComfyUI(http_errors=(trouble,)) as server, closing(on(server.url, "redraw")) as backend:
@@ -136,7 +130,7 @@ def test_an_upload_is_tried_again_where_the_server_was_in_trouble() -> None:
     assert len(result.images) == 1
 
 
-def test_a_ticket_whose_pictures_never_arrived_does_not_count_as_submitted() -> None:
+def test_a_ticket_whose_uploads_failed_is_not_submitted() -> None:
     path = drawn("me.png")
     told: list[Progress] = []
     with ComfyUI() as server:
@@ -146,7 +140,7 @@ def test_a_ticket_whose_pictures_never_arrived_does_not_count_as_submitted() -> 
     assert [progress.ticket for progress in told if progress.ticket is not None] == []
 
 
-def test_cancelling_while_pictures_go_up_submits_nothing() -> None:
+def test_cancelling_during_uploads_submits_nothing() -> None:
     path = drawn("me.png")
 
     def cancel(_: Progress) -> None:
@@ -167,18 +161,14 @@ def test_cancelling_while_pictures_go_up_submits_nothing() -> None:
     ],
     ids=["with a picture of its own", "without"],
 )
-def test_a_workflow_with_a_picture_of_its_own_needs_none(
-    default: str | None, tasks: set[str]
-) -> None:
-    """Asked for nothing else, it makes what it made in the editor."""
+def test_a_workflow_with_a_default_image_needs_none(default: str | None, tasks: set[str]) -> None:
     image = {"type": "image", "default": default}
     shelve("own", REDRAWN, {"task": "image-to-image", "parameters": {"image": image}})
     known = on(NOWHERE, "own").capabilities()
     assert set(known.tasks) & {"text-to-image", "image-to-image"} == tasks
 
 
-def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
-    """A workflow made in the editor names the server's own."""
+def test_a_default_image_is_a_file_of_the_server() -> None:
     shelve(
         "own",
         REDRAWN,
@@ -204,7 +194,7 @@ def test_a_default_of_a_picture_is_a_file_that_the_server_has() -> None:
     ],
     ids=["subfolder", "none", "another folder"],
 )
-def test_the_answer_to_an_upload_says_what_a_graph_calls_it(said: object, literal: str) -> None:
+def test_the_answer_to_an_upload_holds_the_name_for_the_graph(said: object, literal: str) -> None:
     assert client.parse_upload_name(said) == literal
 
 
@@ -214,8 +204,7 @@ def test_an_answer_without_a_name_is_not_an_upload(said: object) -> None:
         client.parse_upload_name(said)
 
 
-def test_an_answer_that_names_no_file_is_none_of_comfyuis() -> None:
-    """A proxy's, perhaps."""
+def test_an_answer_without_a_file_is_not_from_comfyui() -> None:
     path = drawn("me.png")
     other = GatewayAnswer(status=200, path="/upload/image", times=9)
     with ComfyUI(http_errors=(other,)) as server, closing(on(server.url, "redraw")) as backend:

@@ -1,4 +1,4 @@
-"""The wait of hours: how often it is asked, and when it is too long, by a clock of our own."""
+"""Following a job for hours, by a fake clock."""
 
 from __future__ import annotations
 
@@ -63,8 +63,7 @@ def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
     return told, caught.value
 
 
-def test_a_queue_is_waited_in_for_hours() -> None:
-    """Progress is told all the while, and the socket kept."""
+def test_a_job_waits_in_the_queue_for_hours() -> None:
     with ComfyUI() as server:
         server.submit_foreign(seconds=60)
         told, error = _waited(server, total_seconds=7200, idle_seconds=10800)
@@ -73,16 +72,14 @@ def test_a_queue_is_waited_in_for_hours() -> None:
     assert {progress.stage for progress in told[-20:]} == {"queued"}
 
 
-def test_a_job_that_does_not_get_on_is_given_up_after_the_idle_time() -> None:
-    """Though the server answers whenever it is asked."""
+def test_a_job_without_progress_times_out_after_idle_seconds() -> None:
     with ComfyUI(silent_load=60) as server:
         _, error = _waited(server, idle_seconds=7200)
     assert "without any progress" in error.message
     assert error.remedy == "If it needs longer, raise backends.lab.idle_seconds."
 
 
-def test_the_interval_grows_to_an_end() -> None:
-    """However often it has been asked."""
+def test_the_interval_between_looks_grows_to_a_limit() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url, poll_seconds=0.5)) as backend:
         listener = ComfyWebSocket(backend.client(), 5)
         record, telling = ComfyJobRecord({}), ComfyProgress({}, job_progress())
@@ -103,8 +100,7 @@ def test_the_interval_grows_to_an_end() -> None:
         listener.close()
 
 
-def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() -> None:
-    """The websocket is silent, and would be listened to in vain."""
+def test_following_ends_at_once_where_the_history_has_everything() -> None:
     record = ComfyJobRecord({})
 
     def clock() -> float:
@@ -124,8 +120,7 @@ def test_after_the_end_nothing_more_is_waited_for_where_all_is_in_the_history() 
     assert list(record.outputs) == ["99"]
 
 
-def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
-    """No question is answered any more, and nothing is known of the job."""
+def test_closing_the_backend_ends_following_at_once() -> None:
     with ComfyUI(silent_load=60) as server:
         backend = open_comfyui(server.url)
         ticket = backend.prepare(REQUEST)
@@ -143,8 +138,7 @@ def test_a_backend_that_is_closed_ends_the_wait_at_once() -> None:
     assert type(caught.value) is BackendError
 
 
-def test_an_answer_that_takes_its_time_is_waited_for_and_not_spun_on() -> None:
-    """Without a websocket there is nothing else to wait for."""
+def test_a_slow_answer_is_awaited_without_a_busy_loop() -> None:
     reads = 0
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""What was learnt is there at the next start, whole or not at all."""
+"""Values learned from an engine are cached as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_learned_values_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "note.json"
     write_learned(path, {"samplers": ["euler"]})
     write_learned(path, {"samplers": ["heun"]})
@@ -21,16 +21,16 @@ def test_a_note_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "[" * 100_000, "\udcff"])
-def test_a_note_that_is_damaged_is_empty(text: str, tmp_path: Path) -> None:
+def test_a_damaged_cache_file_is_read_as_empty(text: str, tmp_path: Path) -> None:
     (tmp_path / "note.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     assert read_learned(tmp_path / "note.json") == {}
 
 
-def test_a_note_that_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_a_missing_cache_file_is_read_as_empty(tmp_path: Path) -> None:
     assert (read_learned(tmp_path / "note.json"), read_learned(None)) == ({}, {})
 
 
-def test_what_can_not_be_noted_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
     folder = tmp_path / "notes"
     (folder / "note.json").mkdir(parents=True)
     write_learned(folder / "note.json", {"a": 1})

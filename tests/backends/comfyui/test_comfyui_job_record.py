@@ -1,4 +1,4 @@
-"""What is heard of a job, event by event, and what is told of it."""
+"""The record of a job, event by event, and its progress."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ def _image(name: str, kind: str = "output", subfolder: str = "") -> dict[str, st
     return {"filename": name, "subfolder": subfolder, "type": kind}
 
 
-def test_each_node_has_its_time() -> None:
-    """From its beginning to that of the next, or to the end."""
+def test_each_node_is_timed() -> None:
     record = _heard(
         websocket.JobStarted(None),
         websocket.NodeRunning("1", "1"),
@@ -60,22 +59,19 @@ def test_each_node_has_its_time() -> None:
     assert record.ended
 
 
-def test_a_blocked_branch_is_heard_once() -> None:
-    """The websocket and the history both tell of it; it is no failure."""
+def test_a_blocked_branch_is_recorded_once() -> None:
     blocked = websocket.NodeFailed("9", "SaveImage", "ExecutionBlocked", "no")
     record = _heard(blocked, blocked)
     assert (record.blocked, record.failure) == ((blocked,), None)
 
 
-def test_a_job_is_complete_when_each_last_node_gave_something() -> None:
-    """Only then the history need not be asked."""
+def test_a_job_is_complete_once_each_output_node_gave_something() -> None:
     assert _heard(websocket.NodeOutput("9.0.1", "9", {"images": []})).is_complete()
     assert not _heard(websocket.NodeOutput("9", "9", {})).is_complete()
     assert not _heard().is_complete()
 
 
-def test_the_history_adds_to_what_was_heard() -> None:
-    """Its begin is the server's, in milliseconds; ours stays as we heard it."""
+def test_the_history_completes_the_record() -> None:
     record = _heard(websocket.JobStarted(5.0))
     messages: tuple[tuple[str, dict[str, Any]], ...] = (
         ("execution_start", {"timestamp": 1000}),
@@ -87,8 +83,7 @@ def test_the_history_adds_to_what_was_heard() -> None:
     assert (record.ended, record.outputs) == (True, {"9": {"images": [1]}})
 
 
-def test_a_preview_of_nobody_counts_only_while_ours_runs() -> None:
-    """Before, it is somebody else's."""
+def test_a_preview_without_a_node_counts_only_while_our_job_runs() -> None:
     picture = websocket.SocketImage(b"x", None)
     assert _heard(picture).preview is None
     assert _heard(websocket.NodeRunning("8", "8"), picture).take_preview() == b"x"
@@ -96,7 +91,6 @@ def test_a_preview_of_nobody_counts_only_while_ours_runs() -> None:
 
 
 def test_files_of_any_key_count_once_each() -> None:
-    """Some nodes tell of the same file twice."""
     output = {
         "images": [_image("a.png"), _image("a.png"), _image("a.png", subfolder="b"), "junk", {}],
         "gifs": [_image("a.png"), _image("c.mp4")],
@@ -111,8 +105,7 @@ def test_files_of_any_key_count_once_each() -> None:
     ]
 
 
-def test_only_the_named_nodes_count_where_some_are_named() -> None:
-    """By the node of the graph, whichever made it."""
+def test_only_named_output_nodes_count() -> None:
     record = _heard(
         websocket.NodeOutput("8", "8", {"images": [_image("a.png")]}),
         websocket.NodeOutput("9.0.1", "9", {"images": [_image("b.png")]}),
@@ -129,8 +122,9 @@ def test_only_the_named_nodes_count_where_some_are_named() -> None:
         pytest.param({"1": {"inputs": {"text": "x"}}}, [ComfyText("1", 0, "x")], False, id="words"),
     ],
 )
-def test_words_are_no_picture(graph: dict[str, Any], things: list[Any], lacks: bool) -> None:
-    """Unless words are all that the workflow makes."""
+def test_texts_do_not_replace_missing_images(
+    graph: dict[str, Any], things: list[Any], lacks: bool
+) -> None:
     assert lacks_images(graph, things) is lacks
 
 
@@ -150,15 +144,13 @@ def _told(record: ComfyJobRecord, sight: ComfyJobStatus | None = None) -> Progre
         pytest.param(_heard(websocket.NodeRunning("8", "8")), None, "running", id="a sampler runs"),
     ],
 )
-def test_the_stage_is_told(
+def test_the_stage_follows_events_and_looks(
     record: ComfyJobRecord, sight: ComfyJobStatus | None, stage: str
 ) -> None:
-    """From what is heard, or else from what is seen."""
     assert _told(record, sight).stage == stage
 
 
-def test_the_fraction_weighs_what_takes_long_and_never_falls() -> None:
-    """A sampler is most of the work."""
+def test_the_fraction_is_weighted_and_never_falls() -> None:
     told: list[Progress] = []
     record = _heard(websocket.NodeRunning("1", "1"), websocket.NodeRunning("8", "8"))
     telling = ComfyProgress(GRAPH, job_progress(told.append))
@@ -173,7 +165,6 @@ def test_the_fraction_weighs_what_takes_long_and_never_falls() -> None:
     assert third == second
 
 
-def test_a_node_goes_by_the_title_its_author_gave_it() -> None:
-    """Made safe for a terminal."""
+def test_a_node_is_shown_by_its_title() -> None:
     assert _told(_heard(websocket.NodeRunning("9", "9"))).node == "Keep[1m"
     assert _told(_heard(websocket.NodeRunning("8", "8"))).node == "KSampler"

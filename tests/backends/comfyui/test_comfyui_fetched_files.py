@@ -1,4 +1,4 @@
-"""What a job gave comes back whole: every kind of file, from wherever the server put it."""
+"""Files of every kind and folder are fetched whole."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 PREVIEWED = SAMPLED | {"99": {"class_type": "PreviewImage", "inputs": {"images": ["90", 0]}}}
 
 
-def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
-    """Pitfall 14: subfolders, equal names, other keys, texts; and no previews beside them."""
+def test_outputs_of_every_kind_and_folder_are_fetched() -> None:
     with ComfyUI(extra_outputs=True) as server:
         result = run_request(server)
     assert [(o.name, o.media_type, o.index) for o in result.outputs] == [
@@ -40,16 +39,14 @@ def test_p14_several_outputs_come_back_whatever_their_kind_and_folder() -> None:
     assert result.outputs[0].data != result.outputs[1].data
 
 
-def test_p14_the_history_gives_the_same_as_the_websocket() -> None:
-    """Whichever told of the end."""
+def test_history_and_websocket_give_the_same_outputs() -> None:
     with ComfyUI(extra_outputs=True) as heard, ComfyUI(extra_outputs=True, silent=True) as silent:
         first, second = run_request(heard), run_request(silent)
     assert [o.name for o in first.outputs] == [o.name for o in second.outputs]
     assert [o.data for o in first.outputs] == [o.data for o in second.outputs]
 
 
-def test_several_output_nodes_come_in_the_order_of_the_graph() -> None:
-    """The server runs them in any order."""
+def test_outputs_come_in_the_order_of_the_graph() -> None:
     with ComfyUI() as server:
         result = run_request(server, TWO_OUTPUTS, request=REQUEST.with_values({"count": 2}))
     assert [(o.source, o.name, o.index, o.seed) for o in result.outputs] == [
@@ -60,15 +57,13 @@ def test_several_output_nodes_come_in_the_order_of_the_graph() -> None:
     ]
 
 
-def test_previews_are_the_result_where_nothing_is_kept() -> None:
-    """A graph may end in a preview."""
+def test_previews_are_the_result_where_nothing_is_saved() -> None:
     with ComfyUI() as server:
         result = run_request(server, PREVIEWED)
     assert [output.media_type for output in result.outputs] == ["image/png"]
 
 
-def test_previews_are_no_result_where_something_is_kept() -> None:
-    """They were for looking on."""
+def test_previews_are_ignored_where_something_is_saved() -> None:
     graph = {**PREVIEWED, "100": SAMPLED["99"]}
     with ComfyUI() as server:
         result = run_request(server, graph)
@@ -76,8 +71,7 @@ def test_previews_are_no_result_where_something_is_kept() -> None:
 
 
 @pytest.mark.parametrize("switch", ["truncate_view", "cut_file"])
-def test_a_download_that_is_cut_short_is_fetched_again(switch: str) -> None:
-    """Told by its length, and by the file's own end where the length lies."""
+def test_a_truncated_download_is_repeated(switch: str) -> None:
     switches: dict[str, Any] = {switch: 1}
     with ComfyUI(**switches) as server:
         result = run_request(server)
@@ -85,20 +79,17 @@ def test_a_download_that_is_cut_short_is_fetched_again(switch: str) -> None:
     assert is_complete(result.images[0].data)
 
 
-def test_a_download_that_is_always_cut_short_is_no_picture() -> None:
-    """Half a file is not passed on."""
+def test_a_download_that_is_always_truncated_is_an_error() -> None:
     with ComfyUI(cut_file=99) as server, pytest.raises(Unavailable, match="came cut short"):
         run_request(server)
 
 
-def test_a_download_is_tried_again_when_the_server_stumbles() -> None:
-    """The picture is made: nothing is lost by asking."""
+def test_a_download_is_repeated_after_a_server_error() -> None:
     with ComfyUI(http_errors=(GatewayAnswer(status=502, path="/view"),)) as server:
         assert len(run_request(server).images) == 1
 
 
-def test_a_file_that_the_cache_names_and_somebody_deleted_says_what_helps() -> None:
-    """It may be there again, or only a gateway says that it is not."""
+def test_a_cached_file_that_was_deleted_has_a_remedy() -> None:
     with ComfyUI() as server:
         run_request(server)
         server.files.clear("output")
@@ -108,8 +99,7 @@ def test_a_file_that_the_cache_names_and_somebody_deleted_says_what_helps() -> N
     assert not caught.value.is_certain
 
 
-def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
-    """The others are kept."""
+def test_one_deleted_file_of_several_is_a_warning() -> None:
     with ComfyUI() as server:
 
         def delete_one(progress: Progress) -> None:
@@ -124,8 +114,7 @@ def test_one_file_of_several_that_somebody_deleted_is_a_warning() -> None:
     )
 
 
-def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
-    """A picture was asked for."""
+def test_a_text_does_not_replace_a_deleted_file() -> None:
     gone = GatewayAnswer(status=404, path="/view", times=99)
     with (
         ComfyUI(extra_outputs=True, http_errors=(gone,)) as server,
@@ -134,8 +123,7 @@ def test_a_text_does_not_stand_for_a_file_that_somebody_deleted() -> None:
         run_request(server)
 
 
-def test_a_name_that_climbs_out_is_data_and_no_path() -> None:
-    """It is asked for as it is, and told without what would steer a terminal."""
+def test_a_file_name_with_dots_is_never_used_as_a_path() -> None:
     with ComfyUI(evil_names=True) as server:
         result = run_request(server)
     (name,) = [output.name for output in result.outputs]
@@ -143,8 +131,7 @@ def test_a_name_that_climbs_out_is_data_and_no_path() -> None:
     assert len(result.images) == 1
 
 
-def test_a_blocked_branch_says_why_nothing_came() -> None:
-    """The run itself is a success."""
+def test_a_blocked_branch_explains_why_there_is_no_image() -> None:
     with ComfyUI(error=BLOCKED) as server, pytest.raises(Failed) as caught:
         run_request(server)
     assert caught.value.message.splitlines() == [
@@ -153,14 +140,12 @@ def test_a_blocked_branch_says_why_nothing_came() -> None:
     ]
 
 
-def test_a_history_that_is_late_is_waited_for() -> None:
-    """It is written a moment after the success is told."""
+def test_a_late_history_is_awaited() -> None:
     with ComfyUI(history_late=2, drop_at="executed") as server:
         assert len(run_request(server).images) == 1
 
 
-def test_the_facts_of_a_run_are_told() -> None:
-    """What was asked, what was used, what the server says of itself."""
+def test_the_facts_of_a_run_are_complete() -> None:
     with ComfyUI() as server:
         facts = run_request(server, poll_seconds=10).facts
         (prompt_id,) = server.history
@@ -178,7 +163,6 @@ def test_the_facts_of_a_run_are_told() -> None:
 
 
 def test_progress_names_nodes_and_counts_steps() -> None:
-    """In the words of the graph's author."""
     with ComfyUI(step_seconds=0.01) as server:
         progress = run_and_collect_progress(server, poll_seconds=10)
     assert [p.stage for p in progress if p.node == "The model"] == ["loading"]
@@ -190,8 +174,7 @@ def test_progress_names_nodes_and_counts_steps() -> None:
     assert [p.stage for p in progress][-2:] == ["fetching", "done"]
 
 
-def test_progress_tells_how_many_come_first() -> None:
-    """Out of the sorted queue, and anew when it changes."""
+def test_progress_holds_the_queue_position() -> None:
     with ComfyUI(busy=2, busy_seconds=0.2) as server:
         positions = [
             p.queue_position for p in run_and_collect_progress(server) if p.stage == "queued"

@@ -1,4 +1,4 @@
-"""A server that drips its answers holds nothing up beyond `total_seconds`, in any phase."""
+"""A server that drips its answers delays nothing beyond `total_seconds`."""
 
 from __future__ import annotations
 
@@ -49,12 +49,11 @@ def _ended(answers: Mapping[str, object]) -> TimedOut:
     return caught.value
 
 
-def test_the_following_of_a_job() -> None:
-    """And the cancelling, which drips too: then it may go on."""
+def test_a_dripping_server_does_not_delay_the_end_of_a_followed_job() -> None:
     assert not _ended(_TAKEN).is_stopped
 
 
-def test_the_fetching_of_a_finished_image() -> None:
+def test_a_dripping_server_does_not_delay_the_end_of_a_fetch() -> None:
     error = _ended(_TAKEN | _MADE)
     assert not error.is_stopped
     assert "The images are finished, and the engine still has them." in error.remedy

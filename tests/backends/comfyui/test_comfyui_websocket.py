@@ -1,4 +1,4 @@
-"""The websocket by itself: opened, kept alive, let go."""
+"""The websocket is opened, kept alive and closed."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ def _listener(backend: Backend) -> ComfyWebSocket:
     return ComfyWebSocket(backend.client(), 5)
 
 
-def test_it_hears_the_greeting_under_a_name_of_its_own() -> None:
-    """A new name for each connection."""
+def test_each_connection_has_its_own_client_id() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.open()
@@ -49,8 +48,7 @@ def test_it_hears_the_greeting_under_a_name_of_its_own() -> None:
         assert first != second == listener.client_id
 
 
-def test_a_sign_of_life_disturbs_nothing() -> None:
-    """Not on a connection that is open, nor on one that is gone, nor without any."""
+def test_a_ping_never_fails() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.ping()
@@ -85,7 +83,7 @@ def _announce(size: int) -> Callable[[socket.socket], None]:
     return behave
 
 
-def test_a_frame_beyond_the_limit_ends_the_connection_and_is_named() -> None:
+def test_a_frame_beyond_the_limit_breaks_the_connection_and_is_named() -> None:
     with (
         RawServer(_announce((256 << 20) + 1)) as server,
         closing(open_comfyui(server.url)) as backend,
@@ -97,8 +95,7 @@ def test_a_frame_beyond_the_limit_ends_the_connection_and_is_named() -> None:
         assert not listener.is_open
 
 
-def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
-    """Our job tells its news to that name, and no other connection had it."""
+def test_a_connection_that_never_opened_is_retried_with_the_same_client_id() -> None:
     with ComfyUI(refuse_ws=True) as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.open("our-name")
@@ -110,8 +107,7 @@ def test_a_connection_that_never_was_is_tried_under_the_same_name() -> None:
         assert server.client_ids == ["our-name"]
 
 
-def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
-    """Its job is over."""
+def test_a_connection_that_opens_after_close_is_closed() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         listener = _listener(backend)
         listener.close()
@@ -127,8 +123,7 @@ def test_a_connection_that_is_opened_too_late_is_let_go() -> None:
         pytest.param("socks5://studio/?hunter2secret", id="a query"),
     ],
 )
-def test_the_password_of_a_proxy_is_not_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
-    """The trouble becomes a warning, and is saved beside the picture."""
+def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("socks_proxy", proxy)
     with closing(open_comfyui("http://studio.invalid:8188")) as backend:
         listener = _listener(backend)
@@ -136,7 +131,7 @@ def test_the_password_of_a_proxy_is_not_told(monkeypatch: pytest.MonkeyPatch, pr
         assert listener.trouble == "could not be opened (the proxy cannot be used)"
 
 
-def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
+def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -153,7 +148,7 @@ def test_a_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGUSR1")
-def test_a_signal_whose_handler_outlasts_the_wait_does_not_prolong_it_for_ever() -> None:
+def test_a_slow_signal_handler_does_not_block_next_for_ever() -> None:
     """In Python 3.11 SimpleQueue.get, on which websockets waits, then has no timeout left."""
     previous = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.4))
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:

@@ -83,14 +83,14 @@ def test_a_model_that_the_server_does_not_list_is_refused() -> None:
     ]
 
 
-def test_a_name_that_fits_several_models_is_refused_with_all_of_them() -> None:
+def test_a_name_that_matches_several_models_is_refused_and_lists_them() -> None:
     refusal = _refusal("photon")
     assert refusal.message == (
         "model 'photon' matches 2 models: photon_v1.safetensors, photon_v2.safetensors."
     )
 
 
-def test_a_local_path_is_looked_for_by_its_last_part(tmp_path: Path) -> None:
+def test_a_local_path_is_found_by_its_last_part(tmp_path: Path) -> None:
     ticket, _ = _made(str(tmp_path / "photon_v1.safetensors"))
     fate = ticket.receipt["model"]
     assert (fate.used, fate.why) == (
@@ -99,18 +99,18 @@ def test_a_local_path_is_looked_for_by_its_last_part(tmp_path: Path) -> None:
     )
 
 
-def test_a_local_path_that_the_server_lacks_is_refused_with_the_place_for_it() -> None:
+def test_a_local_path_that_the_server_lacks_is_refused_and_names_its_folder() -> None:
     assert _refusal("~/models/other.safetensors").remedy.splitlines()[-1] == (
         "A ComfyUI server loads models from its own folders; put the file into models/checkpoints."
     )
 
 
-def test_nothing_is_asked_of_the_server_while_a_ticket_is_prepared() -> None:
+def test_prepare_does_not_contact_the_server() -> None:
     ticket = open_comfyui(NOWHERE).prepare(REQUEST.with_values({"model": "dream"}))
     assert (ticket.request.model, ticket.receipt["model"].outcome) == ("dream", "applied")
 
 
-def test_a_model_goes_in_place_of_the_workflows_own_parameter() -> None:
+def test_a_requested_model_replaces_the_models_parameter_of_the_workflow() -> None:
     shelve("mine", TOKENS, MANIFEST_OF_TOKENS)
     asked = REQUEST.with_values({"model": "dream", "checkpoint": "other.safetensors"})
     ticket = on(NOWHERE, "mine").prepare(asked)
@@ -132,7 +132,7 @@ def test_a_parameter_called_model_is_the_model() -> None:
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
 
 
-def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
+def test_a_workflow_with_several_models_says_how_to_choose_one() -> None:
     second = {"2": node("CheckpointLoaderSimple", ckpt_name="refiner.safetensors")}
     decoded = {"90": node("VAEDecode", samples=["8", 0], vae=["2", 2])}
     shelve("two", SAMPLED | second | decoded)
@@ -142,7 +142,7 @@ def test_a_workflow_that_loads_several_models_says_how_to_name_one() -> None:
     )
 
 
-def test_a_workflow_that_loads_no_model_drops_it() -> None:
+def test_a_workflow_without_a_model_drops_a_requested_one() -> None:
     shelve("none", {"9": node("SaveImage", images="$<prompt>")})
     ticket = on(NOWHERE, "none").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == "this workflow loads no checkpoint by name"
@@ -168,7 +168,7 @@ def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -
     )
 
 
-def test_a_refused_model_has_the_name_of_its_family_that_models_shows() -> None:
+def test_a_refused_model_is_named_with_the_family_that_models_lists() -> None:
     with pytest.raises(RequestError, match="is of the family sd21, and the workflow is for sd15"):
         on(NOWHERE, "sd15").prepare(REQUEST.with_values({"model": "sd_turbo"}))
 
@@ -179,12 +179,12 @@ def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path)
         on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": str(path)}))
 
 
-def test_a_model_whose_family_is_not_known_is_left_to_the_server() -> None:
+def test_a_model_of_an_unknown_family_is_left_to_the_server() -> None:
     ticket = on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": "xl-flux"}))
     assert ticket.receipt["model"].outcome == "applied"
 
 
-def test_a_seed_of_minus_one_is_drawn_over_the_default_of_a_workflow() -> None:
+def test_a_seed_of_minus_one_overrides_the_default_of_a_workflow() -> None:
     seed = {"seed": {"type": "int", "default": 7}}
     manifest = MANIFEST | {"parameters": MANIFEST["parameters"] | seed}
     shelve("fixed", SAMPLED, manifest)

@@ -1,4 +1,4 @@
-"""Stopping: ours goes, from the queue or from the middle of its run, and nobody else's does."""
+"""A cancelled job leaves the queue or is interrupted; other jobs are left alone."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def _press_ctrl_c(progress: Progress) -> None:
         raise KeyboardInterrupt
 
 
-def test_p8_a_job_that_waits_is_taken_back_and_the_running_one_goes_on() -> None:
-    """Pitfall 8: no interrupt reaches a stranger."""
+def test_cancelling_a_waiting_job_leaves_the_running_one_alone() -> None:
     with ComfyUI() as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(Cancelled):
@@ -45,8 +44,7 @@ def test_p8_a_job_that_waits_is_taken_back_and_the_running_one_goes_on() -> None
         assert set(server.interrupts) == {ours}
 
 
-def test_p8_a_job_that_runs_is_interrupted_by_its_name() -> None:
-    """And it is over when the call comes back; what waits behind it begins."""
+def test_a_running_job_is_interrupted_by_its_id() -> None:
     with ComfyUI(step_seconds=0.05) as server, closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST.with_values({"steps": 100}))
         with pytest.raises(Cancelled) as caught:
@@ -56,8 +54,7 @@ def test_p8_a_job_that_runs_is_interrupted_by_its_name() -> None:
         assert set(server.interrupts) == {ticket.id}
 
 
-def test_p8_an_old_server_is_told_to_stop_only_while_ours_runs() -> None:
-    """It would stop anybody's."""
+def test_an_old_server_is_interrupted_only_while_our_job_runs() -> None:
     with ComfyUI(old_server=True) as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(Cancelled):
@@ -66,8 +63,7 @@ def test_p8_an_old_server_is_told_to_stop_only_while_ours_runs() -> None:
         assert server.interrupts == []
 
 
-def test_p8_an_old_server_stops_what_runs_when_that_is_ours() -> None:
-    """There is no other way with it."""
+def test_an_old_server_is_interrupted_while_our_job_runs() -> None:
     with ComfyUI(old_server=True, step_seconds=0.05) as server:
         request = REQUEST.with_values({"steps": 100})
         with pytest.raises(Cancelled):
@@ -80,7 +76,7 @@ def test_p8_an_old_server_stops_what_runs_when_that_is_ours() -> None:
     ("version", "by_id"),
     [("0.3.55", False), ("0.3.56", True), ("0.4.0", True), ("nightly", False), ("", False)],
 )
-def test_p8_the_version_says_whether_one_prompt_alone_can_be_interrupted(
+def test_the_version_decides_whether_one_prompt_can_be_interrupted(
     version: str, by_id: bool
 ) -> None:
     with ComfyUI(version=version, step_seconds=0.05) as server:
@@ -92,24 +88,21 @@ def test_p8_the_version_says_whether_one_prompt_alone_can_be_interrupted(
         assert set(server.interrupts) == {ours if by_id else None}
 
 
-def test_ctrl_c_stops_the_job_too() -> None:
-    """Whatever ends the call ends the work."""
+def test_ctrl_c_cancels_the_job() -> None:
     with ComfyUI(step_seconds=0.05) as server:
         with pytest.raises(KeyboardInterrupt):
             run_request(server, on_progress=_press_ctrl_c)
         assert server.queue_state() == (None, [])
 
 
-def test_cancelled_before_it_was_sent_nothing_is_sent() -> None:
-    """The ticket is told first, and written down first."""
+def test_a_job_cancelled_before_its_submission_is_not_sent() -> None:
     with ComfyUI() as server:
         with pytest.raises(Cancelled):
             run_request(server, on_progress=_cancel_at_once)
         assert request_paths(server) == []
 
 
-def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() -> None:
-    """The answer to the POST has not come, the job may be in the queue."""
+def test_a_job_cancelled_during_a_slow_submission_is_cancelled_at_the_server() -> None:
     with ComfyUI(slow=0.7, step_seconds=1) as server:
 
         def cancel_while_it_is_sent(progress: Progress) -> None:
@@ -123,8 +116,7 @@ def test_cancelled_while_the_server_takes_its_time_to_accept_it_is_taken_back() 
         assert server.queue_state() == (None, [])
 
 
-def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
-    """There is no job that could go on."""
+def test_a_job_cancelled_while_it_is_refused_is_certainly_stopped() -> None:
     missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
     with ComfyUI(slow=0.7, missing_models=missing) as server:
 
@@ -139,8 +131,7 @@ def test_cancelled_while_the_server_refuses_it_leaves_no_doubt() -> None:
     assert (caught.value.message, caught.value.remedy) == (Cancelled().message, "")
 
 
-def test_a_job_that_ended_is_stopped_though_its_submission_is_never_answered() -> None:
-    """It runs by the time that Ctrl-C comes, and its history says that it was interrupted."""
+def test_an_ended_job_is_stopped_although_its_submission_is_unanswered() -> None:
     unanswered = GatewayAnswer(path="/prompt", method="POST", reaches=True, hangs=True)
     with ComfyUI(step_seconds=0.05, http_errors=(unanswered,)) as server:
 
@@ -158,8 +149,7 @@ def test_a_job_that_ended_is_stopped_though_its_submission_is_never_answered() -
     assert caught.value.remedy == ""
 
 
-def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
-    """Cancelled it is; that the job stopped is not certain."""
+def test_a_failed_cancellation_is_reported() -> None:
     with ComfyUI(step_seconds=0.05) as server:
 
         def die_and_cancel(progress: Progress) -> None:
@@ -172,8 +162,7 @@ def test_a_server_that_cannot_be_told_to_stop_is_said_so() -> None:
     assert "could not be asked to cancel the job" in caught.value.remedy
 
 
-def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> None:
-    """It took both orders; only what came of them cannot be asked."""
+def test_an_unconfirmed_cancellation_is_reported() -> None:
     hidden = GatewayAnswer(path="/history", status=502, times=999)
     with ComfyUI(step_seconds=0.05, http_errors=(hidden,)) as server:
         with pytest.raises(Cancelled) as caught:
@@ -185,16 +174,14 @@ def test_a_server_that_was_told_to_stop_and_hides_its_history_is_said_so() -> No
     )
 
 
-def test_p9_a_job_that_somebody_else_interrupts_has_failed() -> None:
-    """Pitfall 9: it is neither a success nor an end of ours, and it says who it was not."""
+def test_a_job_interrupted_by_somebody_else_has_failed() -> None:
     with ComfyUI(interrupt=True) as server, pytest.raises(Failed) as caught:
         run_request(server)
     assert "The job was interrupted on the server" in caught.value.message
     assert "not by imagen" in caught.value.message
 
 
-def test_p9_who_interrupted_a_run_that_was_found_again_is_not_known() -> None:
-    """Its own process may have, before it was killed."""
+def test_an_interrupted_resumed_job_does_not_say_by_whom() -> None:
     with ComfyUI(interrupt=True) as server, closing(open_comfyui(server.url)) as backend:
         told: list[Progress] = []
         with pytest.raises(Failed):
@@ -206,8 +193,7 @@ def test_p9_who_interrupted_a_run_that_was_found_again_is_not_known() -> None:
     assert "not imagen" not in caught.value.message
 
 
-def test_p9_the_same_without_a_socket() -> None:
-    """The history tells an interruption from an error."""
+def test_an_interruption_is_noticed_without_a_websocket() -> None:
     with (
         ComfyUI(interrupt=True, refuse_ws=True) as server,
         pytest.raises(Failed, match=r"interrupted on the server.*, but not by imagen"),
@@ -215,8 +201,7 @@ def test_p9_the_same_without_a_socket() -> None:
         run_request(server)
 
 
-def test_p10_an_error_of_a_node_says_all_that_is_known() -> None:
-    """Pitfall 10: id, class, title, exception, words, and where in the server's code."""
+def test_a_failed_node_is_reported_with_all_details() -> None:
     fault = NodeError(message="bad shapes", node="8")
     with ComfyUI(error=fault) as server, pytest.raises(Failed) as caught:
         run_request(server)
@@ -226,15 +211,13 @@ def test_p10_an_error_of_a_node_says_all_that_is_known() -> None:
     assert caught.value.backend == "lab"
 
 
-def test_p10_too_little_memory_has_a_remedy() -> None:
-    """It is the commonest error of all."""
+def test_out_of_memory_has_a_remedy() -> None:
     with ComfyUI(error=OUT_OF_MEMORY) as server, pytest.raises(Failed) as caught:
         run_request(server)
     assert caught.value.remedy.startswith("Use a smaller size")
 
 
-def test_p11_a_refused_workflow_says_what_to_do() -> None:
-    """Pitfall 11: what the server said of each node is not thrown away."""
+def test_a_refused_workflow_has_a_remedy() -> None:
     missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
     with ComfyUI(missing_models=missing) as server, pytest.raises(Rejected) as caught:
         run_request(server)
@@ -246,8 +229,7 @@ def test_p11_a_refused_workflow_says_what_to_do() -> None:
     assert server.interrupts == []
 
 
-def test_p16_no_progress_for_too_long_ends_the_job_on_both_sides() -> None:
-    """Pitfall 16, the other half: a wedge is not waited for without end."""
+def test_a_job_without_progress_is_cancelled_at_the_server_too() -> None:
     with ComfyUI(silent_load=0.6) as server:
         with pytest.raises(TimedOut, match="without any progress") as caught:
             run_request(server, idle_seconds=0.2)
@@ -255,8 +237,7 @@ def test_p16_no_progress_for_too_long_ends_the_job_on_both_sides() -> None:
     assert "backends.lab.idle_seconds" in caught.value.remedy
 
 
-def test_p16_a_job_may_take_only_so_long_in_all() -> None:
-    """The queue included."""
+def test_a_job_is_cancelled_after_total_seconds() -> None:
     with ComfyUI() as server:
         stranger = server.submit_foreign(seconds=5)
         with pytest.raises(TimedOut, match="in all"):
@@ -264,8 +245,7 @@ def test_p16_a_job_may_take_only_so_long_in_all() -> None:
         assert server.queue_state() == (stranger, [])
 
 
-def test_a_server_whose_worker_has_died_is_not_waited_for() -> None:
-    """It answers, and runs nothing; only a restart helps."""
+def test_a_server_with_a_dead_worker_fails_the_job() -> None:
     with ComfyUI(worker_dead=True) as server:
         with pytest.raises(Failed, match="runs none of the jobs in its queue") as caught:
             run_request(server)

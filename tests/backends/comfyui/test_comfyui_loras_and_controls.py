@@ -1,4 +1,4 @@
-"""LoRAs, control pictures, references and single values go into the graph, and reach the engine."""
+"""LoRAs, control images, reference images and single values are added to the graph."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def controlled(*kinds: str, **values: Any) -> Request:
     return REQUEST.with_values({"controls": controls})
 
 
-def test_a_lora_reaches_the_engine() -> None:
+def test_a_lora_is_added_to_the_graph() -> None:
     plain, inked = made(REQUEST), made(loras("ink.safetensors"))
     assert plain.tobytes() != inked.tobytes()
 
 
-def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
+def test_a_lora_of_strength_0_is_dropped_and_reported() -> None:
     asked = (INK, Lora(name="wash.safetensors", strength=0))
     ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"loras": asked}))
     names = [n["inputs"].get("lora_name") for n in ticket.payload.values()]
@@ -91,14 +91,14 @@ def test_a_lora_of_no_strength_is_left_out_with_a_word() -> None:
     [("ink", "ink.safetensors"), ("wash", "sd/wash.safetensors")],
     ids=["without its ending", "without its folder"],
 )
-def test_a_lora_may_go_by_less_than_its_whole_name(name: str, there: str) -> None:
+def test_a_lora_is_found_by_a_part_of_its_name(name: str, there: str) -> None:
     with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
         result = backend.collect(backend.prepare(loras(name)), no_progress)
     assert there in result.facts.models
     assert result.warnings == (f"The server has {name!r} as {there!r}; that was used.",)
 
 
-def test_a_lora_that_is_not_there_gets_the_nearest() -> None:
+def test_a_missing_lora_suggests_the_nearest() -> None:
     with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
         ticket = backend.prepare(loras("inkk"))
         with pytest.raises(Rejected) as caught:
@@ -106,13 +106,13 @@ def test_a_lora_that_is_not_there_gets_the_nearest() -> None:
     assert "the server has no file 'inkk' in models/loras. Did you mean 'ink'?" in str(caught.value)
 
 
-def test_a_workflow_with_a_token_for_loras_keeps_to_it() -> None:
+def test_a_workflow_with_a_lora_token_uses_it() -> None:
     shelve("stacked", SAMPLED | {"20": node("Stack", model=["1", 0], stack="$<loras>")})
     graph = payload(loras("ink.safetensors"), "stacked")
     assert "LoraLoader" not in [n["class_type"] for n in graph.values()]
 
 
-def test_a_workflow_without_a_model_says_why_it_takes_no_lora() -> None:
+def test_a_workflow_without_a_model_explains_why_it_accepts_no_lora() -> None:
     shelve("bare", {"1": node("EmptyImage"), "9": node("SaveImage", images=["1", 0])})
     fate = on(NOWHERE, "bare").prepare(loras("ink.safetensors")).receipt["loras"]
     assert (fate.outcome, fate.why) == (
@@ -121,19 +121,19 @@ def test_a_workflow_without_a_model_says_why_it_takes_no_lora() -> None:
     )
 
 
-def test_a_control_picture_goes_up_and_reaches_the_engine() -> None:
+def test_a_control_image_is_uploaded_and_added_to_the_graph() -> None:
     plain, steered = made(REQUEST), made(controlled("canny"))
     assert plain.tobytes() != steered.tobytes()
 
 
-def test_controls_are_a_task_of_a_backend_that_has_nets() -> None:
+def test_a_backend_with_controlnets_has_the_control_task() -> None:
     known = on(NOWHERE, "mine").capabilities("control")
     assert "control" in known.tasks
     assert known.controls == ("canny", "depth")
 
 
 @pytest.mark.parametrize("values", [{"strength": 0.3}, {"mask": "m.png"}], ids=["redraw", "mask"])
-def test_controls_and_loras_go_into_graphs_of_other_tasks(values: dict[str, Any]) -> None:
+def test_controls_and_loras_work_in_other_tasks(values: dict[str, Any]) -> None:
     drawn("m.png", "white")
     request = controlled("canny", "depth").with_values(
         {"image": drawn("a.png"), "loras": (INK,), **values}
@@ -142,7 +142,7 @@ def test_controls_and_loras_go_into_graphs_of_other_tasks(values: dict[str, Any]
     assert (kinds.count("ControlNetApplyAdvanced"), kinds.count("LoraLoader")) == (2, 1)
 
 
-def test_strength_start_and_end_are_the_nets() -> None:
+def test_strength_start_and_end_are_passed_to_the_controlnet() -> None:
     graph = payload(controlled("canny", strength=0.7, start=0.1, end=0.6))
     (applied,) = [n for n in graph.values() if n["class_type"] == "ControlNetApplyAdvanced"]
     inputs = applied["inputs"]
@@ -151,13 +151,13 @@ def test_strength_start_and_end_are_the_nets() -> None:
     assert loaded["inputs"]["image"] == called("edges.png")
 
 
-def test_a_control_of_no_strength_is_left_out_with_a_word() -> None:
+def test_a_control_of_strength_0_is_dropped_and_reported() -> None:
     ticket = on(NOWHERE, "mine").prepare(controlled("canny", strength=0))
     assert ticket.receipt["controls"].why == "a strength of 0 has no effect"
     assert "uploads" not in ticket.engine
 
 
-def test_a_net_that_patches_the_model_works_at_all_steps_and_says_so() -> None:
+def test_a_controlnet_that_patches_the_model_reports_that_it_works_at_all_steps() -> None:
     shelve("mine", SAMPLED, MANIFEST | {"controls": PATCH})
     ticket = on(NOWHERE, "mine").prepare(controlled("canny", end=0.5))
     assert "ModelPatchLoader" in [n["class_type"] for n in ticket.payload.values()]
@@ -165,17 +165,17 @@ def test_a_net_that_patches_the_model_works_at_all_steps_and_says_so() -> None:
     assert ticket.receipt["controls"].why == "the ControlNet of canny works at all steps"
 
 
-def test_a_kind_without_a_net_gets_the_nearest() -> None:
+def test_an_unknown_control_kind_suggests_the_nearest() -> None:
     with pytest.raises(RequestError, match=r"Unknown control 'dpth'\. Did you mean 'depth'"):
         payload(controlled("dpth"))
 
 
-def test_the_configuration_names_other_nets() -> None:
+def test_the_configuration_replaces_controlnets() -> None:
     graph = payload(controlled("canny"), controlnets={"canny": "my.safetensors"})
     assert "my.safetensors" in [n["inputs"].get("control_net_name") for n in graph.values()]
 
 
-def test_a_workflow_without_nets_says_where_to_name_one() -> None:
+def test_a_workflow_without_controlnets_says_where_to_add_one() -> None:
     shelve("mine", SAMPLED, MANIFEST)
     backend = on(NOWHERE, "mine")
     assert "control" not in backend.capabilities().tasks
@@ -192,8 +192,7 @@ OWN = MANIFEST["parameters"] | {
 }
 
 
-def test_a_workflow_with_a_net_of_its_own_takes_the_picture() -> None:
-    """As those of the editor have it; the kind is theirs."""
+def test_a_workflow_with_its_own_controlnet_uses_the_control_image() -> None:
     shelve("own", OWN_NET, {"parameters": OWN})
     backend = on(NOWHERE, "own")
     ticket = backend.prepare(controlled("canny", strength=0.6))
@@ -204,7 +203,7 @@ def test_a_workflow_with_a_net_of_its_own_takes_the_picture() -> None:
     assert (fate.outcome, fate.used) == ("mapped", ["control_image", "control_strength"])
 
 
-def test_a_workflow_with_a_net_of_its_own_refuses_two_pictures() -> None:
+def test_a_workflow_with_its_own_controlnet_refuses_two_images() -> None:
     shelve("own", OWN_NET, {"parameters": OWN})
     with pytest.raises(RequestError, match="controls: this workflow takes one image, not 2"):
         payload(controlled("canny", "depth"), "own")
@@ -221,7 +220,7 @@ def edit() -> None:
     shelve("mine", graph, MANIFEST | {"task": "edit"})
 
 
-def test_references_go_up_and_are_chained() -> None:
+def test_reference_images_are_uploaded_and_chained() -> None:
     edit()
     paths = (drawn("a.png"), drawn("b.png", "red"))
     graph = payload(REQUEST.with_values({"references": paths}))
@@ -230,15 +229,14 @@ def test_references_go_up_and_are_chained() -> None:
     assert len([n for n in graph.values() if n["class_type"] == "ReferenceLatent"]) == 2
 
 
-def test_an_edit_of_an_image_takes_the_first_reference_for_it() -> None:
-    """As workflows made in the editor have it."""
+def test_an_edit_uses_the_first_reference_as_its_image() -> None:
     graph = {"1": node("LoadImage", image="$<image>"), "2": node("Edit", image=["1", 0])}
     shelve("mine", graph, {"task": "edit"})
     request = REQUEST.with_values({"references": (drawn("a.png"),)})
     assert payload(request)["1"]["inputs"]["image"] == called("a.png")
 
 
-def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
+def test_a_workflow_with_one_reference_refuses_two() -> None:
     graph = {
         "1": node("LoadImage", image="$<reference>"),
         "2": node("Edit", image=["1", 0], by="$<prompt>"),
@@ -249,14 +247,14 @@ def test_a_workflow_that_takes_one_reference_refuses_two() -> None:
         payload(REQUEST.with_values({"references": paths}))
 
 
-def test_a_value_without_a_token_is_reached_by_node_and_input() -> None:
+def test_a_value_without_a_token_is_set_by_node_and_input() -> None:
     ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"8.denoise": 0.5}))
     assert ticket.payload["8"]["inputs"]["denoise"] == 0.5
     assert ticket.receipt["8.denoise"].outcome == "applied"
     assert ticket.request.extra["8.denoise"] == 0.5
 
 
-def test_a_value_that_is_not_there_to_be_set_is_refused() -> None:
+def test_an_unknown_node_input_is_refused() -> None:
     with pytest.raises(RequestError, match=r"has no input 'denois'\. Did you mean 'denoise'"):
         payload(REQUEST.with_values({"The sampler.denois": 0.5}))
 
@@ -267,14 +265,13 @@ def enlarged(method: str) -> Request:
     return REQUEST.with_values(values)
 
 
-def test_an_upscaler_may_go_by_less_than_its_whole_name() -> None:
-    """Its loader is one that a server does not hold to its list."""
+def test_an_upscaler_is_found_by_a_part_of_its_name() -> None:
     with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
         result = backend.collect(backend.prepare(enlarged("realesrgan_x4plus")), no_progress)
     assert result.facts.models == ("RealESRGAN_x4plus.safetensors",)
 
 
-def test_an_upscaler_that_is_not_there_is_refused_before_anything_runs() -> None:
+def test_a_missing_upscaler_is_refused_before_the_job_runs() -> None:
     with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
         ticket = backend.prepare(enlarged("RealESRGAN_x4pluss"))
         with pytest.raises(Rejected, match="Did you mean 'RealESRGAN_x4plus"):

@@ -1,4 +1,4 @@
-"""What the ticket says at each turn, and what becomes of a job whose caller leaves early."""
+"""The tickets that are reported while a job is submitted."""
 
 from __future__ import annotations
 
@@ -43,16 +43,14 @@ def _refusing(status: int) -> GatewayAnswer:
         pytest.param({"missing_models": ["v1-5-pruned-emaonly-fp16.safetensors"]}, id="no model"),
     ],
 )
-def test_a_ticket_that_was_not_taken_is_told_as_unsent(switches: dict[str, Any]) -> None:
-    """So that nobody looks for its job later."""
+def test_a_refused_ticket_is_reported_as_unsent(switches: dict[str, Any]) -> None:
     tickets: list[Ticket] = []
     with ComfyUI(**switches) as server, pytest.raises(BackendError):
         run_request(server, on_progress=_note_in(tickets))
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
-def test_a_ticket_that_cannot_be_sent_is_told_as_unsent() -> None:
-    """JSON has no such number."""
+def test_a_ticket_that_is_not_json_is_reported_as_unsent() -> None:
     tickets: list[Ticket] = []
     with ComfyUI() as server, pytest.raises(WorkflowError, match="cannot be sent"):
         run_request(
@@ -64,8 +62,7 @@ def test_a_ticket_that_cannot_be_sent_is_told_as_unsent() -> None:
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
-def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
-    """The answer was cut off, and access is refused since."""
+def test_a_job_that_may_have_arrived_stays_submitted() -> None:
     tickets: list[Ticket] = []
     refused = GatewayAnswer(status=401, path="/history", times=9)
     with (
@@ -78,8 +75,7 @@ def test_a_job_that_may_be_there_and_cannot_be_looked_for_stays_sent() -> None:
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
-def test_cancelled_while_it_is_sent_it_is_taken_back_by_the_id_it_got(old: bool) -> None:
-    """An old server's answer brings an id of its own."""
+def test_a_job_cancelled_while_it_is_sent_is_cancelled_by_the_id_of_the_answer(old: bool) -> None:
     with ComfyUI(slow=0.7, step_seconds=1, old_server=old) as server:
 
         def cancel(progress: Progress) -> None:
@@ -95,8 +91,7 @@ def test_cancelled_while_it_is_sent_it_is_taken_back_by_the_id_it_got(old: bool)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
-def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> None:
-    """A job that another process left behind."""
+def test_a_job_cancelled_while_it_is_looked_up_is_cancelled_at_the_server(old: bool) -> None:
     with ComfyUI(step_seconds=1, old_server=old) as server:
 
         def cancel(_: Progress) -> None:
@@ -112,8 +107,7 @@ def test_cancelled_while_it_is_looked_for_again_it_is_taken_back(old: bool) -> N
         assert server.queue_state() == (None, [])
 
 
-def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
-    """Only who asked for the end ends it."""
+def test_a_failed_look_up_of_a_resumed_job_cancels_nothing() -> None:
     refused = GatewayAnswer(status=401, path="/history", times=1)
     with ComfyUI(step_seconds=0.05, http_errors=(refused,)) as server:
         with closing(open_comfyui(server.url)) as backend:
@@ -127,7 +121,6 @@ def test_a_failed_look_for_a_job_that_was_left_behind_stops_nothing() -> None:
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["answered", "answer lost"])
 def test_the_ticket_holds_the_graph_that_was_sent(lost: int) -> None:
-    """With the server's own spelling of a file, whether its answer came or it was looked for."""
     tickets: list[Ticket] = []
     theirs = "sd15/v1-5-pruned-emaonly-fp16.safetensors"
     with ComfyUI(models={"checkpoints": [theirs]}, lost_post_response=lost) as server:

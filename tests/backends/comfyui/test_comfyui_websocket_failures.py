@@ -1,4 +1,4 @@
-"""The websocket fails in every way, and the job ends rightly all the same."""
+"""A job ends correctly although its websocket fails."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from imagen.core.result import Result
 
 
-def test_p1_a_socket_that_is_deaf_after_a_reconnect_is_not_waited_for() -> None:
-    """Pitfall 1: the history ends the job; no connection has the name of another."""
+def test_a_silent_websocket_after_a_reconnect_does_not_block() -> None:
     with ComfyUI(drop_at="progress", deaf_after_reconnect=True, step_seconds=0.1) as server:
         result = run_request(server)
         assert len(result.images) == 1
@@ -43,24 +42,21 @@ def test_p1_a_socket_that_is_deaf_after_a_reconnect_is_not_waited_for() -> None:
         "end",
     ],
 )
-def test_p2_an_end_that_came_while_the_socket_was_gone_is_found(event: str) -> None:
-    """Pitfall 2: nothing is told again after a reconnect, wherever the socket broke."""
+def test_an_end_that_came_while_the_websocket_was_closed_is_found(event: str) -> None:
     with ComfyUI(drop_at=event) as server:
         result = run_request(server)
         assert len(result.images) == 1
         assert len(server.prompts) == 1
 
 
-def test_p3_a_socket_that_never_says_anything_delays_nothing() -> None:
-    """Pitfall 3: once the history has the end, the socket is not waited for."""
+def test_a_silent_websocket_delays_nothing() -> None:
     with ComfyUI(silent=True) as server:
         result = run_request(server)
     assert len(result.images) == 1
     assert "node_seconds" not in result.facts.engine
 
 
-def test_p4_a_socket_that_breaks_is_a_warning_and_no_failure() -> None:
-    """Pitfall 4: the job goes on at the server."""
+def test_a_broken_websocket_is_a_warning() -> None:
     with ComfyUI(drop_at="progress", refuse_reconnect=True, step_seconds=0.1) as server:
         result = run_request(server)
     assert len(result.images) == 1
@@ -68,8 +64,7 @@ def test_p4_a_socket_that_breaks_is_a_warning_and_no_failure() -> None:
     assert "The websocket of http://127.0.0.1" in warning
 
 
-def test_p4_a_socket_that_is_refused_is_a_warning_too() -> None:
-    """A proxy may let nothing but HTTP through."""
+def test_a_refused_websocket_is_a_warning() -> None:
     with ComfyUI(refuse_ws=True) as server:
         result = run_request(server)
     assert len(result.images) == 1
@@ -84,15 +79,13 @@ def test_p4_a_socket_that_is_refused_is_a_warning_too() -> None:
         pytest.param({"refuse_ws": True}, id="without a socket"),
     ],
 )
-def test_p5_no_picture_is_never_a_success(switches: dict[str, Any]) -> None:
-    """Pitfall 5: however the run ended."""
+def test_a_job_without_an_image_is_never_a_success(switches: dict[str, Any]) -> None:
     with ComfyUI(empty_success=True, **switches) as server, pytest.raises(Failed) as caught:
         run_request(server)
     assert caught.value.message == "ComfyUI ended the job without an image."
 
 
-def test_p6_a_job_that_is_over_before_the_post_is_answered_is_seen() -> None:
-    """Pitfall 6: the socket is open, and the id known, before anything is sent."""
+def test_a_job_that_ends_before_its_submission_is_answered_is_noticed() -> None:
     with ComfyUI(instant_cached=True) as server:
         result = run_request(server, poll_seconds=10)
         assert len(result.images) == 1
@@ -100,32 +93,28 @@ def test_p6_a_job_that_is_over_before_the_post_is_answered_is_seen() -> None:
         assert "/queue" not in request_paths(server)
 
 
-def test_p7_a_cached_run_gives_its_pictures_and_says_so() -> None:
-    """Pitfall 7: the same bytes, and no error."""
+def test_a_cached_run_gives_its_images_and_is_marked_as_cached() -> None:
     with ComfyUI() as server:
         first, second = run_request(server), run_request(server)
     assert second.images[0].data == first.images[0].data
     assert (first.facts.cached, second.facts.cached) == (False, True)
 
 
-def test_p15_foreign_and_malformed_frames_are_let_pass() -> None:
-    """Pitfall 15: others' ends, errors and outputs are not ours."""
+def test_foreign_and_malformed_frames_are_ignored() -> None:
     with ComfyUI(foreign_frames=True) as server:
         result = run_request(server)
     assert [output.name for output in result.outputs] == ["lab/a_00001_.png"]
     assert result.warnings == ()
 
 
-def test_p16_a_server_that_is_silent_while_it_loads_is_waited_for() -> None:
-    """Pitfall 16: it answers when it is asked, so it is alive."""
+def test_a_server_that_is_silent_while_it_loads_is_awaited() -> None:
     with ComfyUI(silent_load=0.5) as server:
         result = run_request(server, connect_seconds=0.1)
         assert "/history" in "".join(request_paths(server))
     assert len(result.images) == 1
 
 
-def test_p18_an_error_is_seen_without_a_socket() -> None:
-    """Pitfall 18: the history of a failed job is an end like another."""
+def test_a_failed_node_is_noticed_without_a_websocket() -> None:
     with (
         ComfyUI(refuse_ws=True, error=NodeError(message="no")) as server,
         pytest.raises(Failed, match="ValueError: no"),
@@ -133,8 +122,7 @@ def test_p18_an_error_is_seen_without_a_socket() -> None:
         run_request(server)
 
 
-def test_p18_with_a_socket_nothing_is_polled() -> None:
-    """The end is heard; one question for the server's version is all that is asked besides."""
+def test_an_open_websocket_replaces_polling() -> None:
     with ComfyUI() as server:
         run_request(server, poll_seconds=10)
         assert sorted(request_paths(server)) == ["/prompt", "/system_stats", "/view", "/ws"]
@@ -148,14 +136,12 @@ def test_p18_with_a_socket_nothing_is_polled() -> None:
         pytest.param({"history_late": 3, "no_terminal": True}, id="a history that comes late"),
     ],
 )
-def test_an_end_that_is_not_told_as_usual_is_found(switches: dict[str, Any]) -> None:
-    """Other servers, and other versions, leave one or the other out."""
+def test_an_end_without_the_usual_events_is_found(switches: dict[str, Any]) -> None:
     with ComfyUI(**switches) as server:
         assert len(run_request(server).images) == 1
 
 
-def test_p13_a_frame_with_a_picture_is_a_preview_and_no_result() -> None:
-    """Pitfall 13: what is fetched is the result, and nothing else."""
+def test_a_frame_with_an_image_is_a_preview_and_not_a_result() -> None:
     with ComfyUI(previews=True, step_seconds=0.01) as server:
         progress = run_and_collect_progress(server, poll_seconds=10)
         result = run_request(server)
@@ -164,23 +150,20 @@ def test_p13_a_frame_with_a_picture_is_a_preview_and_no_result() -> None:
 
 
 @pytest.mark.parametrize("kind", [1, 4])
-def test_previews_of_either_kind_are_shown(kind: int) -> None:
-    """The older kind says not whose it is: it counts while ours runs."""
+def test_previews_of_both_kinds_are_shown(kind: int) -> None:
     with ComfyUI(switches=FailureSwitches(previews=kind)) as server:
         assert any(
             progress.preview for progress in run_and_collect_progress(server, poll_seconds=10)
         )
 
 
-def test_p27_a_frame_of_twenty_megabytes_is_taken() -> None:
-    """Pitfall 27: there is no limit that would close the socket."""
+def test_a_frame_of_twenty_megabytes_is_accepted() -> None:
     with ComfyUI(huge_frame=True) as server:
         result = run_request(server)
     assert (len(result.images), result.warnings) == (1, ())
 
 
-def test_p27_it_works_inside_a_running_event_loop() -> None:
-    """A notebook has one."""
+def test_collect_works_inside_a_running_event_loop() -> None:
 
     async def within(server: ComfyUI) -> Result:
         return run_request(server)
@@ -197,10 +180,9 @@ def test_p27_it_works_inside_a_running_event_loop() -> None:
         pytest.param(0.01, {"no_terminal": True}, id="without an end"),
     ],
 )
-def test_a_picture_that_is_saved_to_the_socket_is_a_result(
+def test_an_image_saved_to_the_websocket_is_a_result(
     poll_seconds: float, switches: dict[str, Any]
 ) -> None:
-    """It comes nowhere else, so it is waited for a little."""
     graph = {**SAMPLED, "99": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["90", 0]}}}
     with ComfyUI(**switches) as server:
         result = run_request(server, graph, poll_seconds=poll_seconds)
@@ -208,8 +190,7 @@ def test_a_picture_that_is_saved_to_the_socket_is_a_result(
     assert (picture.media_type, picture.source, picture.seed) == ("image/png", "99", REQUEST.seed)
 
 
-def test_a_picture_saved_to_a_socket_that_is_not_there_says_so() -> None:
-    """It is gone; SaveImage would have kept it."""
+def test_an_image_saved_to_a_closed_websocket_is_reported_missing() -> None:
     graph = {**SAMPLED, "99": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["90", 0]}}}
     with ComfyUI(refuse_ws=True) as server, pytest.raises(Failed, match="SaveImage keeps it"):
         run_request(server, graph)

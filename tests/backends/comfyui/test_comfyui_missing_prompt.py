@@ -57,14 +57,14 @@ def test_a_workflow_without_a_prompt_runs_without_one() -> None:
 
 
 @pytest.mark.parametrize("asked", ["a fox", ""])
-def test_a_workflow_without_a_prompt_says_that_it_dropped_one(asked: str) -> None:
+def test_a_workflow_without_a_prompt_reports_that_it_dropped_one(asked: str) -> None:
     assert _fate(_ticket(Request(prompt=asked), _settings(FIXED))) == ("dropped", asked)
 
 
 @pytest.mark.parametrize(
     ("asked", "sent"), [(None, "a red barn"), ("", ""), ("a fox", "a fox")], ids=repr
 )
-def test_a_default_prompt_stands_in_for_none_and_not_for_an_empty_one(
+def test_a_default_prompt_replaces_a_missing_prompt_but_not_an_empty_one(
     asked: str | None, sent: str
 ) -> None:
     ticket = _ticket(Request(prompt=asked), _settings(SAMPLED, OWN_WORDS))
@@ -74,7 +74,7 @@ def test_a_default_prompt_stands_in_for_none_and_not_for_an_empty_one(
 
 
 @pytest.mark.parametrize("prompt", [[], [""], [" \n"], ["--prompt", ""]], ids=repr)
-def test_a_missing_prompt_is_refused_by_the_sentence_of_the_command(
+def test_a_missing_prompt_is_refused_by_the_command(
     prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", "--quiet", *prompt]) == 2
@@ -85,7 +85,7 @@ def test_a_missing_prompt_is_refused_by_the_sentence_of_the_command(
     assert not Path("outputs").exists() or not list(Path("outputs").iterdir())
 
 
-def test_an_empty_prompt_is_set_as_any_parameter_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_prompt_is_set_like_any_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "--set", "prompt=", "--quiet", "--json", "--size", "32x32"]) == 0
     printed = json.loads(capsys.readouterr().out)["generations"][0]
     assert printed["request"]["prompt"] == ""
@@ -93,7 +93,7 @@ def test_an_empty_prompt_is_set_as_any_parameter_is(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("prompt", [[], [""]], ids=repr)
-def test_the_command_runs_a_fixed_scene_without_prompt(
+def test_the_command_runs_a_workflow_without_a_prompt(
     prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = _settings(FIXED)
@@ -105,7 +105,7 @@ def test_the_command_runs_a_fixed_scene_without_prompt(
 
 
 @pytest.mark.parametrize("prompt", [[], [""]], ids=repr)
-def test_an_image_may_be_redrawn_without_a_prompt(
+def test_image_to_image_works_without_a_prompt(
     prompt: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["generate", "a fox", "--quiet", "--size", "32x32", "-o", "fox.png"]) == 0
@@ -117,7 +117,7 @@ def test_an_image_may_be_redrawn_without_a_prompt(
 
 
 @pytest.mark.parametrize("asked", [Request(), Request(prompt="")], ids=["none", "empty"])
-def test_none_and_empty_stay_two_things_in_every_record(asked: Request) -> None:
+def test_a_missing_and_an_empty_prompt_differ_in_every_record(asked: Request) -> None:
     assert Request.model_validate_json(asked.model_dump_json()) == asked
     assert Request.of(asked.model_dump(mode="json", exclude_defaults=True)) == asked
     ticket = Ticket(id="x", backend="mock", request=asked, receipt={})
@@ -125,7 +125,7 @@ def test_none_and_empty_stay_two_things_in_every_record(asked: Request) -> None:
     assert Job.model_validate_json(job.model_dump_json()).request == asked
 
 
-def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
+def test_the_sidecars_of_a_missing_and_an_empty_prompt_differ() -> None:
     assert (
         run(["generate", "--set", "prompt=", "--quiet", "--size", "32x32", "-o", "empty.png"]) == 0
     )
@@ -137,15 +137,14 @@ def test_the_sidecar_of_a_fixed_scene_and_of_an_empty_prompt_differ() -> None:
 @pytest.mark.parametrize(
     ("words", "prompt"), [({"prompt": ""}, ""), ({}, None)], ids=["as it was", "absent"]
 )
-def test_a_ticket_from_before_is_read(words: dict[str, str], prompt: str | None) -> None:
+def test_a_ticket_of_an_older_version_is_read(words: dict[str, str], prompt: str | None) -> None:
     ticket = {"id": "x", "backend": "mock", "request": words, "receipt": {}}
     job = Job.model_validate({"ticket": ticket, "asked": words, "output": {}})
     assert (job.request.prompt, job.ticket.request.prompt) == (prompt, prompt)
 
 
 @pytest.mark.parametrize("words", [{"prompt": ""}, {}], ids=["as it was", "absent"])
-def test_a_record_from_before_is_made_again(words: dict[str, str]) -> None:
-    """Until now a request without a prompt held an empty one."""
+def test_a_record_of_an_older_version_is_reproduced(words: dict[str, str]) -> None:
     assert run(["generate", "--set", "prompt=", "--quiet", "--size", "32x32", "-o", "a.png"]) == 0
     assert run(["upscale", "a.png", "--method", "mock-x2", "-b", "mock", "-q", "-o", "b.png"]) == 0
     sidecar = json.loads(Path("b.png.json").read_text("utf-8"))
@@ -164,7 +163,7 @@ def test_a_record_from_before_is_made_again(words: dict[str, str]) -> None:
         pytest.param(FIXED, MANIFEST, "a red barn", ("dropped", "{prompt}, in ink"), id="none"),
     ],
 )
-def test_a_style_goes_around_the_backends_own_prompt(
+def test_a_style_wraps_the_default_prompt_of_the_backend(
     graph: Any, manifest: Any, sent: str, fate: tuple[str, str] | None
 ) -> None:
     settings = _settings(graph, manifest, ink="{prompt}, in ink")
@@ -173,11 +172,11 @@ def test_a_style_goes_around_the_backends_own_prompt(
     assert _fate(ticket, "style") == fate
 
 
-def test_a_style_alone_is_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_style_alone_is_not_a_prompt(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("styles: {ink: {prompt: '{prompt}, in ink'}}", "utf-8")
     assert run(["generate", "--style", "ink", "--quiet"]) == 2
     assert "This backend needs a prompt" in capsys.readouterr().err
 
 
-def test_the_mock_needs_a_prompt_where_it_starts_from_words() -> None:
+def test_the_mock_needs_a_prompt_for_text_to_image() -> None:
     assert Mock(MockConfig(name="mock")).capabilities().parameters["prompt"].default is None

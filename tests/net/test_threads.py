@@ -1,4 +1,4 @@
-"""Work beside the caller: its result or its error comes out, and the caller is not left alone."""
+"""Work in a background thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _report(stage: Stage, ticket: Ticket | None = None) -> Progress:
     return Progress(stage=stage, ticket=ticket)
 
 
-def test_a_job_ends_by_its_total_at_the_next_report() -> None:
+def test_limit_total_time_raises_at_the_next_report() -> None:
     heard: list[Progress] = []
     tell = limit_total_time(heard.append, 0.0, remedy="Raise it.")
     with pytest.raises(TimedOut) as caught:
@@ -26,8 +26,7 @@ def test_a_job_ends_by_its_total_at_the_next_report() -> None:
     assert (caught.value.is_stopped, heard) == (True, [_report("queued")])
 
 
-def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() -> None:
-    """So the ticket is kept."""
+def test_a_timeout_while_fetching_keeps_the_job_at_the_engine() -> None:
     tell = limit_total_time(no_progress, 0.0, remedy="")
     with pytest.raises(TimedOut) as caught:
         tell(_report("fetching"))
@@ -35,7 +34,7 @@ def test_finished_images_that_were_not_fetched_in_time_stay_at_their_engine() ->
     assert caught.value.remedy == "The images are finished, and the engine still has them."
 
 
-def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:
+def test_limit_total_time_passes_tickets_and_the_end_on() -> None:
     heard: list[Progress] = []
     tell = limit_total_time(heard.append, 0.0, remedy="")
     ticket = Ticket(id="1", backend="x", request=Request(), receipt={})
@@ -45,29 +44,26 @@ def test_neither_a_ticket_nor_the_end_is_withheld_after_the_total() -> None:
     assert heard == reports
 
 
-def test_a_job_within_its_total_goes_on() -> None:
+def test_a_job_within_its_total_time_continues() -> None:
     heard: list[Progress] = []
     limit_total_time(heard.append, 60.0, remedy="")(_report("queued"))
     assert heard == [_report("queued")]
 
 
-def test_the_result_comes_out() -> None:
-    """Once it is ready."""
+def test_result_returns_the_value_of_the_call() -> None:
     work = Background(lambda: 7)
     assert work.ready(10)
     assert work.result() == 7
 
 
-def test_the_result_is_waited_for() -> None:
-    """Who is told of the end by other means may be there a moment before it."""
+def test_result_waits_for_the_end_of_the_call() -> None:
     go = threading.Event()
     work = Background(lambda: go.wait(10))
     threading.Timer(0.05, go.set).start()
     assert work.result() is True
 
 
-def test_the_error_comes_out() -> None:
-    """In the thread of the caller."""
+def test_result_raises_the_error_of_the_call() -> None:
 
     def fail() -> int:
         raise Unavailable("gone")
@@ -76,8 +72,7 @@ def test_the_error_comes_out() -> None:
         run_while_reporting(fail, lambda: None)
 
 
-def test_a_mistake_of_ours_comes_out_too() -> None:
-    """As itself, not as something that is missing."""
+def test_result_raises_errors_of_any_kind() -> None:
 
     def slip() -> int:
         raise KeyError("a slip")
@@ -88,8 +83,7 @@ def test_a_mistake_of_ours_comes_out_too() -> None:
         work.result()
 
 
-def test_the_caller_is_told_again_and_again_that_it_still_works() -> None:
-    """And may end the wait."""
+def test_run_while_reporting_ticks_until_the_call_ends() -> None:
     ended = threading.Event()
     ticks: list[int] = []
 

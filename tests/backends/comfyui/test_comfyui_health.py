@@ -1,4 +1,4 @@
-"""Whether a server could work: `check`, `catalogue` and `detect`."""
+"""`check`, `node_catalog` and `detect`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ def _detect() -> Callable[[str], Detection]:
     return adapter.detect
 
 
-def test_a_server_that_has_everything_is_well() -> None:
-    """And tells its version."""
+def test_a_server_that_has_everything_is_healthy() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
     assert (health.ok, health.summary) == (True, "ok")
     assert dict(health.facts)["version"] == "0.9.2"
 
 
-def test_a_server_tells_its_card_and_memory() -> None:
+def test_health_lists_the_gpu_and_its_memory() -> None:
     with ComfyUI(vram=(24 << 30, 20 << 30)) as server, closing(open_comfyui(server.url)) as backend:
         (gpu,) = backend.check().gpus
     assert (gpu.vram_total_bytes, gpu.vram_free_bytes) == (24 << 30, 20 << 30)
@@ -49,7 +48,7 @@ def test_a_server_tells_its_card_and_memory() -> None:
         None,
     ],
 )
-def test_a_processor_is_not_a_card(device: dict[str, Any] | None) -> None:
+def test_a_cpu_is_not_a_gpu(device: dict[str, Any] | None) -> None:
     devices = [] if device is None else [device]
     assert parse_stats({"system": {}, "devices": devices}).gpus == ()
 
@@ -62,7 +61,6 @@ def test_memory_that_is_not_a_number_is_unknown(odd: Any) -> None:
 
 
 def test_a_missing_model_is_named_with_its_remedy() -> None:
-    """Before anything is asked for."""
     with ComfyUI(missing_models=[MODEL]) as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
         assert server.prompts == []
@@ -75,7 +73,6 @@ def test_a_missing_model_is_named_with_its_remedy() -> None:
 
 
 def test_several_faults_have_all_their_remedies() -> None:
-    """The first is the summary."""
     graph = {**SAMPLED, "100": {"class_type": "Sparkle", "inputs": {}}}
     with (
         ComfyUI(missing_models=[MODEL]) as server,
@@ -93,8 +90,7 @@ def test_several_faults_have_all_their_remedies() -> None:
         pytest.param(GatewayAnswer(status=500, times=9), "reports an error: 500", id="in trouble"),
     ],
 )
-def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: str) -> None:
-    """For a listing of many backends."""
+def test_check_reports_an_error_instead_of_raising_it(refusal: GatewayAnswer, summary: str) -> None:
     with ComfyUI(http_errors=(refusal,)) as server, closing(open_comfyui(server.url)) as backend:
         health = backend.check()
     assert not health.ok
@@ -102,38 +98,33 @@ def test_what_is_wrong_is_said_and_not_raised(refusal: GatewayAnswer, summary: s
     assert health.remedies
 
 
-def test_a_missing_workflow_is_said_too() -> None:
-    """It is the configuration that is wrong, not the server."""
+def test_check_reports_a_missing_workflow() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url, workflow="nowhere")) as backend:
         health = backend.check()
     assert "Workflow 'nowhere' not found" in health.summary
 
 
-def test_a_variable_that_is_not_set_is_said_too() -> None:
-    """Nothing is sent without the credential."""
+def test_check_reports_a_variable_that_is_not_set() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url, bearer_env="NOT_SET")) as backend:
         health = backend.check()
         assert server.requests == []
     assert health.summary == "The environment variable NOT_SET is not set."
 
 
-def test_the_catalogue_comes_with_the_version() -> None:
-    """For checking workflows against."""
+def test_the_node_catalog_comes_with_the_version() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         nodes, version = node_catalog(backend)
     assert "KSampler" in nodes
     assert version == "0.9.2"
 
 
-def test_memory_is_freed_on_request() -> None:
-    """Models and cache."""
+def test_free_unloads_the_models() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         backend.free()
         assert [(seen.method, seen.path) for seen in server.requests] == [("POST", "/free")]
 
 
-def test_a_server_is_asked_which_workflows_it_can_run() -> None:
-    """A block for each, under the workflow's name, and a reason for each that is left out."""
+def test_detect_lists_the_workflows_that_a_server_can_run() -> None:
     with ComfyUI(missing_models=[MODEL], version="0.3.64") as server:
         blocks, left_out = _detect()(server.url)
         assert blocks["sdxl"] == {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
@@ -144,8 +135,7 @@ def test_a_server_is_asked_which_workflows_it_can_run() -> None:
     assert not blocks.keys() & why.keys()
 
 
-def test_where_nobody_is_there_is_nothing_to_detect() -> None:
-    """It says how to start the server."""
+def test_detect_fails_where_no_server_answers() -> None:
     with ComfyUI() as server:
         pass
     with pytest.raises(Unavailable) as caught:

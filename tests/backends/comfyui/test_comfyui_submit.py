@@ -1,4 +1,4 @@
-"""Submitting: exactly once, with the very values that were asked for, to the very server."""
+"""A job is submitted exactly once, with the requested values."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
 
 
-def test_p12_a_part_that_the_server_leaves_out_is_a_warning() -> None:
-    """Pitfall 12: the rest comes, and the result is marked."""
+def test_a_part_that_the_server_skips_is_a_warning() -> None:
     graph = SAMPLED | {
         "100": {"class_type": "SaveImage", "inputs": {"images": ["90", 0], "filename_prefix": "b"}}
     }
@@ -44,16 +43,14 @@ def test_p12_a_part_that_the_server_leaves_out_is_a_warning() -> None:
     assert result.warnings[0].startswith("ComfyUI skipped a part: node ")
 
 
-def test_p17_a_server_that_refuses_access_is_asked_once() -> None:
-    """Pitfall 17: no storm of attempts; the keys to set are named."""
+def test_a_server_that_refuses_access_is_asked_once() -> None:
     with ComfyUI(credential="Bearer right") as server, pytest.raises(Unauthorized) as caught:
         run_request(server)
     assert "backends.lab.bearer_env" in caught.value.remedy
     assert request_paths(server) == ["/ws", "/prompt"]
 
 
-def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
-    """After a few attempts, with the user's own advice last."""
+def test_an_unreachable_server_says_how_to_start_it() -> None:
     with ComfyUI() as server:
         pass
     with pytest.raises(Unavailable) as caught:
@@ -63,16 +60,14 @@ def test_p17_a_server_that_is_not_there_says_how_to_start_it() -> None:
     assert caught.value.remedy.endswith("Ring Ada.")
 
 
-def test_p17_a_server_that_is_still_starting_is_tried_again() -> None:
-    """A 503 says that nothing was taken, and a look makes sure."""
+def test_a_starting_server_is_tried_again() -> None:
     starting = GatewayAnswer(status=503, times=2, path="/prompt", method="POST")
     with ComfyUI(http_errors=(starting,)) as server:
         assert len(run_request(server).images) == 1
         assert len(server.prompts) == 1
 
 
-def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
-    """As long as it says; where that is too long, the caller decides."""
+def test_retry_after_of_the_server_is_respected() -> None:
     soon = GatewayAnswer(status=429, path="/prompt", retry_after="0.01")
     with ComfyUI(http_errors=(soon,)) as server:
         assert len(run_request(server).images) == 1
@@ -82,8 +77,7 @@ def test_p17_a_server_that_asks_for_patience_is_given_it() -> None:
     assert caught.value.retry_after_seconds == 3600
 
 
-def test_p19_times_are_seconds() -> None:
-    """Pitfall 19: the server tells milliseconds."""
+def test_times_are_in_seconds() -> None:
     with ComfyUI(step_seconds=0.05) as server:
         facts = run_request(server, poll_seconds=10).facts
     assert 0.1 < (facts.executing_seconds or 0) < 10
@@ -102,15 +96,13 @@ def test_p19_times_are_seconds() -> None:
         pytest.param("$<seed> and ${seed}", id="what looks like a token"),
     ],
 )
-def test_p20_a_prompt_arrives_intact(prompt: str) -> None:
-    """Pitfall 20: nothing is spliced into the text of a JSON."""
+def test_a_prompt_arrives_unchanged(prompt: str) -> None:
     with ComfyUI() as server:
         run_request(server, request=REQUEST.with_values({"prompt": prompt}))
         assert server.prompts[0]["prompt"]["5"]["inputs"]["text"] == prompt
 
 
-def test_p21_nothing_and_zero_are_values() -> None:
-    """Pitfall 21: a seed of 0 is no random one, an empty negative is empty."""
+def test_empty_text_and_zero_are_values() -> None:
     request = REQUEST.with_values({"seed": 0, "cfg": 0.0, "negative": "", "prompt": ""})
     with ComfyUI() as server:
         result = run_request(server, request=request)
@@ -122,8 +114,7 @@ def test_p21_nothing_and_zero_are_values() -> None:
     assert "authorization" not in headers
 
 
-def test_p22_a_model_in_another_folder_is_found() -> None:
-    """Pitfall 22: another system has another separator, another user another folder."""
+def test_a_model_in_another_folder_is_found() -> None:
     theirs = "sd15\\V1-5-pruned-emaonly-fp16.safetensors"
     with ComfyUI(models={"checkpoints": [theirs]}) as server:
         result = run_request(server)
@@ -133,8 +124,7 @@ def test_p22_a_model_in_another_folder_is_found() -> None:
     )
 
 
-def test_p23_path_and_credential_go_with_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pitfall 23: on the websocket as well."""
+def test_every_request_has_the_path_and_the_credential(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIO", "ada:lovelace")
     with ComfyUI(base_path="/gpu/1", credential=("ada", "lovelace")) as server:
         result = run_request(server, basic_env="STUDIO", headers={"X-Team": "art"})
@@ -150,31 +140,27 @@ def test_p23_path_and_credential_go_with_every_request(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("switch", ["lost_post_response", "lost_post_request"])
 @pytest.mark.parametrize("old", [False, True], ids=["new server", "old server"])
-def test_p24_a_lost_answer_makes_no_second_job(switch: str, old: bool) -> None:
-    """Pitfall 24: it is looked for, by our id or as ours, before anything is sent again."""
+def test_a_lost_answer_does_not_cause_a_second_job(switch: str, old: bool) -> None:
     switches: dict[str, Any] = {switch: 1, "old_server": old}
     with ComfyUI(**switches) as server:
         assert len(run_request(server).images) == 1
         assert len(server.prompts) == 1
 
 
-def test_p25_a_server_that_dies_has_lost_the_job() -> None:
-    """Pitfall 25: within seconds."""
+def test_a_job_is_lost_when_its_server_dies() -> None:
     with ComfyUI(die=True) as server, pytest.raises(Lost, match="went away") as caught:
         run_request(server)
     assert not caught.value.is_certain  # it may only be out of reach
 
 
-def test_p25_a_server_that_comes_back_empty_has_lost_the_job() -> None:
-    """It says of our id what it says of any."""
+def test_a_job_is_lost_when_its_server_restarts_empty() -> None:
     again = ComfyUI(restart_empty=True)
     with again as server, pytest.raises(Lost, match="no longer knows") as caught:
         run_request(server, lost_seconds=10)
     assert caught.value.is_certain
 
 
-def test_the_ticket_is_told_before_anything_is_sent() -> None:
-    """Whoever dies in the middle can find the job again."""
+def test_the_ticket_is_reported_before_anything_is_sent() -> None:
     with ComfyUI() as server:
         sent: list[tuple[bool, list[str]]] = []
 
@@ -188,8 +174,7 @@ def test_the_ticket_is_told_before_anything_is_sent() -> None:
     assert "/prompt" in taken[1]
 
 
-def test_the_id_of_an_old_server_is_told_when_it_is_known() -> None:
-    """It chooses its own."""
+def test_the_prompt_id_of_an_old_server_is_reported_when_it_is_known() -> None:
     with ComfyUI(old_server=True) as server:
         tickets = [p.ticket for p in run_and_collect_progress(server) if p.ticket]
         (theirs,) = server.history
@@ -205,8 +190,7 @@ def _crashed(server: ComfyUI, request: Any = REQUEST) -> Ticket:
     return ticket.sent(prompt_id=ticket.id, client_id="the-one-that-crashed")
 
 
-def test_a_ticket_that_was_submitted_is_found_and_not_sent_again() -> None:
-    """While it runs, or when it is over."""
+def test_a_submitted_ticket_is_found_and_not_sent_again() -> None:
     with ComfyUI(step_seconds=0.05) as server:
         ticket = _crashed(server)
         with closing(open_comfyui(server.url)) as backend:
@@ -217,8 +201,7 @@ def test_a_ticket_that_was_submitted_is_found_and_not_sent_again() -> None:
     assert first.images[0].data == again.images[0].data
 
 
-def test_a_ticket_of_an_old_server_is_found_as_ours() -> None:
-    """Its id never reached us; whose it is did."""
+def test_a_submitted_ticket_is_found_on_an_old_server() -> None:
     with ComfyUI(old_server=True) as server:
         ticket = _crashed(server)
         with closing(open_comfyui(server.url)) as backend:
@@ -226,8 +209,7 @@ def test_a_ticket_of_an_old_server_is_found_as_ours() -> None:
         assert len(server.prompts) == 1
 
 
-def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
-    """And is not made again behind anybody's back."""
+def test_a_submitted_ticket_that_the_server_does_not_know_is_lost() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST).sent()
         with pytest.raises(Lost, match="does not know the job"):
@@ -235,8 +217,7 @@ def test_a_ticket_that_the_server_does_not_know_is_lost() -> None:
         assert server.prompts == []
 
 
-def test_a_server_that_is_strict_about_ids_takes_ours() -> None:
-    """Canonical, in lower case, and another each time."""
+def test_a_server_that_is_strict_about_ids_accepts_the_job() -> None:
     with ComfyUI(strict_uuid=True) as server:
         run_request(server)
         run_request(server)
@@ -246,7 +227,6 @@ def test_a_server_that_is_strict_about_ids_takes_ours() -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    """Our headers are for the server that was asked."""
     with ComfyUI() as other, ComfyUI(redirect=other.url) as server:
         with pytest.raises(BackendError, match="redirects are not followed") as caught:
             run_request(server)
@@ -255,7 +235,6 @@ def test_a_redirect_is_not_followed() -> None:
 
 
 def test_a_graph_with_a_cycle_is_never_sent() -> None:
-    """The server would refuse it without a word."""
     graph = {
         "1": {"class_type": "ImageInvert", "inputs": {"image": ["2", 0]}},
         "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
@@ -267,8 +246,7 @@ def test_a_graph_with_a_cycle_is_never_sent() -> None:
         assert request_paths(server) == []
 
 
-def test_something_that_is_no_comfyui_is_said_so() -> None:
-    """Another program listens there."""
+def test_a_server_that_is_not_comfyui_is_reported() -> None:
     other = GatewayAnswer(status=404, path="/prompt", times=9)
     with ComfyUI(http_errors=(other,)) as server, pytest.raises(Rejected, match="404"):
         run_request(server)

@@ -1,4 +1,4 @@
-"""Answers of the server are read once, whatever they hold."""
+"""The server's answers are parsed into typed values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ JUNK = [
 ]
 
 
-def test_those_that_wait_are_sorted() -> None:
-    """The server gives a heap; lower numbers run first, and equal ones by id."""
+def test_waiting_prompts_are_sorted() -> None:
     said = {
         "queue_running": [[0, "r", {}, {"client_id": "me"}, []]],
         "queue_pending": [[2, "c", {}, {}, []], [3, "d"], [1, "b", {}, {}, []], [-4, "a", {}]],
@@ -35,8 +34,7 @@ def test_those_that_wait_are_sorted() -> None:
 
 
 @pytest.mark.parametrize("said", JUNK)
-def test_other_json_than_comfyuis_is_not_a_queue(said: Any) -> None:
-    """A job that is not in it may be in the real one."""
+def test_foreign_json_is_not_a_queue(said: Any) -> None:
     with pytest.raises(ValueError, match="not a queue"):
         client.parse_queue(said)
 
@@ -46,7 +44,6 @@ def test_an_empty_queue_is_empty() -> None:
 
 
 def test_the_history_of_a_prompt_is_read() -> None:
-    """Its outputs, its messages, and which nodes stand for which."""
     said = {
         "p": {
             "prompt": [1, "p", {}, {"client_id": "me"}, []],
@@ -68,43 +65,40 @@ def test_the_history_of_a_prompt_is_read() -> None:
 
 @pytest.mark.parametrize("said", [{}, {"q": {"outputs": {}}}])
 def test_a_prompt_without_history_has_none(said: Any) -> None:
-    """It may wait, run, or be unknown."""
     assert client.parse_history_entry(said, "p") is None
 
 
 @pytest.mark.parametrize("said", [None, [], {"p": None}, {"p": {}}, {"error": "unauthorized"}])
-def test_other_json_than_comfyuis_is_not_a_history(said: Any) -> None:
+def test_foreign_json_is_not_a_history(said: Any) -> None:
     with pytest.raises(ValueError, match=r"not a history|without outputs"):
         client.parse_history_entry(said, "p")
     with pytest.raises(ValueError, match=r"not a history|without outputs"):
         client.find_client_prompt(said, "me")
 
 
-def test_an_old_server_chooses_the_id() -> None:
-    """A new one gives ours back."""
+def test_the_prompt_id_of_an_old_server_is_its_own() -> None:
     assert client.parse_accepted({"prompt_id": "theirs"}).prompt_id == "theirs"
 
 
 @pytest.mark.parametrize("said", [{}, {"prompt_id": 7}, {"error": "unauthorized"}, [], None])
-def test_an_answer_without_an_id_takes_no_job(said: Any) -> None:
+def test_an_answer_without_a_prompt_id_is_not_accepted(said: Any) -> None:
     with pytest.raises(ValueError, match="no prompt_id"):
         client.parse_accepted(said)
 
 
 @pytest.mark.parametrize("said", [{"error": "unauthorized"}, {"node_errors": {}}, "no", None])
-def test_a_refusal_of_another_shape_is_not_comfyuis(said: Any) -> None:
+def test_foreign_json_is_not_a_refusal(said: Any) -> None:
     with pytest.raises(ValueError, match="no error with node_errors"):
         client.parse_refused(said)
 
 
 @pytest.mark.parametrize("said", [{"error": "no"}, {"error": {"message": "no"}}, [], None])
-def test_other_json_than_comfyuis_is_not_a_catalogue(said: Any) -> None:
+def test_foreign_json_is_not_a_node_catalog(said: Any) -> None:
     with pytest.raises(ValueError, match="not a list of node classes"):
         client.parse_node_catalog(said)
 
 
-def test_memory_is_told_for_a_gpu_only() -> None:
-    """What a processor's memory holds is everybody's."""
+def test_memory_is_known_for_a_gpu_only() -> None:
     system = {"comfyui_version": "0.3.64"}
     gpu = {"name": "cuda:0", "type": "cuda", "vram_total": 10, "vram_free": 4}
     known = Gpu(name="cuda:0", vram_total_bytes=10, vram_free_bytes=4)
@@ -120,7 +114,6 @@ def test_memory_is_told_for_a_gpu_only() -> None:
 
 
 def test_an_unknown_queue_item_has_no_client() -> None:
-    """An older server may tell less."""
     said = {"queue_running": [[1, "p"]], "queue_pending": []}
     assert client.parse_queue(said).running == (ComfyQueueItem("p", ""),)
 
@@ -135,7 +128,7 @@ def test_an_unknown_queue_item_has_no_client() -> None:
         ("error", {"9": {"images": [{"filename": "a.png"}]}}, False),
     ],
 )
-def test_a_job_that_ended_well_with_outputs_has_made_something(
+def test_a_successful_job_with_outputs_has_made_something(
     status: str, outputs: dict[str, Any], has_made: bool
 ) -> None:
     said = {"p": {"outputs": outputs, "status": {"status_str": status, "messages": []}}}

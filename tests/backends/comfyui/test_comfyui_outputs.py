@@ -1,4 +1,4 @@
-"""A finished image is fetched whole, or stays where it is until it can be."""
+"""A finished image is fetched whole, or stays at the server until it can be."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _restart(server: ComfyUI) -> Callable[[Progress], None]:
 
 
 @pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
-def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, Any]) -> None:
+def test_a_file_is_requested_again_after_a_wrong_answer(said: dict[str, Any]) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", **said),)) as server:
         (image,) = run_request(server).images
         assert request_paths(server).count("/view") == 2
@@ -65,7 +65,7 @@ def test_a_file_is_asked_for_again_where_something_else_comes(said: dict[str, An
 
 
 @pytest.mark.parametrize("said", _INSTEAD.values(), ids=_INSTEAD)
-def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> None:
+def test_a_file_that_does_not_arrive_may_be_fetched_later(said: dict[str, Any]) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", times=99, **said),)) as server:
         with pytest.raises(BackendError, match="lab/a_00001_") as caught:
             run_request(server)
@@ -74,7 +74,7 @@ def test_a_file_that_never_comes_may_be_fetched_later(said: dict[str, Any]) -> N
     assert not (isinstance(caught.value, Lost) and caught.value.is_certain)
 
 
-def test_what_came_instead_of_an_image_is_named() -> None:
+def test_an_error_names_what_came_instead_of_an_image() -> None:
     page = GatewayAnswer(path="/view", times=99, **_INSTEAD["a page"])
     with ComfyUI(http_errors=(page,)) as server, pytest.raises(Unavailable) as caught:
         run_request(server)
@@ -94,7 +94,7 @@ def test_what_came_instead_of_an_image_is_named() -> None:
         pytest.param(302, "", "If that is the right server", id="a redirect"),
     ],
 )
-def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
+def test_the_remedy_for_a_refused_file_depends_on_who_refuses_it(
     status: int, body: str, remedy: str
 ) -> None:
     withheld = GatewayAnswer(path="/view", times=99, status=status, body=body)
@@ -106,15 +106,14 @@ def test_what_to_do_about_a_withheld_file_depends_on_who_withholds_it(
     assert caught.value.remedy.startswith(remedy)
 
 
-def test_a_file_that_only_a_gateway_withholds_is_not_given_up_for_the_others() -> None:
-    """Three were made; the second is refused, in words that are not ComfyUI's."""
+def test_a_file_refused_by_a_gateway_only_keeps_the_job() -> None:
     shut = GatewayAnswer(path="/view", after=1, times=4, status=404, body="no such page")
     with ComfyUI(http_errors=(shut,)) as server, pytest.raises(Lost, match="a_00002_") as caught:
         run_request(server, request=REQUEST.with_values({"count": 3}))
     assert not caught.value.is_certain
 
 
-def test_a_server_that_is_silent_about_a_file_is_asked_once() -> None:
+def test_a_file_is_requested_once_from_a_silent_server() -> None:
     silent = GatewayAnswer(path="/view", hangs=True, times=99)
     with (
         ComfyUI(http_errors=(silent,)) as server,
@@ -125,20 +124,18 @@ def test_a_server_that_is_silent_about_a_file_is_asked_once() -> None:
 
 
 def test_a_file_without_a_type_is_an_output() -> None:
-    """As some nodes describe it."""
     with ComfyUI(bare_names=True) as server:
         assert len(run_request(server).images) == 1
 
 
 @pytest.mark.parametrize("said", ["a page", "an error as JSON", "no access"])
-def test_a_history_that_a_gateway_hides_after_the_end_is_asked_for_again(said: str) -> None:
+def test_a_history_hidden_by_a_gateway_is_requested_again(said: str) -> None:
     hidden = GatewayAnswer(path="/history", times=2, **_INSTEAD[said])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         assert len(run_request(server, poll_seconds=10).images) == 1
 
 
-def test_a_history_that_stays_hidden_after_the_end_loses_no_job() -> None:
-    """The end was heard, and no file was named."""
+def test_a_hidden_history_does_not_lose_the_job() -> None:
     hidden = GatewayAnswer(path="/history", times=99, **_INSTEAD["a page"])
     with ComfyUI(mute_outputs=1, http_errors=(hidden,)) as server:
         with pytest.raises(BackendError, match="does not answer like ComfyUI") as caught:
@@ -156,15 +153,14 @@ def test_a_history_that_never_comes_may_come_later() -> None:
     assert not caught.value.is_certain
 
 
-def test_a_server_that_is_restarted_before_the_fetch_gives_what_it_had_named() -> None:
-    """It forgets the job, and keeps its files."""
+def test_files_named_before_a_restart_are_fetched() -> None:
     with ComfyUI() as server:
         result = run_request(server, on_progress=_restart(server))
         assert len(server.prompts) == 1
     assert [output.name for output in result.images] == ["lab/a_00001_.png"]
 
 
-def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> None:
+def test_the_first_output_is_fetched_after_a_restart_between_two() -> None:
     later = {**TWO_OUTPUTS, "95": SAMPLED["8"], "96": SAMPLED["90"]}
     later["95"] = {**later["95"], "inputs": {**later["95"]["inputs"], "seed": 1, "steps": 40}}
     later["96"] = {**later["96"], "inputs": {"samples": ["95", 0], "vae": ["1", 2]}}
@@ -180,7 +176,7 @@ def test_a_server_that_is_restarted_between_two_outputs_gives_the_first() -> Non
     assert warning.endswith("The files that it had named were fetched.")
 
 
-def test_an_end_without_a_history_says_that_there_may_be_more() -> None:
+def test_a_missing_history_is_a_warning_that_outputs_may_be_missing() -> None:
     with ComfyUI(history_late=99, mute_outputs=1) as server:
         result = run_request(server, TWO_OUTPUTS, poll_seconds=10)
     assert len(result.images) == 1
@@ -213,8 +209,7 @@ def test_a_file_that_was_named_is_fetched_by_another_process_after_a_restart() -
 
 
 @pytest.mark.parametrize("graph", [SAMPLED, PREVIEWED], ids=["deleted", "a preview"])
-def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> None:
-    """A restart empties the folder of previews."""
+def test_a_named_file_that_was_deleted_is_lost(graph: dict[str, Any]) -> None:
     with ComfyUI() as server:
         ticket = _left_behind(server, graph)
         server.restart(empty=True)
@@ -224,7 +219,7 @@ def test_a_file_that_was_named_and_is_gone_is_lost(graph: dict[str, Any]) -> Non
     assert (caught.value.is_certain, caught.value.never_ran) == (True, False)
 
 
-def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
+def test_a_named_file_that_is_refused_now_is_not_lost() -> None:
     with ComfyUI() as server:
         ticket = _left_behind(server)
         server.restart(empty=True)
@@ -236,8 +231,7 @@ def test_a_file_that_was_named_and_cannot_be_had_now_is_not_lost() -> None:
     assert not caught.value.is_certain
 
 
-def test_another_image_under_the_same_name_is_not_taken_for_ours() -> None:
-    """Somebody emptied the folder, and the server gives its names out again."""
+def test_another_image_under_the_same_name_is_not_accepted() -> None:
     with ComfyUI() as server:
         ticket = _left_behind(server)
         server.restart(empty=True)
@@ -266,11 +260,11 @@ def _png_that_says(prompt: str) -> bytes:
         pytest.param(json.dumps(PREVIEWED), False, id="another graph"),
     ],
 )
-def test_an_image_is_another_jobs_only_where_its_graph_says_so(prompt: str, is_ours: bool) -> None:
+def test_is_from_graph_compares_the_embedded_graph(prompt: str, is_ours: bool) -> None:
     assert is_from_graph(SAMPLED, _png_that_says(prompt)) is is_ours
 
 
-def test_a_file_of_a_kind_that_is_not_known_is_bytes() -> None:
+def test_a_file_of_an_unknown_type_is_an_octet_stream() -> None:
     odd = GatewayAnswer(path="/view", status=200, body="odd", content_type="")
     with ComfyUI(http_errors=(odd,)) as server, closing(open_comfyui(server.url)) as backend:
         things = [ComfyFile("9", 0, "made.unheard-of", "", "output")]

@@ -1,4 +1,4 @@
-"""Frames of the websocket become events; whatever is not ours becomes nothing."""
+"""Frames of the websocket become events."""
 
 from __future__ import annotations
 
@@ -102,8 +102,7 @@ def _with_metadata(about: Any, picture: bytes) -> bytes:
         pytest.param(_text("status", status={}), websocket.QueueChanged(), id="anybody's status"),
     ],
 )
-def test_a_text_frame_is_read(frame: str, event: websocket.ComfyEvent) -> None:
-    """Each kind that the server sends about a prompt."""
+def test_a_text_frame_becomes_an_event(frame: str, event: websocket.ComfyEvent) -> None:
     found = parse_frame(frame, OURS)
     assert found == event
     assert type(found) is type(event)
@@ -145,28 +144,24 @@ def test_a_text_frame_is_read(frame: str, event: websocket.ComfyEvent) -> None:
         pytest.param(_with_metadata(["a"], b"x"), id="metadata that is a list"),
     ],
 )
-def test_what_is_not_ours_is_nothing(frame: str | bytes) -> None:
-    """Foreign, malformed and unknown frames are let pass."""
+def test_frames_of_other_jobs_give_no_event(frame: str | bytes) -> None:
     assert parse_frame(frame, OURS) is None
 
 
-def test_a_preview_of_the_old_kind_says_not_whose_it_is() -> None:
-    """Its node is unknown."""
+def test_an_old_preview_frame_names_no_node() -> None:
     assert parse_frame(_number(1) + _number(1) + b"\xff\xd8", OURS) == websocket.SocketImage(
         b"\xff\xd8", None
     )
 
 
-def test_a_preview_of_the_new_kind_names_its_node() -> None:
-    """As the graph knows it."""
+def test_a_new_preview_frame_names_its_node() -> None:
     about = {"prompt_id": OURS, "node_id": "5.0.2", "display_node_id": "5"}
     assert parse_frame(_with_metadata(about, b"\x89PNG"), OURS) == websocket.SocketImage(
         b"\x89PNG", "5"
     )
 
 
-def test_a_blocked_branch_is_told_from_a_failed_node() -> None:
-    """The run goes on after it."""
+def test_a_blocked_branch_differs_from_a_failed_node() -> None:
     blocked = websocket.NodeFailed("9", "SaveImage", "comfy.ExecutionBlocked", "not today")
     assert blocked.is_blocked
     assert not websocket.NodeFailed("9", "SaveImage", "ValueError", "no").is_blocked

@@ -1,4 +1,4 @@
-"""Servers that are not what they should be: hung, not ComfyUI at all, behind TLS or a proxy."""
+"""Servers that hang, are not ComfyUI, or are behind TLS or a proxy."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ def _login_page() -> Iterator[str]:
         thread.join()
 
 
-def test_a_server_that_takes_the_job_and_never_answers_is_not_waited_for() -> None:
-    """Whether it has the job can't be told, and that is said; meanwhile progress is told."""
+def test_a_submission_without_an_answer_is_lost_without_certainty() -> None:
     told: list[Progress] = []
     with (
         _hung() as url,
@@ -76,8 +75,7 @@ def test_a_server_that_takes_the_job_and_never_answers_is_not_waited_for() -> No
     assert {progress.stage for progress in told} == {"submitted"}
 
 
-def test_a_page_for_people_is_no_comfyui() -> None:
-    """A proxy wants a login first; nothing is tried again."""
+def test_a_login_page_is_not_comfyui() -> None:
     with _login_page() as url, closing(open_comfyui(url)) as backend:
         ticket = backend.prepare(REQUEST)
         with pytest.raises(BackendError, match="sent text/html instead of JSON") as caught:
@@ -86,8 +84,7 @@ def test_a_page_for_people_is_no_comfyui() -> None:
     assert "backends.lab.url" in caught.value.remedy
 
 
-def test_a_value_that_json_does_not_know_is_refused() -> None:
-    """A workflow may take anything; a server can't."""
+def test_a_value_that_json_cannot_hold_is_refused() -> None:
     graph = {**SAMPLED, "7": {**SAMPLED["7"], "inputs": {"width": "$<sparkle>"}}}
     with ComfyUI() as server:
         with pytest.raises(WorkflowError, match="cannot be sent as JSON"):
@@ -95,15 +92,13 @@ def test_a_value_that_json_does_not_know_is_refused() -> None:
         assert server.prompts == []
 
 
-def test_a_file_name_that_no_address_can_hold_is_a_failure() -> None:
-    """JSON can hold half a surrogate pair."""
+def test_a_file_name_with_a_lone_surrogate_does_not_break_the_url() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
         response = backend.client().view("half \ud83d a pair.png", "", "output")
     assert response.status_code == 404
 
 
-def test_an_address_without_its_path_is_told() -> None:
-    """The commonest slip behind a proxy."""
+def test_a_url_without_its_path_is_explained() -> None:
     with (
         ComfyUI(base_path="/comfy") as server,
         closing(open_comfyui(server.url.removesuffix("/comfy"))) as backend,
@@ -125,8 +120,7 @@ def test_an_address_without_its_path_is_told() -> None:
         pytest.param(503, id="trouble"),
     ],
 )
-def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None:
-    """A gateway may count our questions; the job goes on behind it."""
+def test_a_refused_look_does_not_lose_the_job(status: int) -> None:
     busy = GatewayAnswer(status=status, path="/history", times=3)
     with ComfyUI(silent=True, step_seconds=0.05, http_errors=(busy,)) as server:
         assert len(run_request(server, lost_seconds=0.001).images) == 1
@@ -134,8 +128,7 @@ def test_a_question_that_is_refused_in_between_costs_no_job(status: int) -> None
         assert server.interrupts == []
 
 
-def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
-    """A prompt may be long, and a proxy narrow."""
+def test_a_request_that_is_too_large_says_how_to_raise_the_limit() -> None:
     narrow = GatewayAnswer(status=413, path="/prompt", times=9)
     with ComfyUI(http_errors=(narrow,)) as server, pytest.raises(Rejected) as caught:
         run_request(server)
@@ -143,10 +136,9 @@ def test_a_server_that_takes_no_large_request_says_how_to_change_that() -> None:
     assert "--max-upload-size" in caught.value.remedy
 
 
-def test_a_credential_is_written_into_no_log(
+def test_credentials_are_never_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However much is logged."""
     monkeypatch.setenv("TOKEN", "hunter2secret")
     caplog.set_level(logging.WARNING, logger="websockets.server")  # the simulator's
     caplog.set_level(logging.DEBUG)
@@ -156,8 +148,7 @@ def test_a_credential_is_written_into_no_log(
     assert "hunter2secret" not in caplog.text
 
 
-def test_a_long_run_tells_the_memory_that_it_needed() -> None:
-    """A short one is not delayed for it."""
+def test_a_long_run_reports_the_memory_in_use() -> None:
     with ComfyUI(step_seconds=0.4) as server, closing(open_comfyui(server.url)) as backend:
         first = backend.collect(backend.prepare(REQUEST), no_progress)
         again = backend.collect(backend.prepare(REQUEST), no_progress)
@@ -168,23 +159,20 @@ def test_a_long_run_tells_the_memory_that_it_needed() -> None:
     assert len(asked) == 2
 
 
-def test_a_file_for_ca_file_that_is_not_there_is_said_by_check() -> None:
-    """`check` never raises."""
+def test_check_reports_a_missing_ca_file() -> None:
     with closing(open_comfyui("https://127.0.0.1:1", ca_file="not-there.pem")) as backend:
         health = backend.check()
         backend.free()
     assert "ca_file 'not-there.pem' cannot be used" in health.summary
 
 
-def test_p23_https_is_spoken_on_both_channels() -> None:
-    """Pitfall 23: trusted by a certificate of one's own."""
+def test_http_and_websocket_use_https() -> None:
     with ComfyUI(tls=TLS) as server:
         result = run_request(server, ca_file=TLS[0])
     assert (len(result.images), result.warnings) == (1, ())
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
-    """It says which key would make it trusted."""
+def test_an_untrusted_certificate_is_refused() -> None:
     with (
         ComfyUI(tls=TLS) as server,
         pytest.raises(Unavailable, match="cannot be trusted") as caught,
@@ -194,7 +182,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["eulr", "Euler"])
-def test_a_choice_from_a_long_list_has_its_nearest_name(sampler: str) -> None:
+def test_an_invalid_choice_from_a_long_list_suggests_the_nearest(sampler: str) -> None:
     node = SAMPLED["8"] | {"inputs": SAMPLED["8"]["inputs"] | {"sampler_name": sampler}}
     with ComfyUI() as server, pytest.raises(Rejected, match="Did you mean 'euler'"):
         run_request(server, SAMPLED | {"8": node})
