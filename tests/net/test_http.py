@@ -32,7 +32,7 @@ GENERAL = {"HTTPError", "RequestError", "TransportError", "TimeoutException", "N
 GENERAL |= {"ProtocolError", "StreamError"}
 """Never raised themselves: something more particular is."""
 MISTAKES = {"CookieConflict", "RequestNotRead", "ResponseNotRead", "StreamClosed", "StreamConsumed"}
-"""Raised only by wrong code of ours, as is an error for a status: we look at statuses ourselves."""
+"""Raised only by a bug of imagen, as is an error for a status: imagen checks statuses itself."""
 MISTAKES |= {"HTTPStatusError"}
 
 
@@ -133,7 +133,7 @@ def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
 
 
 @pytest.mark.parametrize(
-    ("error", "nobody"),
+    ("error", "is_refused"),
     [
         pytest.param(_raised(httpx.ConnectError(""), ConnectionRefusedError()), True, id="refused"),
         pytest.param(_raised(httpx.ConnectError(""), OSError()), False, id="network down"),
@@ -142,8 +142,10 @@ def _raised(error: Exception, because: Exception | None = None) -> Unavailable:
         pytest.param(Unavailable("502"), False, id="a gateway's answer"),
     ],
 )
-def test_is_connection_refused_differs_from_a_slow_server(error: Unavailable, nobody: bool) -> None:
-    assert http.is_connection_refused(error) is nobody
+def test_is_connection_refused_differs_from_a_slow_server(
+    error: Unavailable, is_refused: bool
+) -> None:
+    assert http.is_connection_refused(error) is is_refused
 
 
 @pytest.mark.parametrize(

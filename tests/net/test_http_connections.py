@@ -195,7 +195,7 @@ def _self_signed() -> bytes:
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
+def unused_address() -> Iterator[str]:
     """An address that refuses connections; the port is held."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -211,11 +211,11 @@ _REMEDY = (
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 @pytest.mark.parametrize("url", ["http://studio.example:8188", "https://studio.example"])
 def test_an_unreachable_proxy_is_named(
-    monkeypatch: pytest.MonkeyPatch, nobody: str, scheme: str, url: str
+    monkeypatch: pytest.MonkeyPatch, unused_address: str, scheme: str, url: str
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hunter2@{nobody}")
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:hunter2@{unused_address}")
     assert _fault(url) == (
-        f"The proxy {scheme}://{nobody}, set in the environment, cannot be reached: "
+        f"The proxy {scheme}://{unused_address}, set in the environment, cannot be reached: "
         "Connection refused.",
         _REMEDY,
         True,
@@ -284,9 +284,9 @@ def test_a_proxy_that_does_not_connect_is_named(
 
 
 def test_a_host_in_no_proxy_is_reached_directly(
-    monkeypatch: pytest.MonkeyPatch, nobody: str
+    monkeypatch: pytest.MonkeyPatch, unused_address: str
 ) -> None:
-    monkeypatch.setenv("ALL_PROXY", f"http://{nobody}")
+    monkeypatch.setenv("ALL_PROXY", f"http://{unused_address}")
     assert "The proxy" in _fault("http://studio.invalid").message
     monkeypatch.setenv("NO_PROXY", "studio.invalid")
     assert _fault("http://studio.invalid").message.startswith(

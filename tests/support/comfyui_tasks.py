@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from imagen.core.result import Result
 
-NOWHERE = "http://127.0.0.1:9"
+UNREACHABLE_URL = "http://127.0.0.1:9"
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
 
 
-REDRAWN: dict[str, Any] = SAMPLED | {
+IMAGE_TO_IMAGE: dict[str, Any] = SAMPLED | {
     "10": node("LoadImage", image="$<image>"),
     "7": node("VAEEncode", pixels=["10", 0], vae=["1", 2]),
     "8": node("KSampler", **(SAMPLED["8"]["inputs"] | {"denoise": "$<strength>"})),
 }
 """Image to image."""
 
-REPAINTED: dict[str, Any] = REDRAWN | {
+INPAINT: dict[str, Any] = IMAGE_TO_IMAGE | {
     "11": node("LoadImageMask", image="$<mask>", channel="red"),
     "12": node("VAEEncode", pixels=["10", 0], vae=["1", 2]),
     "7": node("SetLatentNoiseMask", samples=["12", 0], mask=["11", 0]),
@@ -42,19 +42,21 @@ REPAINTED: dict[str, Any] = REDRAWN | {
 """Inpainting."""
 
 
-def drawn(name: str, colour: str = "teal", size: tuple[int, int] = (64, 48)) -> str:
+def write_image(name: str, colour: str = "teal", size: tuple[int, int] = (64, 48)) -> str:
     """Write an image of one colour into the working folder."""
     Image.new("RGB", size, colour).save(name)
     return name
 
 
-def called(path: str) -> str:
+def name_in_graph(path: str) -> str:
     """The name of an image in a graph before it is uploaded."""
     digest = sha256(Path(path).read_bytes()).hexdigest()
     return f"imagen/imagen-{digest[:32]}.png"
 
 
-def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | None = None) -> None:
+def write_workflow(
+    name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | None = None
+) -> None:
     """Put a workflow into the folder `shelf`."""
     Path("shelf").mkdir(exist_ok=True)
     Path("shelf", f"{name}.json").write_text(json.dumps(graph), "utf-8")
@@ -62,7 +64,7 @@ def shelve(name: str, graph: Mapping[str, Any], manifest: Mapping[str, Any] | No
         Path("shelf", f"{name}.yaml").write_text(json.dumps(manifest), "utf-8")
 
 
-def on(url: str, workflow: str, **block: Any) -> ComfyUIBackend:
+def open_workflow(url: str, workflow: str, **block: Any) -> ComfyUIBackend:
     """A backend for a workflow, which may be in the folder `shelf`."""
     known = {"url": url, "workflow": workflow, "workflow_dirs": ["shelf"], **SHORT_WAITS, **block}
     return ComfyUIBackend(validate_block("lab", known, ComfyUIConfig))

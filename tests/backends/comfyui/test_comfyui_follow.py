@@ -42,7 +42,7 @@ class _Listener(ComfyWebSocket):
 
 
 def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
-    """What is told of a job that never ends, and how the wait for it ends."""
+    """What is reported of a job that never ends, and how the wait for it ends."""
     config = validate_block("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
     told: list[Progress] = []
     with closing(open_comfyui(server.url)) as backend:

@@ -84,10 +84,10 @@ def test_the_history_completes_the_record() -> None:
 
 
 def test_a_preview_without_a_node_counts_only_while_our_job_runs() -> None:
-    picture = websocket.SocketImage(b"x", None)
-    assert _heard(picture).preview is None
-    assert _heard(websocket.NodeRunning("8", "8"), picture).take_preview() == b"x"
-    assert _heard(websocket.NodeRunning("8", "8"), websocket.JobEnded(), picture).preview is None
+    image = websocket.SocketImage(b"x", None)
+    assert _heard(image).preview is None
+    assert _heard(websocket.NodeRunning("8", "8"), image).take_preview() == b"x"
+    assert _heard(websocket.NodeRunning("8", "8"), websocket.JobEnded(), image).preview is None
 
 
 def test_files_of_any_key_count_once_each() -> None:
@@ -117,8 +117,8 @@ def test_only_named_output_nodes_count() -> None:
     ("graph", "things", "lacks"),
     [
         pytest.param(GRAPH, [], True, id="nothing"),
-        pytest.param(GRAPH, [ComfyText("9", 0, "x")], True, id="only words where pictures belong"),
-        pytest.param(GRAPH, [ComfyFile("9", 0, "a", "", "output")], False, id="a picture"),
+        pytest.param(GRAPH, [ComfyText("9", 0, "x")], True, id="only words where images belong"),
+        pytest.param(GRAPH, [ComfyFile("9", 0, "a", "", "output")], False, id="an image"),
         pytest.param({"1": {"inputs": {"text": "x"}}}, [ComfyText("1", 0, "x")], False, id="words"),
     ],
 )

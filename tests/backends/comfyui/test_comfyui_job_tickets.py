@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _note_in(tickets: list[Ticket]) -> Callable[[Progress], None]:
-    """Keeps each ticket that is told."""
+    """Keeps each ticket that is reported."""
 
     def note(progress: Progress) -> None:
         if progress.ticket is not None:

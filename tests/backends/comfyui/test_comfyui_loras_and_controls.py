@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED
 from support.comfyui_tasks import (
-    NOWHERE,
-    REDRAWN,
-    REPAINTED,
-    called,
-    drawn,
+    IMAGE_TO_IMAGE,
+    INPAINT,
+    UNREACHABLE_URL,
+    name_in_graph,
     node,
-    on,
     only_image,
-    shelve,
+    open_workflow,
+    write_image,
+    write_workflow,
 )
 
 from imagen.core.request import Control, Lora, Upscale
@@ -41,22 +41,25 @@ MODELS = {
 
 @pytest.fixture(autouse=True)
 def shelf() -> None:
-    """A base that takes control pictures, and its siblings."""
+    """A base that takes control images, and its siblings."""
     tasks = {"image-to-image": "mine-redraw", "inpaint": "mine-repaint"}
-    shelve("mine", SAMPLED, MANIFEST | {"tasks": tasks, "controls": NETS})
-    shelve("mine-redraw", REDRAWN)
-    shelve("mine-repaint", REPAINTED)
+    write_workflow("mine", SAMPLED, MANIFEST | {"tasks": tasks, "controls": NETS})
+    write_workflow("mine-redraw", IMAGE_TO_IMAGE)
+    write_workflow("mine-repaint", INPAINT)
 
 
 def made(request: Request, **switches: Any) -> Image.Image:
-    """The picture of a request on a server."""
-    with ComfyUI(models=MODELS, **switches) as server, closing(on(server.url, "mine")) as backend:
+    """The image of a request on a server."""
+    with (
+        ComfyUI(models=MODELS, **switches) as server,
+        closing(open_workflow(server.url, "mine")) as backend,
+    ):
         return only_image(backend.collect(backend.prepare(request), no_progress))
 
 
 def payload(request: Request, workflow: str = "mine", **block: Any) -> dict[str, Any]:
     """The graph that a request becomes."""
-    return on(NOWHERE, workflow, **block).prepare(request).payload
+    return open_workflow(UNREACHABLE_URL, workflow, **block).prepare(request).payload
 
 
 def loras(*names: str) -> Request:
@@ -65,8 +68,8 @@ def loras(*names: str) -> Request:
 
 
 def controlled(*kinds: str, **values: Any) -> Request:
-    """The request with a control picture of each of these kinds."""
-    path = drawn("edges.png", "white")
+    """The request with a control image of each of these kinds."""
+    path = write_image("edges.png", "white")
     controls = tuple(Control(kind=kind, image=path, **values) for kind in kinds)
     return REQUEST.with_values({"controls": controls})
 
@@ -78,7 +81,7 @@ def test_a_lora_is_added_to_the_graph() -> None:
 
 def test_a_lora_of_strength_0_is_dropped_and_reported() -> None:
     asked = (INK, Lora(name="wash.safetensors", strength=0))
-    ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"loras": asked}))
+    ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(REQUEST.with_values({"loras": asked}))
     names = [n["inputs"].get("lora_name") for n in ticket.payload.values()]
     assert [name for name in names if name] == ["ink.safetensors"]
     assert ticket.receipt["loras"].outcome == "mapped"
@@ -92,14 +95,14 @@ def test_a_lora_of_strength_0_is_dropped_and_reported() -> None:
     ids=["without its ending", "without its folder"],
 )
 def test_a_lora_is_found_by_a_part_of_its_name(name: str, there: str) -> None:
-    with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
+    with ComfyUI(models=MODELS) as server, closing(open_workflow(server.url, "mine")) as backend:
         result = backend.collect(backend.prepare(loras(name)), no_progress)
     assert there in result.facts.models
     assert result.warnings == (f"The server has {name!r} as {there!r}; that was used.",)
 
 
 def test_a_missing_lora_suggests_the_nearest() -> None:
-    with ComfyUI(models=MODELS) as server, closing(on(server.url, "mine")) as backend:
+    with ComfyUI(models=MODELS) as server, closing(open_workflow(server.url, "mine")) as backend:
         ticket = backend.prepare(loras("inkk"))
         with pytest.raises(Rejected) as caught:
             backend.collect(ticket, no_progress)
@@ -107,14 +110,14 @@ def test_a_missing_lora_suggests_the_nearest() -> None:
 
 
 def test_a_workflow_with_a_lora_token_uses_it() -> None:
-    shelve("stacked", SAMPLED | {"20": node("Stack", model=["1", 0], stack="$<loras>")})
+    write_workflow("stacked", SAMPLED | {"20": node("Stack", model=["1", 0], stack="$<loras>")})
     graph = payload(loras("ink.safetensors"), "stacked")
     assert "LoraLoader" not in [n["class_type"] for n in graph.values()]
 
 
 def test_a_workflow_without_a_model_explains_why_it_accepts_no_lora() -> None:
-    shelve("bare", {"1": node("EmptyImage"), "9": node("SaveImage", images=["1", 0])})
-    fate = on(NOWHERE, "bare").prepare(loras("ink.safetensors")).receipt["loras"]
+    write_workflow("bare", {"1": node("EmptyImage"), "9": node("SaveImage", images=["1", 0])})
+    fate = open_workflow(UNREACHABLE_URL, "bare").prepare(loras("ink.safetensors")).receipt["loras"]
     assert (fate.outcome, fate.why) == (
         "dropped",
         "this workflow has no model that a LoRA could be applied to",
@@ -127,16 +130,16 @@ def test_a_control_image_is_uploaded_and_added_to_the_graph() -> None:
 
 
 def test_a_backend_with_controlnets_has_the_control_task() -> None:
-    known = on(NOWHERE, "mine").capabilities("control")
+    known = open_workflow(UNREACHABLE_URL, "mine").capabilities("control")
     assert "control" in known.tasks
     assert known.controls == ("canny", "depth")
 
 
 @pytest.mark.parametrize("values", [{"strength": 0.3}, {"mask": "m.png"}], ids=["redraw", "mask"])
 def test_controls_and_loras_work_in_other_tasks(values: dict[str, Any]) -> None:
-    drawn("m.png", "white")
+    write_image("m.png", "white")
     request = controlled("canny", "depth").with_values(
-        {"image": drawn("a.png"), "loras": (INK,), **values}
+        {"image": write_image("a.png"), "loras": (INK,), **values}
     )
     kinds = [n["class_type"] for n in payload(request).values()]
     assert (kinds.count("ControlNetApplyAdvanced"), kinds.count("LoraLoader")) == (2, 1)
@@ -148,18 +151,18 @@ def test_strength_start_and_end_are_passed_to_the_controlnet() -> None:
     inputs = applied["inputs"]
     assert (inputs["strength"], inputs["start_percent"], inputs["end_percent"]) == (0.7, 0.1, 0.6)
     (loaded,) = [n for n in graph.values() if n["class_type"] == "LoadImage"]
-    assert loaded["inputs"]["image"] == called("edges.png")
+    assert loaded["inputs"]["image"] == name_in_graph("edges.png")
 
 
 def test_a_control_of_strength_0_is_dropped_and_reported() -> None:
-    ticket = on(NOWHERE, "mine").prepare(controlled("canny", strength=0))
+    ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(controlled("canny", strength=0))
     assert ticket.receipt["controls"].why == "a strength of 0 has no effect"
     assert "uploads" not in ticket.engine
 
 
 def test_a_controlnet_that_patches_the_model_reports_that_it_works_at_all_steps() -> None:
-    shelve("mine", SAMPLED, MANIFEST | {"controls": PATCH})
-    ticket = on(NOWHERE, "mine").prepare(controlled("canny", end=0.5))
+    write_workflow("mine", SAMPLED, MANIFEST | {"controls": PATCH})
+    ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(controlled("canny", end=0.5))
     assert "ModelPatchLoader" in [n["class_type"] for n in ticket.payload.values()]
     assert ticket.receipt["controls"].outcome == "mapped"
     assert ticket.receipt["controls"].why == "the ControlNet of canny works at all steps"
@@ -176,8 +179,8 @@ def test_the_configuration_replaces_controlnets() -> None:
 
 
 def test_a_workflow_without_controlnets_says_where_to_add_one() -> None:
-    shelve("mine", SAMPLED, MANIFEST)
-    backend = on(NOWHERE, "mine")
+    write_workflow("mine", SAMPLED, MANIFEST)
+    backend = open_workflow(UNREACHABLE_URL, "mine")
     assert "control" not in backend.capabilities().tasks
     assert "controlnets" in backend.capabilities().without["controls"]
 
@@ -193,18 +196,18 @@ OWN = MANIFEST["parameters"] | {
 
 
 def test_a_workflow_with_its_own_controlnet_uses_the_control_image() -> None:
-    shelve("own", OWN_NET, {"parameters": OWN})
-    backend = on(NOWHERE, "own")
+    write_workflow("own", OWN_NET, {"parameters": OWN})
+    backend = open_workflow(UNREACHABLE_URL, "own")
     ticket = backend.prepare(controlled("canny", strength=0.6))
     assert "control" in backend.capabilities().tasks
-    assert ticket.payload["20"]["inputs"]["image"] == called("edges.png")
+    assert ticket.payload["20"]["inputs"]["image"] == name_in_graph("edges.png")
     assert ticket.payload["21"]["inputs"]["strength"] == 0.6
     fate = ticket.receipt["controls"]
     assert (fate.outcome, fate.used) == ("mapped", ["control_image", "control_strength"])
 
 
 def test_a_workflow_with_its_own_controlnet_refuses_two_images() -> None:
-    shelve("own", OWN_NET, {"parameters": OWN})
+    write_workflow("own", OWN_NET, {"parameters": OWN})
     with pytest.raises(RequestError, match="controls: this workflow takes one image, not 2"):
         payload(controlled("canny", "depth"), "own")
 
@@ -217,23 +220,23 @@ def edit() -> None:
         "22": node("ReferenceLatent", conditioning=["5", 0], latent=["21", 0]),
         "8": node("KSampler", **(SAMPLED["8"]["inputs"] | {"positive": ["22", 0]})),
     }
-    shelve("mine", graph, MANIFEST | {"task": "edit"})
+    write_workflow("mine", graph, MANIFEST | {"task": "edit"})
 
 
 def test_reference_images_are_uploaded_and_chained() -> None:
     edit()
-    paths = (drawn("a.png"), drawn("b.png", "red"))
+    paths = (write_image("a.png"), write_image("b.png", "red"))
     graph = payload(REQUEST.with_values({"references": paths}))
     loaded = [n["inputs"]["image"] for n in graph.values() if n["class_type"] == "LoadImage"]
-    assert loaded == [called("a.png"), called("b.png")]
+    assert loaded == [name_in_graph("a.png"), name_in_graph("b.png")]
     assert len([n for n in graph.values() if n["class_type"] == "ReferenceLatent"]) == 2
 
 
 def test_an_edit_uses_the_first_reference_as_its_image() -> None:
     graph = {"1": node("LoadImage", image="$<image>"), "2": node("Edit", image=["1", 0])}
-    shelve("mine", graph, {"task": "edit"})
-    request = REQUEST.with_values({"references": (drawn("a.png"),)})
-    assert payload(request)["1"]["inputs"]["image"] == called("a.png")
+    write_workflow("mine", graph, {"task": "edit"})
+    request = REQUEST.with_values({"references": (write_image("a.png"),)})
+    assert payload(request)["1"]["inputs"]["image"] == name_in_graph("a.png")
 
 
 def test_a_workflow_with_one_reference_refuses_two() -> None:
@@ -241,14 +244,14 @@ def test_a_workflow_with_one_reference_refuses_two() -> None:
         "1": node("LoadImage", image="$<reference>"),
         "2": node("Edit", image=["1", 0], by="$<prompt>"),
     }
-    shelve("mine", graph, {"task": "edit"})
-    paths = (drawn("a.png"), drawn("b.png", "red"))
+    write_workflow("mine", graph, {"task": "edit"})
+    paths = (write_image("a.png"), write_image("b.png", "red"))
     with pytest.raises(RequestError, match="takes one image, not 2"):
         payload(REQUEST.with_values({"references": paths}))
 
 
 def test_a_value_without_a_token_is_set_by_node_and_input() -> None:
-    ticket = on(NOWHERE, "mine").prepare(REQUEST.with_values({"8.denoise": 0.5}))
+    ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(REQUEST.with_values({"8.denoise": 0.5}))
     assert ticket.payload["8"]["inputs"]["denoise"] == 0.5
     assert ticket.receipt["8.denoise"].outcome == "applied"
     assert ticket.request.extra["8.denoise"] == 0.5
@@ -260,19 +263,19 @@ def test_an_unknown_node_input_is_refused() -> None:
 
 
 def enlarged(method: str) -> Request:
-    """A request to enlarge a picture with this upscaler."""
-    values = {"image": drawn("a.png"), "upscale": Upscale(method=method), "prompt": ""}
+    """A request to enlarge an image with this upscaler."""
+    values = {"image": write_image("a.png"), "upscale": Upscale(method=method), "prompt": ""}
     return REQUEST.with_values(values)
 
 
 def test_an_upscaler_is_found_by_a_part_of_its_name() -> None:
-    with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
+    with ComfyUI() as server, closing(open_workflow(server.url, "sd15")) as backend:
         result = backend.collect(backend.prepare(enlarged("realesrgan_x4plus")), no_progress)
     assert result.facts.models == ("RealESRGAN_x4plus.safetensors",)
 
 
 def test_a_missing_upscaler_is_refused_before_the_job_runs() -> None:
-    with ComfyUI() as server, closing(on(server.url, "sd15")) as backend:
+    with ComfyUI() as server, closing(open_workflow(server.url, "sd15")) as backend:
         ticket = backend.prepare(enlarged("RealESRGAN_x4pluss"))
         with pytest.raises(Rejected, match="Did you mean 'RealESRGAN_x4plus"):
             backend.collect(ticket, no_progress)

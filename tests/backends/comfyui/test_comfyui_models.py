@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 from support.comfyui_backends import MANIFEST, SAMPLED
-from support.comfyui_tasks import REDRAWN, node, on, shelve
+from support.comfyui_tasks import IMAGE_TO_IMAGE, node, open_workflow, write_workflow
 
 from imagen.backends.base import MissingCapability, Model
 from imagen.errors import Unavailable
@@ -26,7 +26,7 @@ FILES = {
 
 def offered(server: ComfyUI) -> tuple[Model, ...]:
     """What a backend on this server lists."""
-    with closing(on(server.url, "sd15")) as backend:
+    with closing(open_workflow(server.url, "sd15")) as backend:
         return backend.models()
 
 
@@ -89,9 +89,9 @@ def test_listing_models_of_an_unreachable_server_names_the_backend() -> None:
 
 def test_missing_files_of_other_tasks_are_listed_and_do_not_affect_health() -> None:
     nets = {"canny": {"file": "c.safetensors", "source": "https://models.example/c"}}
-    shelve("mine", SAMPLED, MANIFEST | {"tasks": {"inpaint": "mine-2"}, "controls": nets})
-    shelve("mine-2", REDRAWN | {"1": node("UNETLoader", unet_name="u.safetensors")})
-    with ComfyUI(models=FILES) as server, closing(on(server.url, "mine")) as backend:
+    write_workflow("mine", SAMPLED, MANIFEST | {"tasks": {"inpaint": "mine-2"}, "controls": nets})
+    write_workflow("mine-2", IMAGE_TO_IMAGE | {"1": node("UNETLoader", unet_name="u.safetensors")})
+    with ComfyUI(models=FILES) as server, closing(open_workflow(server.url, "mine")) as backend:
         health = backend.check()
     told = {lack.what: lack for lack in health.lacking}
     assert (health.ok, health.summary, health.remedies) == (True, "ok", ())
@@ -105,8 +105,8 @@ def test_missing_files_of_other_tasks_are_listed_and_do_not_affect_health() -> N
 
 
 def test_a_missing_workflow_of_another_task_is_listed_too() -> None:
-    shelve("mine", SAMPLED, MANIFEST | {"tasks": {"edit": "nowhere"}})
-    with ComfyUI() as server, closing(on(server.url, "mine")) as backend:
+    write_workflow("mine", SAMPLED, MANIFEST | {"tasks": {"edit": "nowhere"}})
+    with ComfyUI() as server, closing(open_workflow(server.url, "mine")) as backend:
         health = backend.check()
     assert health.ok
     told = {lack.what: lack.why for lack in health.lacking}
@@ -115,9 +115,12 @@ def test_a_missing_workflow_of_another_task_is_listed_too() -> None:
 
 def test_a_missing_controlnet_loader_says_to_update_comfyui() -> None:
     patch = {"canny": {"file": "c.safetensors", "folder": "model_patches"}}
-    shelve("mine", {"9": node("Sink", images=1)}, {"controls": patch})
+    write_workflow("mine", {"9": node("Sink", images=1)}, {"controls": patch})
     catalogue = {"Sink": {"input": {"required": {"images": ["INT"]}}, "output_node": True}}
-    with ComfyUI(node_catalog=catalogue) as server, closing(on(server.url, "mine")) as backend:
+    with (
+        ComfyUI(node_catalog=catalogue) as server,
+        closing(open_workflow(server.url, "mine")) as backend,
+    ):
         health = backend.check()
     told = {lack.what: lack.why for lack in health.lacking}
     assert told["control canny"] == "the server has no node 'ModelPatchLoader'."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.comfyui_backends import MANIFEST, REQUEST, SAMPLED, open_comfyui
-from support.comfyui_tasks import NOWHERE, node, on, shelve
+from support.comfyui_tasks import UNREACHABLE_URL, node, open_workflow, write_workflow
 from support.model_file_samples import SD1, VAE, safetensors, write_file
 
 from imagen.config import Settings
@@ -106,14 +106,14 @@ def test_a_local_path_that_the_server_lacks_is_refused_and_names_its_folder() ->
 
 
 def test_prepare_does_not_contact_the_server() -> None:
-    ticket = open_comfyui(NOWHERE).prepare(REQUEST.with_values({"model": "dream"}))
+    ticket = open_comfyui(UNREACHABLE_URL).prepare(REQUEST.with_values({"model": "dream"}))
     assert (ticket.request.model, ticket.receipt["model"].outcome) == ("dream", "applied")
 
 
 def test_a_requested_model_replaces_the_models_parameter_of_the_workflow() -> None:
-    shelve("mine", TOKENS, MANIFEST_OF_TOKENS)
+    write_workflow("mine", TOKENS, MANIFEST_OF_TOKENS)
     asked = REQUEST.with_values({"model": "dream", "checkpoint": "other.safetensors"})
-    ticket = on(NOWHERE, "mine").prepare(asked)
+    ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(asked)
     fate = ticket.receipt["checkpoint"]
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
     assert (fate.outcome, fate.used, fate.why) == ("mapped", "dream", "model settles it")
@@ -121,42 +121,44 @@ def test_a_requested_model_replaces_the_models_parameter_of_the_workflow() -> No
 
 
 def test_a_parameter_of_the_workflow_that_needs_a_value_gets_it_from_the_model() -> None:
-    shelve("bare", TOKENS, {"parameters": MANIFEST["parameters"]})
-    ticket = on(NOWHERE, "bare").prepare(REQUEST.with_values({"model": "dream"}))
+    write_workflow("bare", TOKENS, {"parameters": MANIFEST["parameters"]})
+    ticket = open_workflow(UNREACHABLE_URL, "bare").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
 
 
 def test_a_parameter_called_model_is_the_model() -> None:
-    shelve("named", SAMPLED | {"1": node("CheckpointLoaderSimple", ckpt_name="$<model>")})
-    ticket = on(NOWHERE, "named").prepare(REQUEST.with_values({"model": "dream"}))
+    write_workflow("named", SAMPLED | {"1": node("CheckpointLoaderSimple", ckpt_name="$<model>")})
+    ticket = open_workflow(UNREACHABLE_URL, "named").prepare(
+        REQUEST.with_values({"model": "dream"})
+    )
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
 
 
 def test_a_workflow_with_several_models_says_how_to_choose_one() -> None:
     second = {"2": node("CheckpointLoaderSimple", ckpt_name="refiner.safetensors")}
     decoded = {"90": node("VAEDecode", samples=["8", 0], vae=["2", 2])}
-    shelve("two", SAMPLED | second | decoded)
-    ticket = on(NOWHERE, "two").prepare(REQUEST.with_values({"model": "dream"}))
+    write_workflow("two", SAMPLED | second | decoded)
+    ticket = open_workflow(UNREACHABLE_URL, "two").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == (
         "this workflow loads several models; name the node: --set 1.ckpt_name=NAME"
     )
 
 
 def test_a_workflow_without_a_model_drops_a_requested_one() -> None:
-    shelve("none", {"9": node("SaveImage", images="$<prompt>")})
-    ticket = on(NOWHERE, "none").prepare(REQUEST.with_values({"model": "dream"}))
+    write_workflow("none", {"9": node("SaveImage", images="$<prompt>")})
+    ticket = open_workflow(UNREACHABLE_URL, "none").prepare(REQUEST.with_values({"model": "dream"}))
     assert ticket.receipt["model"].why == "this workflow loads no checkpoint by name"
 
 
 @pytest.mark.parametrize("task", ["text-to-image", "image-to-image", "inpaint"])
 def test_every_task_of_a_bundled_workflow_takes_a_model(task: Any) -> None:
-    known = on(NOWHERE, "flux1-schnell").capabilities(task)
+    known = open_workflow(UNREACHABLE_URL, "flux1-schnell").capabilities(task)
     assert known.parameters["model"].default is None
 
 
 @pytest.mark.parametrize("model", ["z_image_turbo_bf16.safetensors", "z_image_turbo_bf16"])
 def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -> None:
-    backend = on(NOWHERE, "flux1-schnell")
+    backend = open_workflow(UNREACHABLE_URL, "flux1-schnell")
     with pytest.raises(RequestError) as caught:
         backend.prepare(REQUEST.with_values({"model": model}))
     assert caught.value.message == (
@@ -170,25 +172,29 @@ def test_a_model_that_another_family_of_workflows_loads_is_refused(model: str) -
 
 def test_a_refused_model_is_named_with_the_family_that_models_lists() -> None:
     with pytest.raises(RequestError, match="is of the family sd21, and the workflow is for sd15"):
-        on(NOWHERE, "sd15").prepare(REQUEST.with_values({"model": "sd_turbo"}))
+        open_workflow(UNREACHABLE_URL, "sd15").prepare(REQUEST.with_values({"model": "sd_turbo"}))
 
 
 def test_a_local_file_of_another_family_is_refused_by_its_header(tmp_path: Path) -> None:
     path = write_file(tmp_path / "dream.safetensors", safetensors(SD1 | VAE))
     with pytest.raises(RequestError, match="is of the family sd1, and the workflow is for flux1"):
-        on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": str(path)}))
+        open_workflow(UNREACHABLE_URL, "flux1-schnell").prepare(
+            REQUEST.with_values({"model": str(path)})
+        )
 
 
 def test_a_model_of_an_unknown_family_is_left_to_the_server() -> None:
-    ticket = on(NOWHERE, "flux1-schnell").prepare(REQUEST.with_values({"model": "xl-flux"}))
+    ticket = open_workflow(UNREACHABLE_URL, "flux1-schnell").prepare(
+        REQUEST.with_values({"model": "xl-flux"})
+    )
     assert ticket.receipt["model"].outcome == "applied"
 
 
 def test_a_seed_of_minus_one_overrides_the_default_of_a_workflow() -> None:
     seed = {"seed": {"type": "int", "default": 7}}
     manifest = MANIFEST | {"parameters": MANIFEST["parameters"] | seed}
-    shelve("fixed", SAMPLED, manifest)
-    backend = on(NOWHERE, "fixed")
+    write_workflow("fixed", SAMPLED, manifest)
+    backend = open_workflow(UNREACHABLE_URL, "fixed")
     (usual,) = prepare(backend, Request(prompt="a fox"), Settings())
     (drawn,) = prepare(backend, Request(prompt="a fox", seed=-1), Settings())
     assert usual.request.seed == 7

@@ -21,9 +21,9 @@ def _number(value: int) -> bytes:
     return value.to_bytes(4, "big")
 
 
-def _with_metadata(about: Any, picture: bytes) -> bytes:
+def _with_metadata(about: Any, image: bytes) -> bytes:
     encoded = json.dumps(about).encode()
-    return _number(4) + _number(len(encoded)) + encoded + picture
+    return _number(4) + _number(len(encoded)) + encoded + image
 
 
 @pytest.mark.parametrize(
@@ -118,20 +118,20 @@ def test_a_text_frame_becomes_an_event(frame: str, event: websocket.ComfyEvent) 
         pytest.param("[" * 100_000, id="too deep"),
         pytest.param('{"type": "executing"}', id="no data"),
         pytest.param(_text("executing", node="5"), id="no prompt, as after a reconnect"),
-        pytest.param(_text("executing", node=None), id="nobody's end"),
+        pytest.param(_text("executing", node=None), id="end of an unknown job"),
         pytest.param(_text("executing", prompt_id="another", node=None), id="another's end"),
         pytest.param(_text("executing", prompt_id=OURS), id="no node at all"),
-        pytest.param(_text("executing", prompt_id=OURS, node=7), id="a node that is no text"),
+        pytest.param(_text("executing", prompt_id=OURS, node=7), id="a node that is a number"),
         pytest.param(_text("progress", prompt_id=OURS, value="x", max=2), id="a step in words"),
         pytest.param(_text("progress", prompt_id=OURS, value=1, max=0), id="of no steps"),
         pytest.param(
             _text("progress", prompt_id=OURS, value=float("nan"), max=float("inf")),
-            id="a step that is no number",
+            id="a step that is not a number",
         ),
         pytest.param(_text("executed", prompt_id=OURS, node=None), id="made by no node"),
         pytest.param(_text("crystools.monitor", prompt_id=OURS), id="a custom node's"),
-        pytest.param(_text(7, prompt_id=OURS), id="a type that is no text"),
-        pytest.param(_text("execution_error", exception_message="nobody's"), id="nobody's error"),
+        pytest.param(_text(7, prompt_id=OURS), id="a type that is a number"),
+        pytest.param(_text("execution_error", exception_message="x"), id="error of an unknown job"),
         pytest.param(b"", id="empty binary"),
         pytest.param(b"\x00", id="one byte"),
         pytest.param(_number(1), id="a preview cut short"),

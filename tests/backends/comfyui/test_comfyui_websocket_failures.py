@@ -186,8 +186,8 @@ def test_an_image_saved_to_the_websocket_is_a_result(
     graph = {**SAMPLED, "99": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["90", 0]}}}
     with ComfyUI(**switches) as server:
         result = run_request(server, graph, poll_seconds=poll_seconds)
-    (picture,) = result.images
-    assert (picture.media_type, picture.source, picture.seed) == ("image/png", "99", REQUEST.seed)
+    (image,) = result.images
+    assert (image.media_type, image.source, image.seed) == ("image/png", "99", REQUEST.seed)
 
 
 def test_an_image_saved_to_a_closed_websocket_is_reported_missing() -> None:
