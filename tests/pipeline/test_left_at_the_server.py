@@ -117,7 +117,7 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
 
         with pytest.raises(Cancelled) as caught:
             recover(id, settings, cancel)
-        assert "had ended before it was stopped" in caught.value.remedy
+        assert "was finished before it could be cancelled" in caught.value.remedy
         assert recover(id, settings, no_progress).outcome == "fetched"
         assert len(server.prompts) == 1
 

@@ -62,7 +62,7 @@ _LOADED = (
 """Loaded once, before any run."""
 _WORDS = {"socket": {"send", "sendall"}}
 """Functions that send something from a server."""
-_PROGRESS = "make.<locals>.tell"
+_PROGRESS = "run_job.<locals>."
 
 
 class Switch:
@@ -75,7 +75,7 @@ class Switch:
         self.steps: list[str] = []
 
     def profile(self, frame: FrameType, event: str, what: Any) -> None:
-        if event == "call" and frame.f_code.co_qualname == _PROGRESS:
+        if event == "call" and frame.f_code.co_qualname.startswith(_PROGRESS):
             self._step("progress")
         if event == "c_call" and what.__name__ in self._effects.get(_module(what), ()):
             self._step(what.__name__)
