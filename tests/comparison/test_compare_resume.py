@@ -1,4 +1,4 @@
-"""One GPU: before another engine works, the last one is asked to free its memory."""
+"""Comparisons on one GPU, and after interrupted processes."""
 
 from __future__ import annotations
 
@@ -227,12 +227,12 @@ def test_two_processes_cannot_run_one_comparison_at_once(tmp_path: Path) -> None
 
 
 class _Killed(BaseException):
-    """The process ended here, as far as the files on disk can tell."""
+    """Simulate a process that ends here."""
 
 
 @contextmanager
 def _killing(label: str) -> Iterator[OnProgress]:
-    """Dies once the job has been fetched, before it is saved."""
+    """Ends the process after fetching and before saving."""
     assert label == "one"
 
     def tell(progress: Progress) -> None:

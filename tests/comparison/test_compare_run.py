@@ -1,4 +1,4 @@
-"""One request to several backends: what is made, what is kept, and what is made again."""
+"""One request on several backends: generated, kept and repeated cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ASKED = Request(prompt="a fox", width=64, height=48, steps=2)
 
 
 class _Watch:
-    """Remembers which cells were worked on; may cancel at one of them."""
+    """Records the labels of the cells; may cancel at one of them."""
 
     def __init__(self, cancel_at: str = "", fail_in_run: int = 0) -> None:
         self.labels: list[str] = []
@@ -149,7 +149,7 @@ def test_the_library_has_an_image_and_its_replacement(settings: Settings, tmp_pa
     _compare(settings, tmp_path / "c", "one")
     with open_library_synced(settings) as library:
         known = search_images(library, Query()).images
-    assert [picture.path.name for picture in known] == ["one-11-2.png", "one-11.png"]
+    assert [image.path.name for image in known] == ["one-11-2.png", "one-11.png"]
 
 
 def test_images_saved_before_a_kill_belong_to_their_cell(
@@ -402,7 +402,7 @@ def test_a_parameter_with_several_values_cannot_be_varied(
 
 
 def test_an_old_record_with_an_empty_prompt_continues(settings: Settings, tmp_path: Path) -> None:
-    """Its record has an empty prompt where none was given."""
+    """Old records have an empty prompt if none was given."""
     Image.new("RGB", (64, 48)).save(tmp_path / "fox.png")
     asked = Request(image=str(tmp_path / "fox.png"), steps=2)
     _compare(settings, tmp_path / "c", "one", asked=asked)

@@ -1,4 +1,4 @@
-"""A comparison with pictures: what is made again where they move, and what its record tells."""
+"""A comparison with input images that move."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where pictures lie, and where the work is done."""
+    """The folder of the input images."""
     monkeypatch.chdir(tmp_path)
     Path("mine").mkdir()
     Image.linear_gradient("L").resize((64, 48)).save("mine/fox.png")

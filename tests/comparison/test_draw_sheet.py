@@ -1,4 +1,4 @@
-"""The contact sheet: it can't fail, and leaves nothing out in silence."""
+"""Drawing a contact sheet from any input."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _RED = (200, 30, 30)
 
 @pytest.fixture
 def fonts() -> FontSet:
-    """What a machine without fonts and without shaping has."""
+    """The fonts of a machine without system fonts and raqm."""
     return FontSet((), shaping=False)
 
 
-def _picture(path: Path, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> Path:
+def _image(path: Path, size: tuple[int, int] = (64, 64), mode: str = "RGB") -> Path:
     Image.new("RGB", size, _RED).convert(mode).save(path)
     return path
 
@@ -40,7 +40,7 @@ def _has(sheet: Image.Image, colour: tuple[int, int, int]) -> bool:
 
 
 def test_a_sheet_scales_images_to_their_cells(tmp_path: Path, fonts: FontSet) -> None:
-    cells = [SheetCell(title="flux", image=_picture(tmp_path / "a.png", (1024, 512)))]
+    cells = [SheetCell(title="flux", image=_image(tmp_path / "a.png", (1024, 512)))]
     draw_sheet(cells, tmp_path / "sheet.png", title="a fox", columns=1, fonts=fonts)
     sheet = _sheet(tmp_path / "sheet.png")
     reds = sum(n for n, colour in sheet.getcolors(2**24) or () if colour == _RED)
@@ -48,7 +48,7 @@ def test_a_sheet_scales_images_to_their_cells(tmp_path: Path, fonts: FontSet) ->
 
 
 def test_the_same_cells_give_an_identical_sheet(tmp_path: Path, fonts: FontSet) -> None:
-    cells = [SheetCell(title=f"m{i}", image=_picture(tmp_path / f"{i}.png")) for i in range(5)]
+    cells = [SheetCell(title=f"m{i}", image=_image(tmp_path / f"{i}.png")) for i in range(5)]
     draw_sheet(cells, tmp_path / "one.png", title="a fox", columns=3, fonts=fonts)
     draw_sheet(cells, tmp_path / "two.png", title="a fox", columns=3, fonts=fonts)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
@@ -62,8 +62,8 @@ def test_a_failed_cell_is_labelled(tmp_path: Path, fonts: FontSet) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 100])
 def test_a_sheet_holds_any_number_of_cells(count: int, tmp_path: Path, fonts: FontSet) -> None:
-    picture = _picture(tmp_path / "a.png", (600, 600))
-    cells = [SheetCell(title=f"model {i}", details="seed 1", image=picture) for i in range(count)]
+    image = _image(tmp_path / "a.png", (600, 600))
+    cells = [SheetCell(title=f"model {i}", details="seed 1", image=image) for i in range(count)]
     draw_sheet(cells, tmp_path / "sheet.png", title="a fox", columns=10, fonts=fonts)
     width, height = _sheet(tmp_path / "sheet.png").size
     assert max(width, height) <= LONGEST_SIDE
@@ -71,8 +71,8 @@ def test_a_sheet_holds_any_number_of_cells(count: int, tmp_path: Path, fonts: Fo
 
 
 def test_many_cells_shrink_to_the_limits_of_a_sheet(tmp_path: Path, fonts: FontSet) -> None:
-    picture = _picture(tmp_path / "a.png", (600, 600))
-    cells = [SheetCell(title=f"model {i}", text="words " * 500, image=picture) for i in range(100)]
+    image = _image(tmp_path / "a.png", (600, 600))
+    cells = [SheetCell(title=f"model {i}", text="words " * 500, image=image) for i in range(100)]
     draw_sheet(cells, tmp_path / "sheet.png", title="words " * 5000, columns=1, fonts=fonts)
     assert max(_sheet(tmp_path / "sheet.png").size) <= LONGEST_SIDE
 
@@ -85,7 +85,7 @@ def test_many_cells_shrink_to_the_limits_of_a_sheet(tmp_path: Path, fonts: FontS
 def test_a_sheet_shows_images_of_any_shape(
     size: tuple[int, int], tmp_path: Path, fonts: FontSet
 ) -> None:
-    cells = [SheetCell(title="flux", image=_picture(tmp_path / "a.png", size))]
+    cells = [SheetCell(title="flux", image=_image(tmp_path / "a.png", size))]
     draw_sheet(cells, tmp_path / "sheet.png", title="a fox", columns=1, fonts=fonts)
     assert _has(_sheet(tmp_path / "sheet.png"), _RED)
 
@@ -94,7 +94,7 @@ def test_a_sheet_shows_images_of_any_shape(
     "content",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"no picture at all", id="nonsense"),
+        pytest.param(b"no image at all", id="nonsense"),
         pytest.param(b"\x89PNG\r\n\x1a\n", id="a signature alone"),
         pytest.param(b"\x89PNG\r\n\x1a\n" + b"\xff" * 100, id="a broken chunk"),
         pytest.param(b"\xff\xd8\xff\xe0" + b"\x00" * 50, id="a broken JPEG"),

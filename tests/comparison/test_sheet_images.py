@@ -58,11 +58,11 @@ def test_reduced_transparent_images_show_the_background(tmp_path: Path) -> None:
 
 def test_reduced_photographs_are_upright(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    picture = Image.new("RGB", (80, 40), "white")
-    picture.paste((0, 0, 0), (0, 0, 40, 40))
+    image = Image.new("RGB", (80, 40), "white")
+    image.paste((0, 0, 0), (0, 0, 40, 40))
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
     assert displayed_size(path) == (40, 80)
     upright = load_reduced(path, (20, 40), background=_BACKGROUND).convert("L")
     assert upright.size == (20, 40)

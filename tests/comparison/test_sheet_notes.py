@@ -1,4 +1,4 @@
-"""What stands on the contact sheet of all cells together."""
+"""The note of a contact sheet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _notes(axis: Axis | None = None, **values: Any) -> tuple[str, ...]:
         ({"loras": [{"name": "ink", "strength": 0.5}]}, ("LoRA: ink at 0.5", "seed 7")),
         ({"seed": None}, ()),
     ],
-    ids=["nothing more", "a negative", "an image", "other pictures", "a LoRA", "no seed"],
+    ids=["nothing more", "a negative", "an image", "other images", "a LoRA", "no seed"],
 )
 def test_the_note_of_a_sheet_has_what_all_cells_share(
     values: dict[str, Any], told: tuple[str, ...]

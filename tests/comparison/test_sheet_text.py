@@ -1,4 +1,4 @@
-"""Lines of any script: where they break, what is shown for what can't be, which way they run."""
+"""Text in any script: line breaks, missing characters and direction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture that was cut short is told by its own format."""
+"""Truncated images are recognized by their format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BMP = b"BM\x1e\0\0\0\0\0\0\0pixels"
     ],
 )
 def test_media_type_is_detected_by_the_first_bytes(data: bytes, kind: str | None) -> None:
-    """Whatever its name ends with."""
+    """The extension does not matter."""
     assert media_type(data) == kind
 
 
@@ -52,7 +52,7 @@ def test_media_type_is_detected_by_the_first_bytes(data: bytes, kind: str | None
     ],
 )
 def test_complete_images_are_complete(data: bytes) -> None:
-    """What follows a picture does no harm."""
+    """Data after an image is harmless."""
     assert is_complete(data)
 
 
@@ -72,7 +72,7 @@ def test_complete_images_are_complete(data: bytes) -> None:
     ],
 )
 def test_truncated_images_are_not_complete(data: bytes) -> None:
-    """Though its first bytes are right."""
+    """The first bytes are right."""
     assert not is_complete(data)
 
 
@@ -112,6 +112,6 @@ def test_download_fault_reports_a_wrong_file(data: bytes, name: str, told: str, 
 
 
 def test_png_size_reads_the_header() -> None:
-    """Before any pixel."""
+    """The file ends before its first pixel."""
     assert png_size(PNG) == (64, 48)
     assert png_size(JPEG) is None

@@ -1,4 +1,4 @@
-"""One limit for all images that are decoded: ours, in a sentence, whatever Pillow's own is."""
+"""The limit on the size of decoded images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REMEDY = "Make it smaller, or set IMAGEN_MAX_MEGAPIXELS to decode larger images
 
 
 def _png(side: int = 20_000) -> bytes:
-    """A PNG whose header claims this side, of a few bytes."""
+    """A PNG of a few bytes whose header claims this side."""
     data = BytesIO()
     Image.new("RGB", (8, 8)).save(data, "PNG")
     small = data.getvalue()
@@ -43,7 +43,7 @@ def _png(side: int = 20_000) -> bytes:
 
 @pytest.fixture
 def _low_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As another part of the same program may have set it."""
+    """A lower limit, set by another part of the program."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     yield
     assert Image.MAX_IMAGE_PIXELS == 100
@@ -52,8 +52,8 @@ def _low_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_the_largest_own_image_is_within_the_limit(recwarn: pytest.WarningsRecorder) -> None:
     assert LARGEST_SIDE**2 < MAX_MEGAPIXELS * 1e6
     Image.new("1", (LARGEST_SIDE, LARGEST_SIDE)).save("large.png")
-    picture = read_image_file("large.png")
-    assert (picture.width, picture.height) == (LARGEST_SIDE, LARGEST_SIDE)
+    image = read_image_file("large.png")
+    assert (image.width, image.height) == (LARGEST_SIDE, LARGEST_SIDE)
     assert list(recwarn) == []
 
 
@@ -95,10 +95,10 @@ def test_a_limit_that_is_not_a_number_is_an_error(
 @pytest.mark.usefixtures("_low_limit_of_pillow")
 def test_pillows_limit_is_neither_applied_nor_changed() -> None:
     Image.new("RGB", (64, 64), "white").save("fox.png")
-    picture = read_image_file("fox.png")
-    assert picture.decode().size == image_size(BytesIO(picture.data)) == (64, 64)
+    image = read_image_file("fox.png")
+    assert image.decode().size == image_size(BytesIO(image.data)) == (64, 64)
     canvas = Canvas(kept=(0, 0, 64, 60), sides=Outpaint(right=1))
-    assert extend_image(picture.decode(), canvas).size == canvas.size
+    assert extend_image(image.decode(), canvas).size == canvas.size
     assert build_mask(canvas, 0, Image.new("L", (64, 64))).size == canvas.size
 
 

@@ -1,4 +1,4 @@
-"""Pictures as they are to be seen: upright, in eight bits of red, green and blue."""
+"""Decoding: upright, 8 bits per channel, sRGB."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from imagen.inputs.decode import decode_file, encode_png, flatten
 
 def _two_halves(name: str, **options: Any) -> str:
     """Red on the left, blue on the right; 4 × 2 pixels."""
-    picture = Image.new("RGB", (4, 2), "red")
-    picture.paste((0, 0, 255), (2, 0, 4, 2))
-    picture.save(name, **options)
+    image = Image.new("RGB", (4, 2), "red")
+    image.paste((0, 0, 255), (2, 0, 4, 2))
+    image.save(name, **options)
     return name
 
 
@@ -69,7 +69,7 @@ def test_decoding_keeps_transparency(alpha: int, mode: str) -> None:
 
 
 def _profile(name: str, *, red_is_green: bool) -> bytes:
-    """The profile of sRGB under another name, with two of its primaries exchanged if so asked."""
+    """An sRGB profile under another name; two of its primaries may be exchanged."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     data = data.replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
     swapped = data.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
@@ -124,7 +124,7 @@ def test_the_first_frame_of_an_animation_is_used_with_a_warning() -> None:
 
 
 def test_the_second_image_of_an_mpo_file_is_ignored() -> None:
-    """It is a preview, or the other eye's."""
+    """The second image is a preview, or the other eye's view."""
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save("a.jpg", "MPO", save_all=True, append_images=[second])
     file = decode_file("a.jpg", "image")
@@ -138,7 +138,7 @@ def test_the_second_image_of_an_mpo_file_is_ignored() -> None:
         (b"<html>not found</html>", r"image: fox\.png is not an image that imagen can read\."),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08", r"image: fox\.png cannot be decoded: "),
     ],
-    ids=["missing", "no picture", "cut short"],
+    ids=["missing", "no image", "cut short"],
 )
 def test_files_that_are_not_images_are_errors(data: bytes | None, sentence: str) -> None:
     if data is not None:
@@ -178,5 +178,5 @@ def test_damaged_metadata_does_not_prevent_decoding() -> None:
     ("colour", "seen"), [("white", (255, 255, 255)), ("black", (0, 0, 0))], ids=str
 )
 def test_flatten_places_transparency_on_a_colour(colour: str, seen: tuple[int, int, int]) -> None:
-    picture = flatten(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
-    assert (picture.mode, picture.getpixel((0, 0))) == ("RGB", seen)
+    image = flatten(Image.new("RGBA", (2, 2), (200, 0, 0, 0)), colour)
+    assert (image.mode, image.getpixel((0, 0))) == ("RGB", seen)

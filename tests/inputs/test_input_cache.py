@@ -1,4 +1,4 @@
-"""The shelf: pictures under the hash of their content."""
+"""The cache of prepared images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagen.errors import OutputError
 from imagen.inputs.cache import cache_image, prune_cache
 
 _HASH = "9834876dcfb05cb167a5c24953eba58c4ac89b1adf57f28f2f9d09af107ee8f0"
-"""Of `aaa`."""
+"""The SHA-256 of `aaa`."""
 _SHELF = Path("shelf")
 _DAY = 24 * 3600
 

@@ -1,4 +1,4 @@
-"""How large to draw, by what is asked, the picture's own size and what a backend takes."""
+"""Which size to generate: from the request, the input image and the backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a sidecar, found again by name and hash."""
+"""Finding the input images of a record by name and hash."""
 
 from __future__ import annotations
 

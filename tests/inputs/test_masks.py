@@ -1,4 +1,4 @@
-"""Masks: which part is redrawn, whatever the file says it with."""
+"""Masks: which area is repainted, for every kind of file."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _BY_ALPHA = ["mask: m.png is partly transparent; its transparent areas are repai
         "opaque",
         "white strokes on nothing",
         "holes in black",
-        "holes in a picture",
+        "holes in an image",
         "grey with holes",
     ],
 )

@@ -1,4 +1,4 @@
-"""Staging: what a backend is given for the pictures that a request names."""
+"""What a backend gets for the images of a request."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def test_transparency_is_placed_on_white_with_a_warning() -> None:
 
 
 def test_an_image_can_be_its_own_mask_by_transparency() -> None:
-    picture = Image.new("RGBA", (64, 48), (9, 9, 9, 255))
-    picture.paste((9, 9, 9, 0), (0, 0, 32, 48))
-    picture.save("fox.png")
+    image = Image.new("RGBA", (64, 48), (9, 9, 9, 255))
+    image.paste((9, 9, 9, 0), (0, 0, 32, 48))
+    image.save("fox.png")
     made = staged(image="fox.png", mask="fox.png")
     mask = opened(made.request.mask)
     assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (255, 0)

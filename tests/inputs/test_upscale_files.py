@@ -1,4 +1,4 @@
-"""Enlarging by interpolation."""
+"""Upscaling by interpolation."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:
 
 @pytest.mark.parametrize("method", INTERPOLATIONS)
 def test_every_interpolation_gives_the_exact_size(method: str) -> None:
-    picture, _, _ = upscale_file(drawn("fox.jpg", (33, 21)), 2.5, method)
-    assert (picture.width, picture.height) == (82, 52)
-    assert (picture.kind, picture.name, picture.media_type) == ("PNG", "fox.png", "image/png")
+    image, _, _ = upscale_file(drawn("fox.jpg", (33, 21)), 2.5, method)
+    assert (image.width, image.height) == (82, 52)
+    assert (image.kind, image.name, image.media_type) == ("PNG", "fox.png", "image/png")
     assert _enlarged("fox.jpg", 2.5, method).size == (82, 52)
 
 
@@ -77,6 +77,6 @@ def test_upscaling_beyond_the_largest_side_is_refused() -> None:
 def test_upscaling_a_file_describes_the_input_and_warns_of_frames() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
-    picture, known, warnings = upscale_file("a.gif", 2, "area")
-    assert (picture.width, known.name, known.width) == (8, "a.gif", 4)
+    image, known, warnings = upscale_file("a.gif", 2, "area")
+    assert (image.width, known.name, known.width) == (8, "a.gif", 4)
     assert warnings == ("image: a.gif has 2 frames; the first one is used.",)

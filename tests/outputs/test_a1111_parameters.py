@@ -1,4 +1,4 @@
-"""The `parameters` text: written and read in the grammar that other tools share."""
+"""A1111's `parameters` text."""
 
 from __future__ import annotations
 

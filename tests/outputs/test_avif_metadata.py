@@ -1,4 +1,4 @@
-"""Texts in AVIF files: spliced in behind the image, read back, and taken out; Pillow agrees."""
+"""Texts in AVIF files: written, read back and removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one format to another: pixels, profile, orientation, and every text."""
+"""Conversion between formats: pixels, profile, orientation and texts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY = SRGB[:16] + b"GRAY" + SRGB[20:]
 
 
-def _png(picture: Image.Image, **options: object) -> bytes:
+def _png(image: Image.Image, **options: object) -> bytes:
     data = BytesIO()
-    picture.save(data, "PNG", **options)
+    image.save(data, "PNG", **options)
     return data.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""The user comment of an EXIF block: added without harm, and read in every encoding."""
+"""The user comment of an EXIF block."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imagen.outputs.metadata import exif
 
 
 def _little_endian() -> bytes:
-    """A maker's name behind two directories, the second of which is a thumbnail's."""
+    """A block with a maker and two directories, the second of a thumbnail."""
     main = struct.pack("<HHHIII", 1, 0x010F, 2, 7, 50, 26)
     thumbnail = struct.pack("<HHHIHHI", 1, 0x0103, 3, 1, 6, 0, 0)
     return b"II*\0" + struct.pack("<I", 8) + main + thumbnail + b"\0" * 6 + b"Ensign\0"

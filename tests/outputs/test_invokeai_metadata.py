@@ -1,4 +1,4 @@
-"""What InvokeAI writes into its pictures."""
+"""The metadata of InvokeAI."""
 
 from __future__ import annotations
 

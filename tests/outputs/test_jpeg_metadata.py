@@ -1,4 +1,4 @@
-"""Texts in JPEG files: what was there stays, and Pillow reads what was added."""
+"""Texts in JPEG files, read back by Pillow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = TEXTS["parameters"]
 
 
 def _with_exif() -> bytes:
-    """As a camera writes it: a maker, an orientation, an exposure, and a profile besides."""
+    """As a camera writes it: maker, orientation, exposure and a profile."""
     exif = Image.Exif()
     exif[0x010F] = "Ensign"
     exif[0x0112] = 6

@@ -1,4 +1,4 @@
-"""What images of other programs say, in each place and form that these programs use."""
+"""Metadata of other programs, in every place and form that they use."""
 
 from __future__ import annotations
 
@@ -382,7 +382,7 @@ def _of_comfyui() -> dict[str, Any]:
 
 
 def _exif_of_savers(form: str) -> Image.Exif:
-    """The three ways in which nodes of ComfyUI write the graph into EXIF."""
+    """The three ways in which ComfyUI's nodes write the graph into EXIF."""
     exif = Image.Exif()
     whole = json.dumps(_of_comfyui())
     if form == "capital":

@@ -1,4 +1,4 @@
-"""File names by template: what they hold, and where they never lead."""
+"""File names from templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts in PNG files: spliced in without a look at the pixels, and read with suspicion."""
+"""Texts in PNG files: written without decoding, and read with checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a picture comes from: other tools' words, in our own."""
+"""How an image was made, in one vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading: what a picture or its sidecar tells of how it was made."""
+"""Reading how an image was made from the image or its sidecar."""
 
 from __future__ import annotations
 

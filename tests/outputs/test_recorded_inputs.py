@@ -1,4 +1,4 @@
-"""What a record says of the pictures that another was made of."""
+"""Input images in a record."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _saved(**options: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"sidecar": False}], ids=["in the sidecar", "in the picture"]
+    "options", [{}, {"sidecar": False}], ids=["in the sidecar", "in the image"]
 )
 def test_the_record_has_name_hash_and_size_of_each_input(options: dict[str, Any]) -> None:
     path = _saved(**options)

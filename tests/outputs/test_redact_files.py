@@ -1,4 +1,4 @@
-"""What a picture tells at each destination: all, nothing of the prompt, or nothing at all."""
+"""Redaction: everything, everything but the prompt, or nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LINE = (
 
 
 def _wordy(word: str) -> Request:
-    """A request that says the word wherever a request can."""
+    """A request with the word in every text field."""
     return Request.of(
         {
             "prompt": f"{word}, asleep\nSteps: 4, Sampler: {word}, Seed: 9",
@@ -64,11 +64,11 @@ def _saved(kind: str, word: str) -> Path:
 
 
 def _frames(data: bytes) -> list[bytes]:
-    picture = opened(data)
+    image = opened(data)
     frames = []
-    for number in range(getattr(picture, "n_frames", 1)):
-        picture.seek(number)
-        frames.append(picture.convert("RGBA").tobytes())
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        frames.append(image.convert("RGBA").tobytes())
     return frames
 
 
@@ -150,7 +150,7 @@ def test_policy_none_keeps_the_colour_profile(kind: str, policy: RedactionPolicy
 
 
 def _ycck() -> bytes:
-    """A JPEG whose four channels the Adobe segment calls YCCK, as Photoshop writes them."""
+    """A JPEG with four channels in YCCK, as Photoshop writes it."""
     data = encoded("JPEG", mode="CMYK")
     return data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02a thumbnail") + data[2:]
 
@@ -267,7 +267,7 @@ def test_redact_record_removes_the_prompt(word: str) -> None:
 
 
 def test_redact_record_keeps_the_preprocessor() -> None:
-    """That a control image was to be made first, and of which kind, tells nothing of the prompt."""
+    """The preprocessor of a control image reveals nothing about the prompt."""
     values = {"preprocess": "canny", "sampler": "euler", "style": "zyxomma"}
     told = redact_record({"request": values, "resolved": values}, "no_prompt")
     assert told["request"] == told["resolved"] == {"preprocess": "canny", "sampler": "euler"}

@@ -1,4 +1,4 @@
-"""Where files lie, and where on earth a picture was taken, is told at no destination."""
+"""Paths and GPS data never leave this machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_paths_are_removed_from_a_workflow_in_a_png() -> None:
 
 
 def _comfy_exif(format: str) -> bytes:
-    """As ComfyUI's own nodes save pictures that are no PNG."""
+    """As ComfyUI's nodes save images other than PNG."""
     block = Image.Exif()
     block[0x0110] = 'prompt:{"1":{"inputs":{"video":"/home/ann/fox.mp4"}}}'
     block[0x010F] = 'workflow:{"nodes":[{"widgets_values":["/home/ann/fox.mp4"]}]}'

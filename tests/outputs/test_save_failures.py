@@ -1,4 +1,4 @@
-"""When a picture can't be saved where it belongs, it is kept where it can be, and this is said."""
+"""An image that cannot be saved in its place is saved elsewhere, with an error."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _no_room_for_json(path: Path, data: bytes) -> None:
 
 
 def _full(*folders: Path) -> Callable[[Path, bytes], None]:
-    """Writes as on a disk that is full below these folders."""
+    """A write function for a disk that is full below these folders."""
 
     def write(path: Path, data: bytes) -> None:
         if any(path.is_relative_to(folder) for folder in folders):

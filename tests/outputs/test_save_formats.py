@@ -1,4 +1,4 @@
-"""Saving in the format of the settings: the engine's file first, then the one that is wanted."""
+"""Saving in the configured format: first the engine's file, then the converted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saving: the pictures, the sidecars, and the texts inside, read back by Pillow."""
+"""Saving images and sidecars; Pillow reads the texts back."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_the_media_type_follows_from_the_bytes() -> None:
     [
         pytest.param("video/mp4", ".mp4", id="a video"),
         pytest.param("text/plain; charset=utf-8", ".txt", id="a text"),
-        pytest.param("image/gif", ".gif", id="another picture"),
+        pytest.param("image/gif", ".gif", id="another image"),
         pytest.param("image/svg+xml", ".svg", id="a drawing"),
         pytest.param("video/webm", ".webm", id="a video for the web"),
         pytest.param("video/x-matroska", ".mkv", id="Matroska"),
@@ -392,7 +392,7 @@ def test_an_empty_result_saves_nothing() -> None:
         {"references": ("My Fox.png", "b.png")},
         {"controls": ({"kind": "canny", "image": "My Fox.png"},)},
     ],
-    ids=["of this system", "of Windows", "a reference", "a control picture"],
+    ids=["of this system", "of Windows", "a reference", "a control image"],
 )
 def test_without_a_prompt_the_name_comes_from_the_input(values: dict[str, Any]) -> None:
     (saved,) = _save(request=asked(prompt="", **values))

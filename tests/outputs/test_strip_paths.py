@@ -1,4 +1,4 @@
-"""A sentence for others does not tell where files lie on this machine."""
+"""Sentences without the folders of this machine."""
 
 from __future__ import annotations
 

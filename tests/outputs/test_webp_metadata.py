@@ -1,4 +1,4 @@
-"""Texts in WebP files: simple files become extended ones, and Pillow reads them all."""
+"""Texts in WebP files, read back by Pillow."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def test_the_extended_webp_header_announces_transparency() -> None:
     assert opened(after).getpixel((0, 0)) == (10, 20, 30, 40)
 
 
-def _lossless(picture: Image.Image) -> bytes:
+def _lossless(image: Image.Image) -> bytes:
     from io import BytesIO
 
     data = BytesIO()
-    picture.save(data, "WEBP", lossless=True, exact=True)
+    image.save(data, "WEBP", lossless=True, exact=True)
     return data.getvalue()
 
 
@@ -131,12 +131,12 @@ def test_the_size_of_a_webp_is_read_from_its_header(options: dict[str, Any]) -> 
         pytest.param(b"RIFF\x04\0\0\0WEBP", "no header", id="no chunk at all"),
         pytest.param(b"RIFF\x0c\0\0\0WEBPVP8 \xff\xff\xff\xff", "leads out", id="a chunk of 4 GB"),
         pytest.param(
-            b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "no header", id="no start of a picture"
+            b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd", "no header", id="no start of an image"
         ),
         pytest.param(
             b"RIFF\x16\0\0\0WEBPVP8 \x0a\0\0\0abc\x9d\x01\x2a\0\0\0\0",
             "no header",
-            id="a picture of no size",
+            id="an image of no size",
         ),
         pytest.param(
             b"RIFF\x10\0\0\0WEBPVP8X\x04\0\0\0abcd", "no header", id="an extended header in half"

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, and never in another's place."""
+"""Atomic writes that never overwrite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ for n in range(40):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty one."""
+    """An empty folder."""
     found = tmp_path / "folder"
     found.mkdir()
     return found

@@ -1,4 +1,4 @@
-"""Previews of commands, as processes of their own on terminals and in pipes."""
+"""Previews of commands that run as processes, on terminals and in pipes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ main(sys.argv[1:])
 
 @pytest.fixture(autouse=True)
 def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal of which nothing is known."""
+    """An unknown terminal."""
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -37,7 +37,7 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _in_tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tmux that writes down what it is told, and the usual viewer."""
+    """A fake tmux that logs its arguments, and the default viewer."""
     folder = tmp_path / "bin"
     folder.mkdir()
     recorder(folder, "tmux", _LOG.absolute())
@@ -52,7 +52,7 @@ def _piped(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 
 
 def _on(terminal: Terminal, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run on a terminal that is the process's own, but for what it complains of."""
+    """Run on a terminal; stderr is captured."""
     return subprocess.run(
         [sys.executable, "-c", _CONTROLLED, *words],
         env=os.environ | environ,
@@ -65,7 +65,7 @@ def _on(terminal: Terminal, *words: str, **environ: str) -> subprocess.Completed
 
 
 def _windows() -> list[list[str]]:
-    """The words after tmux, but for the folder of the viewer."""
+    """The arguments of tmux, without the folder of the viewer."""
     told = [json.loads(line) for line in _LOG.read_text().splitlines()]
     return [[Path(word).name if "tmux-img" in word else word for word in each] for each in told]
 
@@ -178,10 +178,10 @@ def test_generate_draws_sixels() -> None:
     with Terminal(b"\x1b[?62;4c") as terminal:
         assert _on(terminal, *_FOX).returncode == 0
         heard = terminal.hang_up()
-    question, path, picture = re.split(rb"(fox\.png\r\n.* s\S*\r\n)", heard)
+    question, path, image = re.split(rb"(fox\.png\r\n.* s\S*\r\n)", heard)
     assert (question, path[:9]) == (QUESTION, b"fox.png\r\n")
     with Image.open("fox.png") as fox:
-        assert decoded(picture.removesuffix(b"\r\n")).size == fox.size == (64, 48)
+        assert decoded(image.removesuffix(b"\r\n")).size == fox.size == (64, 48)
 
 
 def test_generate_draws_in_kitty() -> None:

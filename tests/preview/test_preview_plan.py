@@ -1,4 +1,4 @@
-"""Whether and how a picture is shown, as the switch, the flag and the terminal have it."""
+"""Whether and how images are previewed, by setting, flag and terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as terminals are sent them, decoded back."""
+"""The protocols of terminals, decoded again."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from imagen.preview.terminal import TerminalSize
 _SCREEN = TerminalSize(columns=80, rows=24, width=640, height=400)
 
 
-def _picture(width: int = 97, height: int = 61) -> Image.Image:
-    """Every channel has its own course."""
+def _image(width: int = 97, height: int = 61) -> Image.Image:
+    """A different gradient in every channel."""
     bands = [Image.linear_gradient("L"), Image.radial_gradient("L")]
     bands.append(bands[0].transpose(Image.Transpose.ROTATE_90))
     return Image.merge("RGB", bands).resize((width, height))
 
 
 def _distance(one: Image.Image, other: Image.Image) -> int:
-    """The largest difference of a channel, anywhere."""
+    """The largest difference in any channel of any pixel."""
     return max(ImageChops.difference(one, other).tobytes())
 
 
@@ -43,16 +43,16 @@ def _png(data: bytes) -> Image.Image:
 
 
 def test_sixels_reproduce_the_image() -> None:
-    picture = Image.new("RGB", (13, 8), "red")
-    picture.paste((0, 0, 255), (4, 3, 9, 8))
-    assert decoded(encode_sixel(picture)).tobytes() == picture.tobytes()
+    image = Image.new("RGB", (13, 8), "red")
+    image.paste((0, 0, 255), (4, 3, 9, 8))
+    assert decoded(encode_sixel(image)).tobytes() == image.tobytes()
 
 
 def test_sixels_of_many_colours_approximate_the_image() -> None:
-    picture = _picture()
-    again = decoded(encode_sixel(picture))
-    assert again.size == picture.size
-    assert _distance(again, picture) <= 32
+    image = _image()
+    again = decoded(encode_sixel(image))
+    assert again.size == image.size
+    assert _distance(again, image) <= 32
 
 
 def test_sixels_of_a_plain_image_are_compressed() -> None:
@@ -62,14 +62,14 @@ def test_sixels_of_a_plain_image_are_compressed() -> None:
 
 
 def test_kitty_gets_a_png_in_chunks() -> None:
-    picture = Image.effect_noise((150, 150), 200).convert("RGB")
-    pieces = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", encode_kitty(picture))
+    image = Image.effect_noise((150, 150), 200).convert("RGB")
+    pieces = re.findall(rb"\x1b_G([^;]*);([^\x1b]*)\x1b\\", encode_kitty(image))
     keys, data = zip(*pieces, strict=True)
     assert keys[0] == b"a=T,f=100,q=2,m=1"
     assert {*keys[1:-1]} == {b"m=1"}
     assert keys[-1] == b"m=0"
     assert {len(piece) for piece in data[:-1]} == {4096}
-    assert _png(b"".join(data)).tobytes() == picture.tobytes()
+    assert _png(b"".join(data)).tobytes() == image.tobytes()
 
 
 def test_kitty_gets_a_small_image_in_one_chunk() -> None:
@@ -79,13 +79,13 @@ def test_kitty_gets_a_small_image_in_one_chunk() -> None:
 
 
 def test_iterm2_gets_a_file() -> None:
-    picture = _picture()
+    image = _image()
     found = re.fullmatch(
-        rb"\x1b\]1337;File=inline=1;size=(\d+):([\w+/=]+)\x07", encode_iterm2(picture)
+        rb"\x1b\]1337;File=inline=1;size=(\d+):([\w+/=]+)\x07", encode_iterm2(image)
     )
     assert found is not None
     assert int(found[1]) == len(b64decode(found[2]))
-    assert _png(found[2]).tobytes() == picture.tobytes()
+    assert _png(found[2]).tobytes() == image.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -108,23 +108,23 @@ def test_transparent_images_are_previewed_on_white() -> None:
 
 @pytest.mark.parametrize("ending", ["jpg", "webp", "avif", "gif", "bmp"])
 def test_every_image_format_is_sent_as_png(ending: str) -> None:
-    _picture().save(f"fox.{ending}")
+    _image().save(f"fox.{ending}")
     (data,) = re.findall(rb":([\w+/=]+)\x07", draw_image(Path(f"fox.{ending}"), "iterm2", _SCREEN))
     assert (_png(data).format, _png(data).size) == ("PNG", (97, 61))
 
 
 def test_previewing_a_file_that_is_not_an_image_is_an_error() -> None:
-    Path("fox.png").write_text("no picture")
+    Path("fox.png").write_text("no image")
     with pytest.raises(RequestError, match=r"fox\.png is not an image"):
         draw_image(Path("fox.png"), "kitty", _SCREEN)
 
 
 def test_show_images_reports_unreadable_images_and_shows_the_others() -> None:
-    _picture().save("fox.png")
+    _image().save("fox.png")
     with Terminal() as terminal:
         with open(terminal.slave, "wb", closefd=False) as stream:
-            pictures = {Path("gone.png"): "x", Path("fox.png"): "x"}
-            told = show_images(PreviewPlan(way="kitty"), pictures, stream=stream)
+            images = {Path("gone.png"): "x", Path("fox.png"): "x"}
+            told = show_images(PreviewPlan(way="kitty"), images, stream=stream)
         heard = terminal.hang_up()
     assert told == ["preview: there is no file gone.png."]
     assert heard.count(b"a=T") == 1

@@ -1,4 +1,4 @@
-"""What a terminal says of itself, asked on a real pseudo-terminal."""
+"""Questions to a terminal, on a real pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(supports_sixel(int(sys.argv[1]), int(sys.argv[1]), timeout_seconds=float(s
 
 
 def _asked(terminal: Terminal, *, patience: float = 20) -> str:
-    """What a process says whose own terminal this is."""
+    """The answer of supports_sixel in a process whose terminal this is."""
     ran = subprocess.run(
         [sys.executable, "-c", f"{_OWN}{_ASK}", str(terminal.slave), str(patience)],
         pass_fds=[terminal.slave],

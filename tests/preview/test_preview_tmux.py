@@ -1,4 +1,4 @@
-"""Windows of tmux: what it is told, what a real one does, and what becomes of its failures."""
+"""Windows in tmux: arguments, failures, and a real tmux."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_tmux_gets_the_words_of_the_viewer_unchanged(bin_: Path, tmp_path: Path)
 def test_show_images_opens_at_most_four_windows(bin_: Path, tmp_path: Path) -> None:
     recorder(bin_, "tmux", tmp_path / "log")
     viewer = program(bin_, "viewer", "")
-    pictures = {Path(f"{number}.png"): "x" for number in range(6)}
-    assert show_images(_window(viewer), pictures) == ["The preview shows the first 4 of 6 images."]
+    images = {Path(f"{number}.png"): "x" for number in range(6)}
+    assert show_images(_window(viewer), images) == ["The preview shows the first 4 of 6 images."]
     assert [Path(words[-1]).name for words in _logged(tmp_path / "log")] == [
         "0.png",
         "1.png",
@@ -95,7 +95,7 @@ def _tmux(*words: str) -> str:
 
 @pytest.fixture
 def _inside_tmux(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As a process sees it that runs in a window of a tmux server of this test's own."""
+    """The environment of a process in a window of this test's tmux server."""
     monkeypatch.delenv("TMUX", raising=False)
     monkeypatch.delenv("TMUX_PANE", raising=False)
     _tmux("-f", "/dev/null", "new-session", "-d", "-s", "imagen", "sleep 600")
