@@ -82,7 +82,21 @@ def add_backends(path: Path, blocks: Blocks, *, template: str | None = None) -> 
     existing = document.backends
     new = {name: dict(block) for name, block in blocks.items() if name not in existing}
     if new:
-        _replace(target, old, encode_like(_insert_backends(document, new), old or b""))
+        # Insert the blocks into the text, and check that nothing else changes by it.
+        from imagen.config.yaml_document import parse
+
+        text = _insert_text(document, new)
+        try:
+            values = parse(document.source, text.encode()).values
+        except ConfigError:
+            values = {}
+        if values != document.values | {"backends": {**document.backends, **new}}:
+            lines = "\n".join(f"  {line}" for line in _format_yaml(new))
+            raise ConfigError(
+                f"{document.source} was not changed: adding backends would change other settings.",
+                remedy=f"Add this to `backends` by hand:\n{lines}",
+            )
+        _replace(target, old, encode_like(text, old or b""))
     present = tuple(name for name in blocks if existing.get(name) == blocks[name])
     differing = tuple(name for name in blocks if name not in new and name not in present)
     return Addition(path, tuple(new), present, differing)
@@ -127,27 +141,6 @@ def _replace(path: Path, old: bytes | None, new: bytes) -> None:
             f"Another program changed {path} at the same time; nothing was written.",
             remedy="Run the command again.",
         )
-
-
-def _insert_backends(document: ConfigDocument, new: Blocks) -> str:
-    """The document's text with these blocks below its own backends.
-
-    Raises ConfigError if that would change other settings.
-    """
-    from imagen.config.yaml_document import parse
-
-    text = _insert_text(document, new)
-    try:
-        values = parse(document.source, text.encode()).values
-    except ConfigError:
-        values = {}
-    if values != document.values | {"backends": {**document.backends, **new}}:
-        lines = "\n".join(f"  {line}" for line in _format_yaml(new))
-        raise ConfigError(
-            f"{document.source} was not changed: adding backends would change other settings.",
-            remedy=f"Add this to `backends` by hand:\n{lines}",
-        )
-    return text
 
 
 def _insert_text(document: ConfigDocument, new: Blocks) -> str:

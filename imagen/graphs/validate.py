@@ -155,19 +155,16 @@ def _find_cycles(graph: Mapping[str, object]) -> list[WorkflowFault]:
             elif source not in path:
                 waiting.append(source)
             else:
-                faults[_cycle_fault(graph, [*waiting[waiting.index(source) :], source])] = None
+                nodes = [*waiting[waiting.index(source) :], source]
+                # The walk follows links backwards; people read them forwards.
+                shown = [one_line(node, limit=60) for node in reversed(nodes[:_MAX_CYCLE_SHOWN])]
+                if len(nodes) > _MAX_CYCLE_SHOWN:
+                    shown = [one_line(nodes[-1], limit=60), "…", *shown]
+                what = f"depends on itself: {' → '.join(shown)}."
+                faults[fault_at(graph, nodes[0], "", what, "Remove one of these links.")] = None
                 if len(faults) >= _MAX_CYCLES:
                     return list(faults)
     return list(faults)
-
-
-def _cycle_fault(graph: Mapping[str, object], nodes: list[str]) -> WorkflowFault:
-    # The walk follows links backwards; people read them forwards.
-    shown = [one_line(node, limit=60) for node in reversed(nodes[:_MAX_CYCLE_SHOWN])]
-    if len(nodes) > _MAX_CYCLE_SHOWN:
-        shown = [one_line(nodes[-1], limit=60), "…", *shown]
-    what = f"depends on itself: {' → '.join(shown)}."
-    return fault_at(graph, nodes[0], "", what, "Remove one of these links.")
 
 
 def _output_faults(

@@ -160,7 +160,21 @@ def find_workflow(name_or_path: str, folders: Sequence[Path] = ()) -> Workflow:
     for name, path, source in _workflow_files(folders):
         if name == name_or_path:
             return _read_workflow(path, source)
-    raise _not_found(name_or_path, folders)
+    names = list_workflow_names(folders)
+    similar: list[str] = []
+    for _ in range(_MAX_SIMILAR):
+        if near := nearest(name_or_path, [other for other in names if other not in similar]):
+            similar.append(near)
+    missing = [str(folder) for folder in folders if not os.path.isdir(folder.expanduser())]
+    remedies = ["`imagen workflows` lists all names; or give the path of a .json file."]
+    if len(similar) > 1:
+        remedies.insert(0, f"Similar names: {', '.join(similar)}.")
+    if missing:
+        remedies.append(f"Workflow folder not found: {', '.join(missing)}.")
+    raise WorkflowError(
+        f"Workflow {name_or_path!r} not found.{did_you_mean(name_or_path, names)}",
+        remedy="\n".join(remedies),
+    )
 
 
 def list_workflow_files(folders: Sequence[Path] = ()) -> list[ListedWorkflow]:
@@ -219,20 +233,3 @@ def _read_workflow(path: Path, source: str) -> Workflow:
     file = next(filter(os.path.isfile, beside), None)
     manifest = read_manifest(file) if file else infer_manifest(graph)
     return Workflow(path.stem, graph, manifest, source)
-
-
-def _not_found(name: str, folders: Sequence[Path]) -> WorkflowError:
-    names = list_workflow_names(folders)
-    similar: list[str] = []
-    for _ in range(_MAX_SIMILAR):
-        if near := nearest(name, [other for other in names if other not in similar]):
-            similar.append(near)
-    missing = [str(folder) for folder in folders if not os.path.isdir(folder.expanduser())]
-    remedies = ["`imagen workflows` lists all names; or give the path of a .json file."]
-    if len(similar) > 1:
-        remedies.insert(0, f"Similar names: {', '.join(similar)}.")
-    if missing:
-        remedies.append(f"Workflow folder not found: {', '.join(missing)}.")
-    return WorkflowError(
-        f"Workflow {name!r} not found.{did_you_mean(name, names)}", remedy="\n".join(remedies)
-    )

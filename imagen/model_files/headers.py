@@ -61,7 +61,21 @@ def read_model_header(path: Path) -> ModelHeader:
         if size == 0:
             raise ConfigError(f"{path} is empty.", remedy="Download it again.")
         with path.open("rb") as file:
-            return _read_header(path, file, size)
+            start = file.read(512)
+            if start.startswith(_GGUF_MAGIC):
+                return _read_gguf(path, file, size)
+            # safetensors: eight bytes for the length of a JSON header
+            if start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _MAX_JSON_HEADER:
+                return _read_safetensors(path, file, size)
+            if start.startswith(b"PK\x03\x04"):  # PyTorch's files are archives
+                from zipfile import is_zipfile
+
+                if not is_zipfile(path):
+                    raise _incomplete(path, size, "more: its end is missing")
+                return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
+            if re.match(rb"\x80[\x02-\x05]", start):
+                return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
+            raise _not_a_model(path, start, size)
     except FileNotFoundError as error:
         similar = ""
         if path.parent.is_dir():
@@ -71,24 +85,6 @@ def read_model_header(path: Path) -> ModelHeader:
         raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:  # a path with NUL in it
         raise ConfigError(f"Cannot read {path}: {error}.") from error
-
-
-def _read_header(path: Path, file: IO[bytes], size: int) -> ModelHeader:
-    start = file.read(512)
-    if start.startswith(_GGUF_MAGIC):
-        return _read_gguf(path, file, size)
-    # safetensors: eight bytes for the length of a JSON header
-    if start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= _MAX_JSON_HEADER:
-        return _read_safetensors(path, file, size)
-    if start.startswith(b"PK\x03\x04"):  # PyTorch's files are archives
-        from zipfile import is_zipfile
-
-        if not is_zipfile(path):
-            raise _incomplete(path, size, "more: its end is missing")
-        return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
-    if re.match(rb"\x80[\x02-\x05]", start):
-        return ModelHeader(format="pickle", tensors={}, notes={}, size_bytes=size)
-    raise _not_a_model(path, start, size)
 
 
 def _read_safetensors(path: Path, file: IO[bytes], size: int) -> ModelHeader:

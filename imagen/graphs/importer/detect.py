@@ -15,7 +15,7 @@ from imagen.graphs.validate import find_structural_faults
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from imagen.graphs.graph import Graph, Node
+    from imagen.graphs.graph import Graph
 
 _EXPECTED = (
     "A workflow is a JSON file that ComfyUI saved or exported, or a PNG or WebP image it made."
@@ -79,7 +79,22 @@ def detect_in_json(value: object, source: str) -> DetectedWorkflow:
     if isinstance(value.get("nodes"), list):
         return DetectedWorkflow(document=value, source=source)
     if any(map(_is_node, value.values())):
-        return DetectedWorkflow(graph=_parse_nodes(value, source), source=source)
+        # Keep what a server reads of each node, and its title.
+        nodes = {k: v for k, v in value.items() if isinstance(v, dict) and is_node_like(v)}
+        if len(nodes) > _MAX_NODES:
+            raise WorkflowError(f"{source} holds more than {_MAX_NODES:,} nodes.")
+        graph: dict[str, Any] = {}  # faults of its nodes are reported below
+        for node_id, node in nodes.items():
+            meta = node.get("_meta")
+            graph[node_id] = {name: node[name] for name in ("class_type", "inputs") if name in node}
+            if isinstance(meta, dict) and isinstance(meta.get("title"), str):
+                graph[node_id]["_meta"] = {"title": meta["title"]}
+        lines = [fault.sentence for fault in find_structural_faults(graph, tuple(graph))]
+        lines += find_odd_numbers(graph)
+        if lines:
+            shown = shorten_list(lines, _MAX_FAULTS_SHOWN)
+            raise WorkflowError("\n  ".join([f"{source} cannot run:", *shown]))
+        return DetectedWorkflow(graph=graph, source=source)
     what = "is not a workflow: it has no nodes."
     if isinstance(value.get("imagen"), int):
         what = "describes an image that ComfyUI did not make: it holds no graph."
@@ -100,25 +115,6 @@ def _unwrap(value: object) -> object:
 
 def _is_node(value: object) -> bool:
     return isinstance(value, dict) and isinstance(value.get("class_type"), str)
-
-
-def _parse_nodes(values: Mapping[str, object], source: str) -> dict[str, Node]:
-    """The nodes, with only what a server reads of each, and the titles."""
-    nodes = {k: v for k, v in values.items() if isinstance(v, dict) and is_node_like(v)}
-    if len(nodes) > _MAX_NODES:
-        raise WorkflowError(f"{source} holds more than {_MAX_NODES:,} nodes.")
-    graph: dict[str, Any] = {}  # faults of its nodes are reported below
-    for node_id, node in nodes.items():
-        meta = node.get("_meta")
-        graph[node_id] = {name: node[name] for name in ("class_type", "inputs") if name in node}
-        if isinstance(meta, dict) and isinstance(meta.get("title"), str):
-            graph[node_id]["_meta"] = {"title": meta["title"]}
-    lines = [fault.sentence for fault in find_structural_faults(graph, tuple(graph))]
-    lines += find_odd_numbers(graph)
-    if lines:
-        shown = shorten_list(lines, _MAX_FAULTS_SHOWN)
-        raise WorkflowError("\n  ".join([f"{source} cannot run:", *shown]))
-    return graph
 
 
 def find_odd_numbers(graph: Graph) -> Iterator[str]:

@@ -90,7 +90,7 @@ def extract_settings(graph: Graph) -> GraphSettings:
     taken = {name: draft.defaults[name] for name in names if name in draft}
     values = {name: value for name, value in taken.items() if fits_setting(value, name)}
     if "width" not in values and main:
-        values |= _preset_size(flow, main)
+        values |= _find_preset_size(flow, main)
     further: dict[str, object] = {}
     sides = find_sides(flow, main) if main else ()
     for role, side in zip(("prompt", "negative"), sides, strict=False):
@@ -113,7 +113,7 @@ def extract_settings(graph: Graph) -> GraphSettings:
         if not _HOSTED_MODEL.fullmatch(one.file)
     ]
     return GraphSettings(
-        values=values | _clip_skip(flow) | _second_pass(flow, main),
+        values=values | _find_clip_skip(flow) | _find_second_pass(flow, main),
         models=tuple(dict.fromkeys(models)),
         loras=loras,
         images=tuple(
@@ -135,7 +135,7 @@ def _find_main(flow: Dataflow) -> tuple[str, set[str]]:
     return main, used or set(flow.graph)
 
 
-def _preset_size(flow: Dataflow, sampler: str) -> dict[str, object]:
+def _find_preset_size(flow: Dataflow, sampler: str) -> dict[str, object]:
     for node_id in size_sources(flow, sampler):
         fed = flow.fed_inputs(node_id)
         behind = [one.node for one in fed if one.name in ("width", "height")]
@@ -146,7 +146,7 @@ def _preset_size(flow: Dataflow, sampler: str) -> dict[str, object]:
     return {}
 
 
-def _clip_skip(flow: Dataflow) -> dict[str, object]:
+def _find_clip_skip(flow: Dataflow) -> dict[str, object]:
     """How many of the text encoder's last layers are left out, counted as other tools do."""
     for node_id in flow.in_order:
         for name in _CLIP_SKIP_INPUTS:
@@ -236,7 +236,7 @@ def _weight_beside(inputs: Mapping[str, object], name: str) -> float:
 # -- The second pass -------------------------------------------------------------------------------
 
 
-def _second_pass(flow: Dataflow, main: str) -> dict[str, object]:
+def _find_second_pass(flow: Dataflow, main: str) -> dict[str, object]:
     """How much a later sampler enlarges the first one's image, and its denoising strength.
 
     A refiner or a detailer, which works at the same size, is not a second pass.

@@ -118,10 +118,16 @@ def propose_parameters(
     classes: dict[str, list[str]] = {}
     for kind, pack in sorted(converted.packs.items()):
         classes.setdefault(pack, []).append(kind)
+    task: Task = "text-to-image"
+    if "mask" in draft:
+        task = "inpaint"
+    elif "image" in draft:
+        enlarges = "upscale_model" in draft and "prompt" not in draft
+        task = "upscale" if enlarges else "image-to-image"
     manifest = Manifest(
         title=title,
         description=description,
-        task=_task(draft),
+        task=task,
         parameters=_build_parameters(draft),
         models=tuple(_manifest_models(models, converted.downloads)),
         output=tuple(saving or outputs),
@@ -160,14 +166,6 @@ def _choose_tokens(draft: TokenDraft) -> list[ModelFileUse]:
     take_sizes(draft, samplers)
     take_settings(draft, samplers)
     return take_models(draft, samplers)
-
-
-def _task(draft: TokenDraft) -> Task:
-    if "mask" in draft:
-        return "inpaint"
-    if "image" not in draft:
-        return "text-to-image"
-    return "upscale" if "upscale_model" in draft and "prompt" not in draft else "image-to-image"
 
 
 def _manifest_models(
