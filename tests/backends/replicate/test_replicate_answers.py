@@ -60,7 +60,7 @@ def test_an_answer_is_parsed_into_a_prediction() -> None:
         pytest.param(None, id="nothing"),
         pytest.param([_RECORDED], id="a list"),
         pytest.param(_RECORDED | {"id": None}, id="no id"),
-        pytest.param(_RECORDED | {"id": "../../account"}, id="an id that leads elsewhere"),
+        pytest.param(_RECORDED | {"id": "../../account"}, id="a path as id"),
         pytest.param(_RECORDED | {"status": 7}, id="no status"),
     ],
 )
@@ -111,7 +111,7 @@ def test_times_are_converted_to_utc(said: Any, found: datetime | None) -> None:
     assert as_time(said) == found
 
 
-def _refused(status: int, body: Any, **headers: str) -> BackendError:
+def _error_of(status: int, body: Any, **headers: str) -> BackendError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     response = httpx.Response(status, json=body, headers=named)
     return response_error(
@@ -124,16 +124,16 @@ def _refused(status: int, body: Any, **headers: str) -> BackendError:
     [
         pytest.param({"retry_after": 9}, {"retry_after": "3"}, 3.0, id="the header first"),
         pytest.param({"retry_after": 9, "detail": "resets in ~30s."}, {}, 9.0, id="then the body"),
-        pytest.param({"detail": "Your rate limit resets in ~30s."}, {}, 30.0, id="then its words"),
-        pytest.param({"detail": "Slow down."}, {}, None, id="or nothing"),
-        pytest.param({"retry_after": -1}, {"retry_after": "soon"}, None, id="or nothing that fits"),
-        pytest.param([], {"retry_after": "inf"}, None, id="or for ever"),
+        pytest.param({"detail": "Your rate limit resets in ~30s."}, {}, 30.0, id="then its text"),
+        pytest.param({"detail": "Slow down."}, {}, None, id="nothing"),
+        pytest.param({"retry_after": -1}, {"retry_after": "soon"}, None, id="nothing that matches"),
+        pytest.param([], {"retry_after": "inf"}, None, id="in the far future"),
     ],
 )
 def test_the_retry_pause_comes_from_header_body_or_text(
     body: Any, headers: dict[str, str], seconds: float | None
 ) -> None:
-    error = _refused(429, body, **headers)
+    error = _error_of(429, body, **headers)
     assert isinstance(error, RateLimited)
     assert error.retry_after_seconds == seconds
 
@@ -156,11 +156,11 @@ def test_the_retry_pause_comes_from_header_body_or_text(
 def test_each_error_status_has_its_error_class(
     status: int, error: type[BackendError], body: Any
 ) -> None:
-    assert type(_refused(status, body)) is error
+    assert type(_error_of(status, body)) is error
 
 
 def test_a_redirect_of_the_api_is_an_error() -> None:
-    error = _refused(302, None, location="https://elsewhere.example/v1")
+    error = _error_of(302, None, location="https://elsewhere.example/v1")
     assert (
         "redirects to https://elsewhere.example/v1; imagen does not send the token" in error.message
     )
@@ -172,7 +172,7 @@ def test_each_rejected_input_has_its_own_line() -> None:
         {"field": "input.num_outputs", "description": "at most 4", "type": "lte"},
         {"field": "input.prompt", "description": "is required", "type": "required"},
     ]
-    assert _refused(422, {"invalid_fields": faults}).message == (
+    assert _error_of(422, {"invalid_fields": faults}).message == (
         "acme/painter rejected its input:\n  num_outputs (count in imagen): at most 4\n"
         "  prompt: is required"
     )
@@ -180,7 +180,7 @@ def test_each_rejected_input_has_its_own_line() -> None:
 
 def test_rejected_inputs_in_cogs_form_are_parsed() -> None:
     detail = [{"loc": ["body", "input", "num_outputs"], "msg": "Input should be less than 5"}]
-    assert _refused(422, {"detail": detail}).message == (
+    assert _error_of(422, {"detail": detail}).message == (
         "acme/painter rejected its input: "
         "num_outputs (count in imagen): Input should be less than 5."
     )
@@ -188,7 +188,7 @@ def test_rejected_inputs_in_cogs_form_are_parsed() -> None:
 
 def test_error_texts_are_stripped_of_control_characters_and_tokens() -> None:
     said = "no\x1b[2J \u202e Bearer r8_abcdefgh1234 and r8_abcdefgh1234"
-    message = _refused(500, {"detail": said}).message
+    message = _error_of(500, {"detail": said}).message
     assert message == (
         "https://api.replicate.com/v1 is unavailable: 500 no[2J [token] and [token]."
     )

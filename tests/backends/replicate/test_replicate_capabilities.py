@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHNELL, _SDXL = "black-forest-labs/flux-schnell", "stability-ai/sdxl"
 
 
-def _offer(model: str, task: Task = "text-to-image", **defaults: Any) -> Capabilities:
+def _capabilities(model: str, task: Task = "text-to-image", **defaults: Any) -> Capabilities:
     return build_capabilities(map_model_inputs(model), task, defaults)
 
 
@@ -38,62 +38,64 @@ def _offer(model: str, task: Task = "text-to-image", **defaults: Any) -> Capabil
             id="flux-2-pro",
         ),
         pytest.param("black-forest-labs/flux-canny-dev", ("control",), id="canny"),
-        pytest.param("nightmareai/real-esrgan", ("upscale",), id="an upscaler"),
-        pytest.param("sczhou/codeformer", ("restore",), id="a restorer"),
+        pytest.param("nightmareai/real-esrgan", ("upscale",), id="an upscale model"),
+        pytest.param("sczhou/codeformer", ("restore",), id="a restoration model"),
     ],
 )
 def test_the_tasks_follow_from_the_models_inputs(model: str, tasks: tuple[str, ...]) -> None:
-    assert _offer(model).tasks == tasks
+    assert _capabilities(model).tasks == tasks
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_each_parameter_has_a_description(model: str) -> None:
-    parameters = _offer(model).parameters
+    parameters = _capabilities(model).parameters
     assert [name for name, known in parameters.items() if not known.description] == []
 
 
 def test_parameters_keep_the_models_ranges_and_defaults() -> None:
-    steps = _offer(_SCHNELL).parameters["steps"]
+    steps = _capabilities(_SCHNELL).parameters["steps"]
     assert (steps.type, steps.default, steps.min, steps.max) == ("int", 4, 1, 4)
     assert steps.description == "Number of denoising steps. 4 is recommended."
 
 
 def test_the_default_output_format_is_lossless() -> None:
-    assert _offer(_SCHNELL).parameters["output_format"].default == "png"
-    assert _offer(_SCHNELL, output_format="webp").parameters["output_format"].default == "webp"
+    assert _capabilities(_SCHNELL).parameters["output_format"].default == "png"
+    assert (
+        _capabilities(_SCHNELL, output_format="webp").parameters["output_format"].default == "webp"
+    )
 
 
 def test_image_parameters_need_a_task_with_an_image() -> None:
-    assert {"image", "mask", "strength"} & _offer(_SDXL).parameters.keys() == set()
-    assert {"image", "mask", "strength"} <= _offer(_SDXL, "inpaint").parameters.keys()
-    assert _offer(_SDXL, "inpaint").parameters["mask"].type == "image"
-    assert _offer(_SDXL).without["strength"] == "it needs an initial image"
+    assert {"image", "mask", "strength"} & _capabilities(_SDXL).parameters.keys() == set()
+    assert {"image", "mask", "strength"} <= _capabilities(_SDXL, "inpaint").parameters.keys()
+    assert _capabilities(_SDXL, "inpaint").parameters["mask"].type == "image"
+    assert _capabilities(_SDXL).without["strength"] == "it needs an initial image"
 
 
 def test_an_unsupported_task_shows_the_capabilities_of_the_first() -> None:
-    assert _offer(_SCHNELL, "restore") == _offer(_SCHNELL)
+    assert _capabilities(_SCHNELL, "restore") == _capabilities(_SCHNELL)
 
 
 def test_capabilities_say_why_a_parameter_is_missing() -> None:
-    without = _offer(_SCHNELL).without
+    without = _capabilities(_SCHNELL).without
     assert without["negative"] == f"{_SCHNELL} has no input for it"
     assert without["num_inference_steps"] == "use steps, which becomes num_inference_steps"
 
 
 def test_go_fast_warns_that_it_is_not_reproducible() -> None:
-    known = _offer(_SCHNELL).parameters["go_fast"]
+    known = _capabilities(_SCHNELL).parameters["go_fast"]
     assert known.default is None
     assert "the same seed gives a different image" in known.description
 
 
 def test_a_block_sets_defaults_by_imagens_or_the_models_name() -> None:
-    assert _offer(_SCHNELL, steps=2).parameters["steps"].default == 2
-    assert _offer(_SCHNELL, num_inference_steps=2).parameters["steps"].default == 2
+    assert _capabilities(_SCHNELL, steps=2).parameters["steps"].default == 2
+    assert _capabilities(_SCHNELL, num_inference_steps=2).parameters["steps"].default == 2
 
 
 def test_a_default_for_another_task_is_accepted() -> None:
-    assert "strength" not in _offer(_SDXL, strength=0.5).parameters
-    assert _offer(_SDXL, "inpaint", strength=0.5).parameters["strength"].default == 0.5
+    assert "strength" not in _capabilities(_SDXL, strength=0.5).parameters
+    assert _capabilities(_SDXL, "inpaint", strength=0.5).parameters["strength"].default == 0.5
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_a_default_for_another_task_is_accepted() -> None:
 )
 def test_an_invalid_default_is_an_error(defaults: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        _offer(_SCHNELL, **defaults)
+        _capabilities(_SCHNELL, **defaults)
     assert words in caught.value.message
 
 
@@ -135,6 +137,6 @@ def test_an_input_of_another_type_does_not_mean_the_field() -> None:
 
 
 def test_the_inputs_for_loras_can_be_set_by_name() -> None:
-    found = _offer("black-forest-labs/flux-dev", lora_weights="me/style")
+    found = _capabilities("black-forest-labs/flux-dev", lora_weights="me/style")
     assert found.parameters["lora_weights"].default == "me/style"
     assert found.parameters["lora_scale"].default is None

@@ -28,14 +28,14 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SINCE = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
 
 
-class _Listed(NamedTuple):
+class _ListRequests(NamedTuple):
     recent: RecentPredictions
     pages: int
-    """How many were asked for."""
+    """The number of pages that were requested."""
 
 
-def _listed(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _Listed:
-    """What is read of a listing with these headers; each page holds one prediction."""
+def _read_list(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _ListRequests:
+    """Read a list with these headers, whose pages hold one prediction each."""
     asked: list[bytes] = []
 
     def behave(connection: socket.socket) -> None:
@@ -49,7 +49,7 @@ def _listed(*headers: str, made: tuple[datetime, ...] = (_SINCE,)) -> _Listed:
         RawServer(behave) as server,
         closing(ReplicateClient(replicate_config(server.url))) as client,
     ):
-        return _Listed(client.recent(_SINCE), len(asked))
+        return _ListRequests(client.recent(_SINCE), len(asked))
 
 
 def _page(at: datetime, *, has_more: bool) -> bytes:
@@ -58,19 +58,19 @@ def _page(at: datetime, *, has_more: bool) -> bytes:
     return json.dumps({"results": [made], "next": following}).encode()
 
 
-def _date(ahead: timedelta) -> str:
+def _date_header(ahead: timedelta) -> str:
     return f"Date: {format_datetime(datetime.now(UTC) + ahead, usegmt=True)}"
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_the_clock_offset_is_read_from_the_date_header(hours: int) -> None:
     ahead = timedelta(hours=hours)
-    assert abs(_listed(_date(ahead)).recent.clock_offset - ahead) < timedelta(seconds=30)
+    assert abs(_read_list(_date_header(ahead)).recent.clock_offset - ahead) < timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("headers", [(), ("Date: at noon",), ("Date: ",)])
 def test_without_a_date_header_the_clock_offset_is_zero(headers: tuple[str, ...]) -> None:
-    assert _listed(*headers).recent.clock_offset == timedelta()
+    assert _read_list(*headers).recent.clock_offset == timedelta()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_pages_are_read_until_a_prediction_is_older_by_the_apis_clock(
     ahead: int, first: int, pages: int
 ) -> None:
     made = _SINCE + timedelta(seconds=first), _SINCE - timedelta(days=1)
-    found = _listed(_date(timedelta(hours=ahead)), made=made)
+    found = _read_list(_date_header(timedelta(hours=ahead)), made=made)
     assert (found.pages, len(found.recent.predictions), found.recent.is_complete) == (
         pages,
         pages,
@@ -112,7 +112,7 @@ _HIDDEN = json_answer({"owner": "acme", "name": "painter", "latest_version": {"i
             lambda client: client.get("abc"),
             BackendError,
             "does not answer like Replicate's API.",
-            id="no prediction",
+            id="not a prediction",
         ),
         pytest.param(
             [HttpAnswer(status=413)],

@@ -97,7 +97,7 @@ def test_the_family_follows_from_the_models_name(model: str, family: str) -> Non
         pytest.param("https://me:pw@api.replicate.com", "must not hold a user", id="a password"),
         pytest.param("ftp://api.replicate.com", "must look like", id="ftp"),
         pytest.param("https://api.replicate.com/?x=1", "must end with its path", id="a query"),
-        pytest.param("https://[", "must look like", id="no address"),
+        pytest.param("https://[", "must look like", id="not a URL"),
     ],
 )
 def test_base_url_must_be_https_without_credentials(url: str, words: str) -> None:
@@ -120,7 +120,7 @@ def test_a_token_in_the_configuration_is_an_error_that_hides_it() -> None:
     [
         pytest.param("", "The environment variable STUDIO_TOKEN is not set.", id="not set"),
         pytest.param("a\nb", "STUDIO_TOKEN", id="two lines"),
-        pytest.param("ä", "STUDIO_TOKEN", id="no ASCII"),
+        pytest.param("ä", "STUDIO_TOKEN", id="not ASCII"),
     ],
 )
 def test_an_unusable_token_is_reported_by_its_variable(value: str, words: str) -> None:

@@ -44,7 +44,7 @@ class _ReplicateRig:
 
     def open(self, scenario: Scenario) -> Backend:
         cloud = self._cloud = self._stack.enter_context(Replicate(**_CLOUDS[scenario]))
-        self._warm(cloud)
+        self._cache_schema(cloud)
         if scenario == "unreachable":
             cloud.stop()
         return open_replicate(cloud.url, name="rigged", model=self._model)
@@ -55,8 +55,8 @@ class _ReplicateRig:
     def at_work(self) -> bool:
         return self._cloud is not None and self._cloud.at_work()
 
-    def _warm(self, cloud: Replicate) -> None:
-        """Somebody has used this model before: its input schema is kept."""
+    def _cache_schema(self, cloud: Replicate) -> None:
+        """The model was used before: its input schema is cached."""
         port = int(cloud.url.split(":")[2].partition("/")[0])
         cloud.stop()
         with (

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _TOP = {"type": "object", "properties": {"prompt": {"type": "string"}}}
 
 
-def _input(said: dict[str, Any], **others: Any) -> ModelInput:
+def _parse_input(said: dict[str, Any], **others: Any) -> ModelInput:
     return parse_inputs({"Input": {"properties": {"it": said}}, **others})["it"]
 
 
@@ -67,13 +67,13 @@ def test_a_document_without_a_schema_has_none(document: Any) -> None:
 
 
 _HUGE = 10**400
-_RING = {"allOf": [{"$ref": "#/X"}] * 100}
+_CYCLE = {"allOf": [{"$ref": "#/X"}] * 100}
 
 
 @pytest.mark.parametrize(
     ("said", "others"),
     [
-        pytest.param({"$ref": "#/X"}, {"X": _RING}, id="a ring"),
+        pytest.param({"$ref": "#/X"}, {"X": _CYCLE}, id="a cycle"),
         pytest.param(
             {"$ref": "#/X0"},
             {f"X{n}": {"anyOf": [{"$ref": f"#/X{n + 1}"}] * 100} for n in range(2000)},
@@ -90,7 +90,7 @@ _RING = {"allOf": [{"$ref": "#/X"}] * 100}
     ],
 )
 def test_a_limit_beyond_64_bits_is_ignored(said: dict[str, Any], others: dict[str, Any]) -> None:
-    found = _input(said, **others)
+    found = _parse_input(said, **others)
     assert (found.default, found.min, found.max, found.choices) == (None, None, None, ())
 
 
@@ -148,24 +148,26 @@ def test_unreferenced_schemas_are_dropped() -> None:
     [
         pytest.param({"type": "integer"}, "int", id="integer"),
         pytest.param({"type": "number"}, "float", id="number"),
-        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string", id="or null"),
+        pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string", id="null"),
         pytest.param({"type": "array"}, "list", id="array"),
         pytest.param({"type": "spaghetti"}, "json", id="unknown"),
-        pytest.param("not even an object", "json", id="no object"),
+        pytest.param("not even an object", "json", id="not an object"),
     ],
 )
 def test_each_json_type_has_its_parameter_type(said: Any, kind: str) -> None:
-    assert _input(said).type == kind
+    assert _parse_input(said).type == kind
 
 
 def test_choices_are_resolved_through_a_reference() -> None:
     said = {"allOf": [{"$ref": "#/components/schemas/ratio"}], "default": "1:1"}
-    found = _input(said, ratio={"type": "string", "enum": ["1:1", "2:3"]})
+    found = _parse_input(said, ratio={"type": "string", "enum": ["1:1", "2:3"]})
     assert (found.choices, found.default, found.type) == (("1:1", "2:3"), "1:1", "string")
 
 
 def test_a_schema_that_refers_to_itself_is_parsed() -> None:
-    assert _input({"$ref": "#/components/schemas/loop"}, loop={"$ref": "x/loop"}).type == "json"
+    assert (
+        _parse_input({"$ref": "#/components/schemas/loop"}, loop={"$ref": "x/loop"}).type == "json"
+    )
 
 
 def test_inputs_keep_the_order_of_their_author() -> None:
@@ -175,22 +177,22 @@ def test_inputs_keep_the_order_of_their_author() -> None:
 
 def test_a_multiple_is_read_from_the_description() -> None:
     said = {"type": "integer", "description": "Must be a multiple of 32 (else it is rounded)."}
-    assert build_parameter(_input(said)).multiple_of == 32
+    assert build_parameter(_parse_input(said)).multiple_of == 32
 
 
 @pytest.mark.parametrize(
     ("said", "default"),
     [
-        pytest.param({"type": "integer", "default": 4.0}, 4, id="a whole float"),
+        pytest.param({"type": "integer", "default": 4.0}, 4, id="an integral float"),
         pytest.param({"type": "number", "default": 7}, 7.0, id="an int"),
         pytest.param({"type": "integer", "default": -1, "minimum": 0}, None, id="out of range"),
-        pytest.param({"type": "string", "enum": ["a"], "default": "b"}, None, id="no choice"),
+        pytest.param({"type": "string", "enum": ["a"], "default": "b"}, None, id="not a choice"),
         pytest.param({"type": "integer", "default": True}, None, id="of another type"),
         pytest.param({"type": "boolean", "default": False}, False, id="false"),
     ],
 )
 def test_a_default_of_another_type_or_range_is_ignored(said: dict[str, Any], default: Any) -> None:
-    assert build_parameter(_input(said)).default == default
+    assert build_parameter(_parse_input(said)).default == default
 
 
 @pytest.mark.parametrize(
@@ -240,15 +242,15 @@ def test_a_list_of_sizes_counts_as_a_list_of_ratios() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        pytest.param({"type": "integer", "enum": [2.5, True, "a", None]}, id="no such choices"),
+        pytest.param({"type": "integer", "enum": [2.5, True, "a", None]}, id="invalid choices"),
         pytest.param({"type": "integer", "allOf": 7, "anyOf": "x", "oneOf": None}, id="no lists"),
         pytest.param({"type": ["integer"], "$ref": 7}, id="a list of types"),
         pytest.param({"type": "integer", "multipleOf": float("inf")}, id="an endless step"),
-        pytest.param({"type": "number", "default": float("nan")}, id="no number"),
+        pytest.param({"type": "number", "default": float("nan")}, id="not a number"),
         pytest.param({"type": "number", "minimum": True, "maximum": "9"}, id="no range"),
     ],
 )
 def test_a_malformed_schema_is_parsed_as_far_as_possible(said: dict[str, Any]) -> None:
-    found = build_parameter(_input(said))
+    found = build_parameter(_parse_input(said))
     assert (found.default, found.min, found.max, found.multiple_of) == (None, None, None, None)
     assert found.choices is None

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 
-class _Impatient:
+class _CancelAt:
     """Cancels at the n-th progress of a stage."""
 
     def __init__(self, stage: str, times: int = 1) -> None:
@@ -46,27 +46,27 @@ def _statuses(cloud: Replicate) -> list[str]:
 def test_a_running_prediction_is_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled):
-            generate(cloud, REQUEST, _Impatient("running"), model=_SCHNELL)
+            generate(cloud, REQUEST, _CancelAt("running"), model=_SCHNELL)
         assert _statuses(cloud) == ["canceled"]
 
 
 def test_a_queued_prediction_is_cancelled() -> None:
     with Replicate(queue_seconds=60) as cloud:
         with pytest.raises(Cancelled):
-            generate(cloud, REQUEST, _Impatient("queued"), model=_SCHNELL)
+            generate(cloud, REQUEST, _CancelAt("queued"), model=_SCHNELL)
         assert _statuses(cloud) == ["aborted"]
 
 
 def test_a_prediction_whose_submission_is_unanswered_is_found_and_cancelled() -> None:
     with Replicate(seconds=60) as cloud:
         with pytest.raises(Cancelled) as caught:
-            generate(cloud, REQUEST, _Impatient("submitted", 3), model=_SCHNELL, wait_seconds=60)
+            generate(cloud, REQUEST, _CancelAt("submitted", 3), model=_SCHNELL, wait_seconds=60)
         assert _statuses(cloud) == ["canceled"]
     assert caught.value.remedy == ""
 
 
 def test_progress_is_reported_while_a_submission_is_unanswered() -> None:
-    impatient = _Impatient("running")
+    impatient = _CancelAt("running")
     with Replicate(seconds=60) as cloud, pytest.raises(Cancelled):
         generate(cloud, REQUEST, impatient, model=_SCHNELL, wait_seconds=2)
     assert impatient.heard.count("submitted") >= 4
@@ -76,7 +76,7 @@ def test_a_submission_waiting_for_its_retry_is_given_up() -> None:
     before = set(threading.enumerate())
     with Replicate(throttled=9, throttle_seconds=30) as cloud:
         with pytest.raises(Cancelled):
-            generate(cloud, REQUEST, _Impatient("submitted", 3), model=_SCHNELL)
+            generate(cloud, REQUEST, _CancelAt("submitted", 3), model=_SCHNELL)
         assert cloud.submissions == 0
     new = set(threading.enumerate()) - before
     assert [thread.name for thread in new if "(_run)" in thread.name] == []

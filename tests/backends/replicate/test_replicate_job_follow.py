@@ -22,13 +22,13 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 
-def _left_behind(cloud: Replicate, which: int, **block: Any) -> Ticket:
-    """The ticket as the n-th telling of it left it on disk, when the process was killed."""
+def _ticket_after_kill(cloud: Replicate, which: int, **block: Any) -> Ticket:
+    """The ticket that is on disk if the process is killed after its n-th report."""
     tickets = [p.ticket for p in collect_progress(cloud, **block) if p.ticket is not None]
     return tickets[which]
 
 
-def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
+def _resume(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
     with closing(open_replicate(cloud.url, **block)) as engine:
         return engine.collect(ticket, no_progress)
 
@@ -51,10 +51,8 @@ def _again(cloud: Replicate, ticket: Ticket, **block: Any) -> Result:
         pytest.param({"removed": True}, Lost, "has deleted the images", id="removed"),
         pytest.param({"forgotten": True, "seconds": 9}, Lost, "does not know", id="forgotten"),
         pytest.param({"shape": "nothing"}, Failed, "without an image", id="no output"),
-        pytest.param(
-            {"shape": "words"}, Failed, "image: I paint no such thing", id="words instead"
-        ),
-        pytest.param({"gone": True}, Lost, "no longer has a file", id="files that are gone"),
+        pytest.param({"shape": "words"}, Failed, "image: I paint no such thing", id="text instead"),
+        pytest.param({"gone": True}, Lost, "no longer has a file", id="deleted files"),
     ],
 )
 def test_each_failure_has_its_error(
@@ -67,21 +65,21 @@ def test_each_failure_has_its_error(
 
 def test_a_resumed_prediction_that_was_cancelled_names_nobody() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        ticket = _ticket_after_kill(cloud, -1, model=_SCHNELL)
         cloud.jobs.newest_first()[0].switches = ReplicateSwitches(end="canceled")
         with pytest.raises(Failed, match=r"The prediction \w+ was cancelled\.$"):
-            _again(cloud, ticket, model=_SCHNELL)
+            _resume(cloud, ticket, model=_SCHNELL)
 
 
 def test_a_prediction_stopped_at_its_deadline_is_a_timeout() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        ticket = _ticket_after_kill(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
         job.created -= 100
         job.deadline = job.created + 60
         job.switches = ReplicateSwitches(seconds=1000)
         with pytest.raises(TimedOut, match="took more than 60 s"):
-            _again(cloud, ticket, model=_SCHNELL)
+            _resume(cloud, ticket, model=_SCHNELL)
 
 
 def test_progress_is_read_from_the_predictions_log() -> None:
@@ -113,47 +111,47 @@ def test_an_api_that_becomes_unreachable_leaves_the_job_to_be_resumed() -> None:
 
 def test_a_job_is_resumed_by_its_prediction_id() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, -1)
-        assert len(_again(cloud, ticket).images) == 1
+        ticket = _ticket_after_kill(cloud, -1)
+        assert len(_resume(cloud, ticket).images) == 1
     assert cloud.submissions == 1
 
 
 def test_a_job_killed_during_submission_is_found_by_its_input() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, 0)
+        ticket = _ticket_after_kill(cloud, 0)
         assert "prediction_id" not in ticket.engine
-        assert len(_again(cloud, ticket).images) == 1
+        assert len(_resume(cloud, ticket).images) == 1
     assert cloud.submissions == 1
 
 
 def test_a_job_that_never_arrived_is_certainly_lost() -> None:
     with Replicate() as cloud, Replicate() as other:
-        ticket = _left_behind(cloud, 0)
+        ticket = _ticket_after_kill(cloud, 0)
         with pytest.raises(Lost, match="it never arrived there") as caught:
-            _again(other, ticket)
+            _resume(other, ticket)
     assert (caught.value.is_certain, other.submissions) == (True, 0)
 
 
 def test_a_job_is_found_behind_150_newer_predictions() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, 0)
+        ticket = _ticket_after_kill(cloud, 0)
         first = cloud.jobs.newest_first()[0]
-        _crowd(cloud, first, 150)
-        again = _again(cloud, ticket)
+        _add_predictions(cloud, first, 150)
+        again = _resume(cloud, ticket)
     assert again.facts.engine["prediction_id"] == first.id
 
 
 def test_a_job_behind_1000_newer_predictions_is_not_certainly_lost() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, 0)
-        _crowd(cloud, cloud.jobs.newest_first()[0], 1000)
+        ticket = _ticket_after_kill(cloud, 0)
+        _add_predictions(cloud, cloud.jobs.newest_first()[0], 1000)
         with pytest.raises(Lost, match="not among the last 1000 predictions") as caught:
-            _again(cloud, ticket)
+            _resume(cloud, ticket)
     assert not caught.value.is_certain
 
 
-def _crowd(cloud: Replicate, like: Any, count: int) -> None:
-    """Other predictions, made since."""
+def _add_predictions(cloud: Replicate, like: Any, count: int) -> None:
+    """Add newer predictions."""
     from dataclasses import replace
 
     for number in range(count):
@@ -202,12 +200,12 @@ def test_fewer_images_than_requested_give_a_warning() -> None:
 
 def test_resuming_without_the_api_leaves_the_job_running() -> None:
     with Replicate() as cloud:
-        ticket = _left_behind(cloud, -1, model=_SCHNELL)
+        ticket = _ticket_after_kill(cloud, -1, model=_SCHNELL)
         job = cloud.jobs.newest_first()[0]
         job.switches = ReplicateSwitches(seconds=60)
         cloud.switches = ReplicateSwitches(unsteady=4)
         with pytest.raises(Unavailable, match="is unavailable: 503"):
-            _again(cloud, ticket, model=_SCHNELL)
+            _resume(cloud, ticket, model=_SCHNELL)
         assert job.status() == "processing"
 
 

@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 
-def _posts(cloud: Replicate) -> list[str]:
+def _posted_paths(cloud: Replicate) -> list[str]:
     return [seen.path for seen in cloud.requests if seen.method == "POST"]
 
 
@@ -65,7 +65,7 @@ def _posts(cloud: Replicate) -> list[str]:
 def test_each_kind_of_model_has_its_endpoint(model: str, paths: list[str]) -> None:
     with Replicate() as cloud:
         assert len(generate(cloud, model=model).images) == 1
-    assert _posts(cloud) == paths
+    assert _posted_paths(cloud) == paths
 
 
 def test_a_community_model_is_run_by_its_latest_version() -> None:
@@ -121,14 +121,14 @@ def test_a_submission_that_certainly_failed_is_repeated() -> None:
     with Replicate(broken=1) as cloud:
         _submit(cloud, pauses)
     looks = [s.path for s in cloud.requests if (s.method, s.path) == ("GET", "/v1/predictions")]
-    assert (len(_posts(cloud)), cloud.submissions, len(looks)) == (2, 1, 3)
+    assert (len(_posted_paths(cloud)), cloud.submissions, len(looks)) == (2, 1, 3)
     assert pauses.seconds[:3] == [0.2, 0.8, 2.0]
 
 
 def test_a_submission_that_keeps_failing_is_given_up() -> None:
     with Replicate(broken=99) as cloud, pytest.raises(Unavailable, match="is unavailable: 500"):
         _submit(cloud, RecordedPauses())
-    assert len(_posts(cloud)) == 4
+    assert len(_posted_paths(cloud)) == 4
 
 
 def test_nothing_is_resubmitted_where_the_list_cannot_be_read() -> None:
@@ -141,7 +141,6 @@ def test_nothing_is_resubmitted_where_the_list_cannot_be_read() -> None:
 
 
 def test_an_ambiguous_submission_leaves_its_ticket_submitted() -> None:
-    """Though it ends in an error: the prediction may be found later."""
     heard: list[Progress] = []
     with (
         Replicate(lose_answer="drop", portal=True) as cloud,
@@ -154,7 +153,6 @@ def test_an_ambiguous_submission_leaves_its_ticket_submitted() -> None:
 
 
 def test_an_unknown_prediction_is_neither_resubmitted_nor_cancelled() -> None:
-    """Nor cancelled: there is nothing."""
     with Replicate(seconds=60, forgotten=True) as cloud:
         with pytest.raises(Lost) as caught:
             generate(cloud)
@@ -187,13 +185,13 @@ def _submit(cloud: Replicate, pauses: RecordedPauses) -> None:
 def test_a_rate_limited_submission_is_repeated(form: str) -> None:
     with Replicate(throttled=3, throttle=form) as cloud:
         assert len(generate(cloud, model=_SCHNELL).images) == 1
-    assert (len(_posts(cloud)), cloud.submissions) == (4, 1)
+    assert (len(_posted_paths(cloud)), cloud.submissions) == (4, 1)
 
 
 def test_a_rate_limited_submission_is_retried_three_times() -> None:
     with Replicate(throttled=99) as cloud, pytest.raises(RateLimited) as caught:
         generate(cloud, model=_SCHNELL)
-    assert len(_posts(cloud)) == 4
+    assert len(_posted_paths(cloud)) == 4
     assert caught.value.retry_after_seconds == 0
 
 
@@ -203,7 +201,7 @@ def test_a_long_rate_limit_is_an_error() -> None:
         pytest.raises(RateLimited, match="resets in ~300s") as caught,
     ):
         generate(cloud, model=_SCHNELL)
-    assert (len(_posts(cloud)), caught.value.retry_after_seconds) == (1, 300)
+    assert (len(_posted_paths(cloud)), caught.value.retry_after_seconds) == (1, 300)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +232,7 @@ def test_a_long_rate_limit_is_an_error() -> None:
         ),
     ],
 )
-@pytest.mark.usefixtures("_schema")
+@pytest.mark.usefixtures("_schema_file")
 def test_each_rejected_submission_has_its_error(
     switches: Mapping[str, Any], block: dict[str, Any], error: type[BackendError], words: str
 ) -> None:
@@ -249,8 +247,8 @@ def test_each_rejected_submission_has_its_error(
 
 
 @pytest.fixture
-def _schema() -> None:
-    """The schema of a model, saved by its user."""
+def _schema_file() -> None:
+    """A file with the schema of a model."""
     import json
     from pathlib import Path
 

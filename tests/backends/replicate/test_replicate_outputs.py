@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(self.server.image)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -118,8 +118,8 @@ def test_a_redirect_loop_is_an_error(elsewhere: _Elsewhere) -> None:
         pytest.param("https://api.replicate.com.evil.example/a", False, id="the API in front"),
         pytest.param("https://api.replicate.com:8443/a", False, id="another port"),
         pytest.param("http://api.replicate.com/a", False, id="the API without TLS"),
-        pytest.param("https://replicate.delivery@evil.example/a", False, id="as a user's name"),
-        pytest.param("https://storage.example/a.png", False, id="anywhere else"),
+        pytest.param("https://replicate.delivery@evil.example/a", False, id="as user name"),
+        pytest.param("https://storage.example/a.png", False, id="another host"),
     ],
 )
 def test_the_token_is_sent_only_to_replicates_hosts(address: str, goes: bool) -> None:

@@ -27,14 +27,14 @@ _CANNY, _ESRGAN = "black-forest-labs/flux-canny-dev", "nightmareai/real-esrgan"
 _CODEFORMER, _PAINTER = "sczhou/codeformer", "acme/painter"
 
 
-def _bound(model: str, **asked: Any) -> BoundInput:
+def _bind(model: str, **asked: Any) -> BoundInput:
     known = map_model_inputs(model)
     request = Request.of({"prompt": "a fox"} | asked)
     values, receipt = resolve_wrapping_seed(request, build_capabilities(known, request.task, {}))
     return bind_input(known, values, receipt)
 
 
-def _fates(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
+def _outcomes(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
     fates = (bound.receipt[name] for name in parameters)
     return [(fate.outcome, fate.used) for fate in fates]
 
@@ -45,7 +45,7 @@ def _fates(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
         pytest.param(_SCHNELL, {"steps": 3}, {"num_inference_steps": 3}, id="steps"),
         pytest.param(_SDXL, {"cfg": 5}, {"guidance_scale": 5.0}, id="cfg"),
         pytest.param(_DEV, {"cfg": 4}, {"guidance": 4.0}, id="cfg of a model with one guidance"),
-        pytest.param(_SDXL, {"guidance": 4}, {"guidance_scale": 4.0}, id="guidance likewise"),
+        pytest.param(_SDXL, {"guidance": 4}, {"guidance_scale": 4.0}, id="guidance"),
         pytest.param(_SCHNELL, {"count": 3}, {"num_outputs": 3}, id="count"),
         pytest.param(_SDXL, {"negative": "rain"}, {"negative_prompt": "rain"}, id="negative"),
         pytest.param(
@@ -74,10 +74,10 @@ def _fates(bound: BoundInput, *parameters: str) -> list[tuple[str, Any]]:
 def test_a_value_is_sent_under_the_models_own_name(
     model: str, asked: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    bound = _bound(model, **asked)
+    bound = _bind(model, **asked)
     name = [name for name in asked if name not in ("image", "prompt")][-1]
     assert bound.input.items() >= sent.items()
-    assert _fates(bound, name) == [("mapped", sent)]
+    assert _outcomes(bound, name) == [("mapped", sent)]
 
 
 @pytest.mark.parametrize(
@@ -114,18 +114,18 @@ def test_a_value_is_sent_under_the_models_own_name(
 def test_an_image_is_sent_as_the_models_image_input(
     model: str, asked: dict[str, Any], files: dict[str, Any]
 ) -> None:
-    assert _bound(model, **asked).files == files
+    assert _bind(model, **asked).files == files
 
 
 def test_the_receipt_shows_file_names_without_folders() -> None:
-    bound = _bound(_KONTEXT, image="/home/me/secret/a.png")
-    assert _fates(bound, "image") == [("mapped", {"input_image": "a.png"})]
+    bound = _bind(_KONTEXT, image="/home/me/secret/a.png")
+    assert _outcomes(bound, "image") == [("mapped", {"input_image": "a.png"})]
 
 
 def test_a_parameter_with_the_models_own_name_is_applied() -> None:
-    bound = _bound(_PAINTER, width=96, height=64, seed=5)
+    bound = _bind(_PAINTER, width=96, height=64, seed=5)
     assert bound.input == {"prompt": "a fox", "width": 96, "height": 64, "seed": 5}
-    assert _fates(bound, "prompt", "width", "seed") == [("applied", None)] * 3
+    assert _outcomes(bound, "prompt", "width", "seed") == [("applied", None)] * 3
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_a_parameter_with_the_models_own_name_is_applied() -> None:
 def test_a_size_becomes_the_nearest_aspect_ratio(
     model: str, size: tuple[int, int], sent: dict[str, str]
 ) -> None:
-    bound = _bound(model, width=size[0], height=size[1])
+    bound = _bind(model, width=size[0], height=size[1])
     assert {name: bound.input[name] for name in sent} == sent
-    assert _fates(bound, "width", "height") == [("mapped", sent)] * 2
+    assert _outcomes(bound, "width", "height") == [("mapped", sent)] * 2
     assert (bound.values["width"], bound.values["height"]) == size
 
 
@@ -162,23 +162,23 @@ def test_a_size_becomes_the_nearest_aspect_ratio(
     ids=["nearly", "visibly another", "half again as large", "far too large", "far too small"],
 )
 def test_the_receipt_explains_a_visibly_different_size(size: tuple[int, int], why: str) -> None:
-    assert _bound(_SCHNELL, width=size[0], height=size[1]).receipt["width"].why == why
+    assert _bind(_SCHNELL, width=size[0], height=size[1]).receipt["width"].why == why
 
 
 def test_a_custom_aspect_ratio_uses_width_and_height() -> None:
-    bound = _bound(_PRO, width=1000, height=2000)
+    bound = _bind(_PRO, width=1000, height=2000)
     sent = {"prompt": "a fox", "aspect_ratio": "custom", "width": 992, "height": 1440}
     assert bound.input == sent
-    assert _fates(bound, "width", "height") == [("clamped", 992), ("clamped", 1440)]
+    assert _outcomes(bound, "width", "height") == [("clamped", 992), ("clamped", 1440)]
 
 
 def test_one_side_alone_means_a_square() -> None:
-    assert _bound(_PRO, width=512).input["height"] == 512
-    assert _bound(_SCHNELL, height=512).input["aspect_ratio"] == "1:1"
+    assert _bind(_PRO, width=512).input["height"] == 512
+    assert _bind(_SCHNELL, height=512).input["aspect_ratio"] == "1:1"
 
 
 def test_width_and_height_take_precedence_over_an_aspect_ratio() -> None:
-    bound = _bound(_SCHNELL, width=1344, height=768, extra={"aspect_ratio": "1:1"})
+    bound = _bind(_SCHNELL, width=1344, height=768, extra={"aspect_ratio": "1:1"})
     assert bound.input["aspect_ratio"] == "16:9"
     assert bound.receipt["aspect_ratio"].used == "16:9"
     assert bound.receipt["aspect_ratio"].why == "width and height take precedence"
@@ -193,49 +193,49 @@ def test_width_and_height_take_precedence_over_an_aspect_ratio() -> None:
     ],
 )
 def test_a_seed_beyond_the_largest_wraps_around(model: str, seed: int, sent: int) -> None:
-    bound = _bound(model, seed=seed)
+    bound = _bind(model, seed=seed)
     assert (bound.input["seed"], bound.values["seed"]) == (sent, sent)
     assert (bound.receipt["seed"].outcome == "applied") is (seed == sent)
 
 
 def test_a_seed_switches_off_inputs_that_prevent_reproduction() -> None:
-    assert _bound(_SCHNELL, seed=1).input["go_fast"] is False
-    assert "go_fast" not in _bound(_SCHNELL).input
-    assert _bound(_SCHNELL, seed=1, extra={"go_fast": True}).input["go_fast"] is True
+    assert _bind(_SCHNELL, seed=1).input["go_fast"] is False
+    assert "go_fast" not in _bind(_SCHNELL).input
+    assert _bind(_SCHNELL, seed=1, extra={"go_fast": True}).input["go_fast"] is True
 
 
 def test_of_cfg_and_guidance_the_closer_name_sets_a_shared_input() -> None:
-    bound = _bound(_DEV, cfg=4, guidance=2)
+    bound = _bind(_DEV, cfg=4, guidance=2)
     assert bound.input["guidance"] == 2
-    assert _fates(bound, "cfg", "guidance") == [("dropped", None), ("applied", None)]
+    assert _outcomes(bound, "cfg", "guidance") == [("dropped", None), ("applied", None)]
 
 
 def test_the_receipt_says_how_many_loras_and_references_were_used() -> None:
-    bound = _bound(_KONTEXT, references=["a.png", "b.png"])
-    assert _fates(bound, "references") == [("clamped", {"input_image": ["a.png"]})]
+    bound = _bind(_KONTEXT, references=["a.png", "b.png"])
+    assert _outcomes(bound, "references") == [("clamped", {"input_image": ["a.png"]})]
     assert bound.receipt["references"].why == "input_image takes one image"
     loras = [{"name": "one"}, {"name": "two"}]
-    assert _bound(_DEV, loras=loras).receipt["loras"].why == "the model takes at most 1"
+    assert _bind(_DEV, loras=loras).receipt["loras"].why == "the model takes at most 1"
 
 
 def test_a_control_image_of_an_unsupported_kind_is_refused() -> None:
     with pytest.raises(RequestError, match="no control image of the kind 'depth'") as caught:
-        _bound(_CANNY, controls=[{"kind": "depth", "image": "a.png"}])
+        _bind(_CANNY, controls=[{"kind": "depth", "image": "a.png"}])
     assert caught.value.remedy == "It takes: canny."
 
 
 def test_a_clamped_value_stays_clamped_under_the_models_name() -> None:
-    bound = _bound(_SCHNELL, steps=50)
-    assert _fates(bound, "steps") == [("clamped", {"num_inference_steps": 4})]
+    bound = _bind(_SCHNELL, steps=50)
+    assert _outcomes(bound, "steps") == [("clamped", {"num_inference_steps": 4})]
 
 
 def test_an_extra_input_is_sent_under_its_own_name() -> None:
-    bound = _bound(_PRO, extra={"safety_tolerance": 9})
+    bound = _bind(_PRO, extra={"safety_tolerance": 9})
     assert bound.input["safety_tolerance"] == 6
-    assert _fates(bound, "safety_tolerance") == [("clamped", 6)]
+    assert _outcomes(bound, "safety_tolerance") == [("clamped", 6)]
 
 
-_ADDRESS = "https://a.example/1.png"
+_FILE_URL = "https://a.example/1.png"
 
 
 @pytest.mark.parametrize(
@@ -243,23 +243,23 @@ _ADDRESS = "https://a.example/1.png"
     [
         pytest.param(["a.png", "b.png"], {"moods": ["a.png", "b.png"]}, {}, id="files"),
         pytest.param("a.png", {"moods": ["a.png"]}, {}, id="one file"),
-        pytest.param([_ADDRESS], {}, {"moods": [_ADDRESS]}, id="an address"),
+        pytest.param([_FILE_URL], {}, {"moods": [_FILE_URL]}, id="an address"),
         pytest.param([], {}, {"moods": []}, id="none"),
     ],
 )
 def test_files_for_an_extra_input_are_uploaded_instead_of_sent_as_paths(
     value: Any, files: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    bound = bind_input(_moody(), {"moods": value}, {})
+    bound = bind_input(_model_with_mood(), {"moods": value}, {})
     assert (bound.files, bound.input) == (files, sent)
 
 
 def test_files_mixed_with_urls_are_refused() -> None:
     with pytest.raises(RequestError, match="moods takes files or URLs"):
-        bind_input(_moody(), {"moods": [_ADDRESS, "a.png"]}, {})
+        bind_input(_model_with_mood(), {"moods": [_FILE_URL, "a.png"]}, {})
 
 
-def _moody() -> InputMapping:
+def _model_with_mood() -> InputMapping:
     moods = {"type": "array", "items": {"type": "string", "format": "uri"}}
     said = {"properties": {"prompt": {"type": "string"}, "moods": moods}}
     return map_inputs("acme/moody", parse_inputs({"Input": said}))
@@ -296,12 +296,12 @@ def test_a_side_becomes_the_nearest_choice() -> None:
 
 
 def test_loras_take_precedence_over_their_inputs() -> None:
-    bound = _bound(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
+    bound = _bind(_DEV, loras=[{"name": "one"}], extra={"lora_weights": "two"})
     assert (bound.input["lora_weights"], bound.input["lora_scale"]) == ("one", 1.0)
     assert bound.receipt["lora_weights"].why == "loras take precedence"
 
 
-def _of(model: str, properties: dict[str, Any], **asked: Any) -> BoundInput:
+def _bind_to_model(model: str, properties: dict[str, Any], **asked: Any) -> BoundInput:
     """The input of a model with these inputs."""
     known = map_inputs(model, parse_inputs({"Input": {"properties": properties}}))
     request = Request.of({"prompt": "a fox"} | asked)
@@ -317,7 +317,7 @@ _WEIGHT: dict[str, Any] = {"type": "number"}
 def test_the_control_strength_is_sent_as_its_input() -> None:
     properties = {"prompt": _TEXT, "control_image": _FILE, "controlnet_conditioning_scale": _WEIGHT}
     control = {"kind": "canny", "image": "a.png", "strength": 0.7}
-    bound = _of("me/some-canny", properties, controls=[control])
+    bound = _bind_to_model("me/some-canny", properties, controls=[control])
     assert bound.input["controlnet_conditioning_scale"] == 0.7
     assert bound.files == {"control_image": "a.png"}
     fate = bound.receipt["controls"]
@@ -328,7 +328,7 @@ def test_the_control_strength_is_sent_as_its_input() -> None:
 def test_only_the_first_of_several_control_images_is_used() -> None:
     controls = [{"kind": "canny", "image": name} for name in ("a.png", "b.png")]
     properties = {"prompt": _TEXT, "control_image": _FILE}
-    bound = _of("me/some-canny", properties, controls=controls)
+    bound = _bind_to_model("me/some-canny", properties, controls=controls)
     assert bound.files == {"control_image": "a.png"}
     fate = bound.receipt["controls"]
     assert (fate.outcome, fate.used) == ("clamped", {"control_image": "a.png"})
@@ -337,7 +337,9 @@ def test_only_the_first_of_several_control_images_is_used() -> None:
 
 def test_a_side_between_choices_becomes_the_nearest() -> None:
     side = {"type": "integer", "enum": [500, 1001]}
-    bound = _of("me/some", {"prompt": _TEXT, "width": side, "height": side}, width=600, height=500)
+    bound = _bind_to_model(
+        "me/some", {"prompt": _TEXT, "width": side, "height": side}, width=600, height=500
+    )
     assert (bound.input["width"], bound.input["height"]) == (500, 500)
     assert bound.values["width"] == 500
     assert (bound.receipt["width"].outcome, bound.receipt["width"].used) == ("mapped", 500)
@@ -348,7 +350,7 @@ def test_a_model_with_a_list_of_loras_takes_all() -> None:
     many = {"type": "array"}
     loras = [{"name": "ink", "strength": 0.5}, {"name": "fog", "strength": 1.0}]
     properties = {"prompt": _TEXT, "hf_loras": many, "lora_scales": many}
-    bound = _of("me/some", properties, loras=loras)
+    bound = _bind_to_model("me/some", properties, loras=loras)
     used = {"hf_loras": ["ink", "fog"], "lora_scales": [0.5, 1.0]}
     assert {name: bound.input[name] for name in used} == used
     assert (bound.receipt["loras"].outcome, bound.receipt["loras"].used) == ("mapped", used)

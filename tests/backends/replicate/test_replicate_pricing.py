@@ -20,7 +20,7 @@ from imagen.core.ticket import Estimate
 
 pytestmark = pytest.mark.usefixtures("replicate_token")
 
-_DATED = " (estimate, Replicate's prices of 2026-09-16)."
+_DATE = " (estimate, Replicate's prices of 2026-09-16)."
 
 
 def _price(model: str, **inputs: Any) -> Price | None:
@@ -62,7 +62,7 @@ def _price(model: str, **inputs: Any) -> Price | None:
             {"go_fast": False},
             PredictionUsage(output_pixels=[1_000_000]),
             0.014,
-            id="not go_fast: 0.014",
+            id="without go_fast: 0.014",
         ),
         pytest.param(
             "stability-ai/sdxl", {}, PredictionUsage(seconds=8.0), 0.0078, id="8 s × $0.000975"
@@ -95,7 +95,7 @@ def _price(model: str, **inputs: Any) -> Price | None:
             None,
             id="the size is not known",
         ),
-        pytest.param("black-forest-labs/flux-dev", {}, PredictionUsage(), None, id="nor the count"),
+        pytest.param("black-forest-labs/flux-dev", {}, PredictionUsage(), None, id="without count"),
     ],
 )
 def test_the_cost_follows_from_price_and_usage(
@@ -106,18 +106,18 @@ def test_the_cost_follows_from_price_and_usage(
 
 def test_the_cost_basis_explains_the_calculation() -> None:
     found = calculate_cost(_price("black-forest-labs/flux-schnell"), PredictionUsage(images=2))
-    assert found == Estimate(usd=0.006, basis=f"2 × $0.003 per image{_DATED}")
+    assert found == Estimate(usd=0.006, basis=f"2 × $0.003 per image{_DATE}")
     found = calculate_cost(
         _price("black-forest-labs/flux-2-pro"), PredictionUsage(output_pixels=[1_048_576])
     )
     assert found == Estimate(
         usd=0.030729,
         basis="0 megapixels in, 1.05 out: $0.015 per run, $0.015 per input megapixel and "
-        f"$0.015 per output megapixel{_DATED}",
+        f"$0.015 per output megapixel{_DATE}",
     )
     found = calculate_cost(_price("stability-ai/sdxl"), PredictionUsage())
     assert found == Estimate(
-        basis=f"Depends on the run time: $0.000975 per second of compute{_DATED}"
+        basis=f"Depends on the run time: $0.000975 per second of compute{_DATE}"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_ticket_has_an_estimate_before_anything_is_sent() -> None:
     with Replicate() as cloud:
         ticket = prepare_ticket(cloud, REQUEST, model="black-forest-labs/flux-schnell")
         unknown = prepare_ticket(cloud, REQUEST)
-    assert ticket.estimate == Estimate(usd=0.003, basis=f"1 × $0.003 per image{_DATED}")
+    assert ticket.estimate == Estimate(usd=0.003, basis=f"1 × $0.003 per image{_DATE}")
     assert unknown.estimate == Estimate(
         usd=None, basis="The price is not in imagen's table: see the model's page."
     )

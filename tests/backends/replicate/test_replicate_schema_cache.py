@@ -21,18 +21,18 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHNELL = "black-forest-labs/flux-schnell"
 
 
-def _reads(cloud: Replicate) -> list[str]:
+def _schema_requests(cloud: Replicate) -> list[str]:
     return [seen.path for seen in cloud.requests if seen.path.startswith("/v1/models")]
 
 
-def _kept_file() -> Path:
+def _cache_file() -> Path:
     (path,) = Path("cache/replicate").iterdir()
     return path
 
 
-def _aged(days: float) -> None:
-    """Make what is kept look as if it had been read so many days ago."""
-    path = _kept_file()
+def _age_cache(days: float) -> None:
+    """Make the cached schema this many days old."""
+    path = _cache_file()
     said = json.loads(path.read_text(encoding="utf-8"))
     said["read_at"] = (datetime.now(UTC) - timedelta(days=days)).isoformat()
     path.write_text(json.dumps(said), encoding="utf-8")
@@ -45,7 +45,7 @@ def test_a_schema_is_requested_once() -> None:
             engine.prepare(REQUEST)
         with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
             assert engine.capabilities().parameters["steps"].max == 4
-    assert _reads(cloud) == [f"/v1/models/{_SCHNELL}"]
+    assert _schema_requests(cloud) == [f"/v1/models/{_SCHNELL}"]
 
 
 def test_a_cached_schema_is_used_without_the_api() -> None:
@@ -61,20 +61,20 @@ def test_a_schema_older_than_a_week_is_refreshed_after_the_next_run(
 ) -> None:
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL)
-        _aged(days)
+        _age_cache(days)
         generate(cloud, model=_SCHNELL)
-    assert len(_reads(cloud)) - 2 == reads
+    assert len(_schema_requests(cloud)) - 2 == reads
 
 
 def test_a_schema_is_refreshed_after_a_rejected_input() -> None:
     with Replicate() as cloud:
         generate(cloud, model=_SCHNELL)
-        _aged(1)
-        before = _kept_file().read_text(encoding="utf-8")
+        _age_cache(1)
+        before = _cache_file().read_text(encoding="utf-8")
         cloud.switches = ReplicateSwitches(refused_input="steps")
         with pytest.raises(Rejected):
             generate(cloud, model=_SCHNELL)
-    assert _kept_file().read_text(encoding="utf-8") != before
+    assert _cache_file().read_text(encoding="utf-8") != before
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_a_damaged_cached_schema_is_requested_again(content: str) -> None:
         for _ in range(2):
             with closing(open_replicate(cloud.url, model=_SCHNELL)) as engine:
                 assert engine.capabilities().tasks == ("text-to-image",)
-            _kept_file().write_text(content, encoding="utf-8")
-    assert len(_reads(cloud)) == 2
+            _cache_file().write_text(content, encoding="utf-8")
+    assert len(_schema_requests(cloud)) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
@@ -111,14 +111,14 @@ def test_a_schema_file_is_never_outdated() -> None:
     found = load_schema(replicate_config(cloud.url, input_schema="schema.json"))
     assert found is not None
     assert not found.is_stale(datetime(2100, 1, 1, tzinfo=UTC))
-    assert _reads(cloud) == [f"/v1/models/{_SCHNELL}/predictions"]
+    assert _schema_requests(cloud) == [f"/v1/models/{_SCHNELL}/predictions"]
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         pytest.param(None, "cannot be read: No such file", id="missing"),
-        pytest.param("{", "is not valid JSON", id="no JSON"),
+        pytest.param("{", "is not valid JSON", id="not JSON"),
         pytest.param("{}", "holds no input schema", id="no schema"),
     ],
 )

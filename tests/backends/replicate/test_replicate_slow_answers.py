@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _SCHEMA = {"prompt": {"type": "string"}, "image": {"type": "string", "format": "uri"}}
 
 
-def _collected(server: RawServer, request: Request) -> TimedOut:
+def _timeout_of(server: RawServer, request: Request) -> TimedOut:
     """The error of a run that may take half a second."""
     Path("schema.json").write_text(json.dumps({"Input": {"properties": _SCHEMA}}))
     config = replicate_config(server.url, model="me/model", input_schema="schema.json")
@@ -38,16 +38,15 @@ def _collected(server: RawServer, request: Request) -> TimedOut:
 def test_a_slow_upload_is_ended_by_the_deadline() -> None:
     Image.frombytes("RGB", (400, 400), os.urandom(480_000)).save("large.png")
     with RawServer(answer_or_drip({})) as server:
-        error = _collected(server, Request(prompt="a fox", image="large.png"))
+        error = _timeout_of(server, Request(prompt="a fox", image="large.png"))
     assert error.is_stopped
 
 
 def test_a_slow_download_is_ended_by_the_deadline_and_can_be_resumed() -> None:
-    """Which stays where it is, for `imagen resume`."""
     made: dict[str, object] = {"id": "abc", "status": "succeeded", "model": "me/model"}
     with RawServer(answer_or_drip({"POST": made})) as server:
         made["output"] = f"{server.url}/a.png"
-        error = _collected(server, Request(prompt="a fox"))
+        error = _timeout_of(server, Request(prompt="a fox"))
     assert not error.is_stopped
 
 

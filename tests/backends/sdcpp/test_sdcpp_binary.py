@@ -27,7 +27,7 @@ def _command(way: str) -> tuple[str, ...]:
 
 
 def _executable(folder: Path, name: str, way: str) -> Path:
-    """A program of this name that behaves this way, as the system starts programs."""
+    """An executable of this name that runs the fake."""
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FAKE_SD_CLI}" {way} "$@"\n')

@@ -70,7 +70,7 @@ def test_an_endless_line_is_cut() -> None:
     assert list(lines.end()) == []
 
 
-def _told(*texts: str, is_upscale: bool = False) -> CliOutput:
+def _parse_output(*texts: str, is_upscale: bool = False) -> CliOutput:
     record = CliOutput(is_upscale=is_upscale)
     for text in texts:
         record.add_line(text if text.startswith("  |") else f"[INFO ] a.cpp:1 - {text}")
@@ -78,8 +78,8 @@ def _told(*texts: str, is_upscale: bool = False) -> CliOutput:
 
 
 def test_steps_count_only_while_an_image_is_sampled() -> None:
-    before = _told("  |=| 1/1 - 1.11it/s")
-    after = _told(
+    before = _parse_output("  |=| 1/1 - 1.11it/s")
+    after = _parse_output(
         "generating image: 1/1 - seed 7",
         "  |==| 2/2 - 1.11it/s",
         "sampling completed, taking 1.20s",
@@ -90,25 +90,25 @@ def test_steps_count_only_while_an_image_is_sampled() -> None:
 
 
 def test_loading_between_steps_is_not_a_step() -> None:
-    record = _told(
+    record = _parse_output(
         "  |==   | 50/100 - 1.11GB/s", "generating image: 1/1 - seed 7", "  |=| 9/9 - 2.00MB/s"
     )
     assert (record.step, record.fraction) == (None, 0.1)
 
 
 def test_half_of_the_second_image_is_three_quarters_of_the_steps() -> None:
-    record = _told("generating image: 2/2 - seed 8", "  |==   | 1/2 - 1.11it/s")
+    record = _parse_output("generating image: 2/2 - seed 8", "  |==   | 1/2 - 1.11it/s")
     assert record.fraction == pytest.approx(0.1 + 0.8 * 0.75)
     assert (record.image, record.images, record.seeds) == (2, 2, [8])
 
 
 def test_an_upscale_counts_steps_from_its_first_bar() -> None:
-    record = _told("  |==   | 1/2 - 1.11it/s", is_upscale=True)
+    record = _parse_output("  |==   | 1/2 - 1.11it/s", is_upscale=True)
     assert (record.step, record.steps) == (1, 2)
 
 
 def test_written_and_failed_images_are_recorded() -> None:
-    record = _told(
+    record = _parse_output(
         "save result image 0 to '/tmp/it's_0.png' (success)",
         "save result image 1 to '/tmp/it's_1.png' (failure)",
         "generate_image completed in 2.03s",
@@ -122,6 +122,6 @@ def test_written_and_failed_images_are_recorded() -> None:
 
 
 def test_an_exit_status_of_windows_is_a_crash() -> None:
-    error = exit_error(3221225477, _told("generating image: 1/1 - seed 7"), "sd-cli.exe")
+    error = exit_error(3221225477, _parse_output("generating image: 1/1 - seed 7"), "sd-cli.exe")
     assert error is not None
     assert error.message == "sd-cli.exe crashed (0xC0000005), without a message."

@@ -47,7 +47,7 @@ def image(tmp_path: Path) -> str:
     return str(tmp_path / "image.png")
 
 
-def _left(setup: SdCppSetup) -> list[Path]:
+def _leftovers(setup: SdCppSetup) -> list[Path]:
     return list((setup.folder / "temporary").iterdir())
 
 
@@ -60,7 +60,7 @@ def test_each_of_several_images_has_its_seed(setup: SdCppSetup) -> None:
     made = setup.generate(asked={"count": 3, "seed": 5})
     assert [(o.index, o.seed) for o in made.result.outputs] == [(0, 5), (1, 6), (2, 7)]
     assert len({o.data for o in made.result.outputs}) == 3
-    assert _left(setup) == []
+    assert _leftovers(setup) == []
 
 
 def test_the_facts_hold_the_used_parameters(setup: SdCppSetup) -> None:
@@ -160,7 +160,7 @@ def test_a_prompt_of_100_kilobytes_with_any_characters_arrives(setup: SdCppSetup
 
 @pytest.mark.parametrize(
     ("factor", "size"),
-    [pytest.param(4, (256, 256), id="its own"), pytest.param(3, (192, 192), id="another")],
+    [pytest.param(4, (256, 256), id="of the model"), pytest.param(3, (192, 192), id="another")],
 )
 def test_an_image_is_upscaled_to_the_requested_factor(
     setup: SdCppSetup, image: str, factor: float, size: tuple[int, int]
@@ -185,7 +185,7 @@ def test_an_image_is_upscaled_to_the_requested_factor(
         pytest.param("no-vae", Failed, "The vae could not be read", id="no vae, and exit 0"),
         pytest.param("none", Failed, "could not write the image", id="no image"),
         pytest.param("half", Failed, "generated image is damaged", id="half an image"),
-        pytest.param("elsewhere", Failed, "cannot be read: No such file", id="a stranger's file"),
+        pytest.param("elsewhere", Failed, "cannot be read: No such file", id="a file elsewhere"),
         pytest.param("abort", Failed, r"SIGABRT:.*stoi", id="abort", marks=_POSIX),
         pytest.param("killed", Failed, "ended by SIGKILL", id="killed", marks=_POSIX),
     ],
@@ -195,7 +195,7 @@ def test_each_bad_end_has_its_error(
 ) -> None:
     with pytest.raises(error, match=message) as caught:
         setup.generate(way)
-    assert (caught.value.backend, _left(setup)) == ("rigged", [])
+    assert (caught.value.backend, _leftovers(setup)) == ("rigged", [])
 
 
 @pytest.mark.parametrize("way", ["memory", pytest.param("killed", marks=_POSIX)])
@@ -221,7 +221,7 @@ def test_an_image_that_was_not_upscaled_is_an_error(setup: SdCppSetup, image: st
             "no-lora",
             {"prompt": "a <lora:ink:1>"},
             "The LoRA 'ink' in the prompt cannot be read and was ignored.",
-            id="a tag of the user's",
+            id="a LoRA tag in the prompt",
         ),
         pytest.param("fewer", {"count": 2}, "1 of 2 images could not be written.", id="fewer"),
     ],
@@ -239,7 +239,7 @@ def test_folders_of_runs_killed_days_ago_are_removed(setup: SdCppSetup) -> None:
     new.mkdir()
     os.utime(old, (0, 0))
     setup.generate()
-    assert _left(setup) == [new]
+    assert _leftovers(setup) == [new]
 
 
 @_POSIX
@@ -261,14 +261,14 @@ def test_previews_can_be_switched_off(setup: SdCppSetup) -> None:
     assert "--preview-path" not in setup.last_arguments()
 
 
-def _collected(
+def _collect(
     setup: SdCppSetup, way: str, on_progress: Callable[[Progress], None], **more: Any
 ) -> None:
     engine = setup.open(way, **more)
     engine.collect(engine.prepare(Request(prompt="x").with_values(SMALL_IMAGE)), on_progress)
 
 
-class _After:
+class _RaiseAfter:
     """Raises an error after a number of progress reports."""
 
     def __init__(self, error: BaseException, times: int) -> None:
@@ -286,16 +286,16 @@ class _After:
     [
         pytest.param("slow", Cancelled(), id="at a step"),
         pytest.param("mute", KeyboardInterrupt(), id="ctrl-c while it loads"),
-        pytest.param("stuck", Cancelled(), id="one that does not listen", marks=_POSIX),
-        pytest.param("hushed", Cancelled(), id="one without streams"),
+        pytest.param("stuck", Cancelled(), id="ignores SIGTERM", marks=_POSIX),
+        pytest.param("hushed", Cancelled(), id="closes its streams"),
     ],
 )
 def test_ending_a_run_ends_all_processes_it_started(
     setup: SdCppSetup, way: str, error: BaseException
 ) -> None:
     with pytest.raises(type(error)):
-        _collected(setup, way, _After(error, 4))
-    assert (setup.is_running(), _left(setup)) == (False, [])
+        _collect(setup, way, _RaiseAfter(error, 4))
+    assert (setup.is_running(), _leftovers(setup)) == (False, [])
     assert [t.name for t in threading.enumerate() if "_pump" in t.name] == []
 
 
@@ -312,10 +312,10 @@ def test_a_second_ctrl_c_still_ends_the_program(setup: SdCppSetup) -> None:
     usual = signal.signal(signal.SIGALRM, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            _collected(setup, "stuck", cancel)
+            _collect(setup, "stuck", cancel)
     finally:
         signal.signal(signal.SIGALRM, usual)
-    assert (setup.is_running(), _left(setup)) == (False, [])
+    assert (setup.is_running(), _leftovers(setup)) == (False, [])
 
 
 def test_progress_is_reported_during_silence(setup: SdCppSetup) -> None:
@@ -327,7 +327,7 @@ def test_progress_is_reported_during_silence(setup: SdCppSetup) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        _collected(setup, "mute", tell)
+        _collect(setup, "mute", tell)
     assert told == ["submitted", "loading", "loading", "loading"]
 
 
@@ -340,7 +340,7 @@ def test_progress_is_reported_during_silence(setup: SdCppSetup) -> None:
 )
 def test_a_deadline_stops_the_program(setup: SdCppSetup, deadline: str, message: str) -> None:
     with pytest.raises(TimedOut, match=message) as caught:
-        _collected(setup, "mute", no_progress, **{deadline: 1.0})
+        _collect(setup, "mute", no_progress, **{deadline: 1.0})
     assert f"backends.rigged.{deadline}" in caught.value.remedy
     assert not setup.is_running()
 

@@ -34,7 +34,7 @@ class _SdCppRig:
         return self._setup.open(scenario)
 
     def submissions(self) -> int:
-        """There is no engine that could count: collecting again makes again."""
+        """Not countable: collecting a ticket again runs it again."""
         return 0
 
     def at_work(self) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from imagen.core.result import Result
     from imagen.core.ticket import Ticket
 
-_ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
+_REQUEST = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
 _SUBMISSION, _LOOK = "POST /sdcpp/v1/img_gen", "GET /sdcpp/v1/jobs/"
 _CANCEL = "POST /sdcpp/v1/jobs/"
 _ANSWERS = {
@@ -67,10 +67,10 @@ def _config(url: str, **more: Any) -> SdCppConfig:
     return SdCppConfig(name="rigged", url=url, **(quick | more))
 
 
-def _collected(
+def _collect(
     url: str,
     *,
-    request: Request = _ASKED,
+    request: Request = _REQUEST,
     sent: Ticket | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[Progress], None] = no_progress,
@@ -94,12 +94,12 @@ def _collected(
             return error, tickets
 
 
-def _clock_of(server: FakeSdServer) -> Callable[[], float]:
-    """Ten seconds later after each look at a job."""
+def _fast_clock(server: FakeSdServer) -> Callable[[], float]:
+    """A clock that advances by ten seconds with each look at a job."""
     return lambda: 10.0 * sum(asked.startswith(_LOOK) for asked in server.asked)
 
 
-def _cancels(server: FakeSdServer) -> list[str]:
+def _cancel_requests(server: FakeSdServer) -> list[str]:
     return [asked for asked in server.asked if asked.startswith(_CANCEL)]
 
 
@@ -108,9 +108,8 @@ def _cancels(server: FakeSdServer) -> list[str]:
 def test_a_submission_answered_by_a_gateway_is_not_repeated(
     server: FakeSdServer, status: int, body: str, reaches: bool
 ) -> None:
-    """sd-server has no list of its jobs: whether it took this one stays open."""
     server.gateway = GatewayAnswer(_SUBMISSION, status, body, reaches=reaches)
-    error, tickets = _collected(server.url)
+    error, tickets = _collect(server.url)
     assert isinstance(error, Lost)
     assert (error.is_certain, error.never_ran) == (False, False)
     assert "sd-server has no list in which to look for the job" in error.message
@@ -124,28 +123,27 @@ def test_nothing_is_submitted_to_anything_but_an_sd_server(
     server: FakeSdServer, status: int, body: str
 ) -> None:
     server.gateway = GatewayAnswer("", status, body)
-    error, tickets = _collected(server.url)
+    error, tickets = _collect(server.url)
     assert isinstance(error, BackendError)
     assert not isinstance(error, Lost)
     assert (tickets, [asked for asked in server.asked if "capabilities" not in asked]) == ([], [])
 
 
 def test_a_ticket_is_reported_before_its_submission(server: FakeSdServer) -> None:
-    """The server may take a job whose id never arrives."""
     told: list[tuple[bool, int]] = []
 
     def note(progress: Progress) -> None:
         if progress.ticket is not None:
             told.append((progress.ticket.submitted, len(server.jobs)))
 
-    _collected(server.url, on_progress=note)
+    _collect(server.url, on_progress=note)
     assert told == [(True, 0), (True, 1)]
 
 
 def test_a_ticket_without_an_id_is_not_submitted_again(server: FakeSdServer) -> None:
     with closing(Backend(_config(server.url))) as backend:
-        sent = backend.prepare(_ASKED).sent()
-    error, _ = _collected(server.url, sent=sent)
+        sent = backend.prepare(_REQUEST).sent()
+    error, _ = _collect(server.url, sent=sent)
     assert isinstance(error, Lost)
     assert (error.is_certain, error.never_ran) == (True, False)
     assert "never arrived" in error.message
@@ -164,14 +162,14 @@ def test_a_submission_refused_by_sd_server_is_not_submitted(
     server: FakeSdServer, way: str, kind: type[BackendError], words: str
 ) -> None:
     server.way = way
-    error, tickets = _collected(server.url)
+    error, tickets = _collect(server.url)
     assert (type(error), words in str(error)) == (kind, True)
     assert [ticket.submitted for ticket in tickets] == [True, False]
 
 
 def test_a_request_too_large_for_the_gateway_is_not_submitted(server: FakeSdServer) -> None:
     server.gateway = GatewayAnswer(_SUBMISSION, 413, "<html>Too large</html>")
-    error, tickets = _collected(server.url)
+    error, tickets = _collect(server.url)
     assert isinstance(error, Rejected)
     assert "The request is too large for" in error.message
     assert [ticket.submitted for ticket in tickets] == [True, False]
@@ -184,19 +182,18 @@ def test_cancelling_an_unanswered_submission_leaves_the_job_in_doubt() -> None:
 
     known = {"GET /sdcpp/v1/capabilities": CAPABILITIES}
     with RawServer(answer_or_drip(known)) as server, pytest.raises(Cancelled) as caught:
-        _collected(server.url, on_progress=cancel)
+        _collect(server.url, on_progress=cancel)
     assert not caught.value.is_stopped
     assert "may have accepted it" in caught.value.remedy
 
 
 @_answers
 def test_a_job_survives_answers_of_a_gateway(server: FakeSdServer, status: int, body: str) -> None:
-    """As many as fit into half a minute."""
     server.gateway = GatewayAnswer(_LOOK, status, body, times=3)
-    result, tickets = _collected(server.url, clock=_clock_of(server), lost_seconds=0.001)
+    result, tickets = _collect(server.url, clock=_fast_clock(server), lost_seconds=0.001)
     assert not isinstance(result, BackendError)
     assert len(result.images) == 1
-    assert (len(server.jobs), _cancels(server), len(tickets)) == (1, [], 2)
+    assert (len(server.jobs), _cancel_requests(server), len(tickets)) == (1, [], 2)
 
 
 @_answers
@@ -205,16 +202,16 @@ def test_a_job_is_in_doubt_after_30_seconds_of_gateway_answers(
 ) -> None:
     server.way = "endless"
     server.gateway = GatewayAnswer(_LOOK, status, body, after=2)
-    error, tickets = _collected(server.url, clock=_clock_of(server))
+    error, tickets = _collect(server.url, clock=_fast_clock(server))
     assert isinstance(error, Lost)
     assert "gave no state of the job for 30 seconds" in error.message
     assert (error.is_certain, tickets[-1].submitted) == (False, True)
     assert tickets[-1].engine == {"job_id": "job_6920_00000000"}
-    assert _cancels(server) == []
+    assert _cancel_requests(server) == []
 
 
 def test_outages_that_ended_do_not_add_up(server: FakeSdServer) -> None:
-    """Three, then an answer, then three."""
+    """Three failed looks, an answer, and three more."""
     server.way = "slow"
     server.gateway = GatewayAnswer(_LOOK, 403, times=3)
 
@@ -222,14 +219,14 @@ def test_outages_that_ended_do_not_add_up(server: FakeSdServer) -> None:
         if progress.stage == "running" and server.gateway and server.gateway.after == 0:
             server.gateway = GatewayAnswer(_LOOK, 403, times=3, after=4)
 
-    result, _ = _collected(server.url, clock=_clock_of(server), on_progress=note)
+    result, _ = _collect(server.url, clock=_fast_clock(server), on_progress=note)
     assert not isinstance(result, BackendError)
     assert server.gateway.after == 4
 
 
 def test_a_job_unknown_to_sd_server_is_lost_at_once(server: FakeSdServer) -> None:
     server.way = "lost"
-    error, _ = _collected(server.url)
+    error, _ = _collect(server.url)
     assert isinstance(error, Lost)
     assert error.is_certain
     assert sum(asked.startswith(_LOOK) for asked in server.asked) == 1
@@ -240,15 +237,15 @@ def test_a_job_unknown_to_sd_server_is_lost_at_once(server: FakeSdServer) -> Non
     [
         pytest.param("half", "image 1, which came cut short or damaged", id="half an image"),
         pytest.param("page", "image 1, which is not an image", id="a page"),
-        pytest.param("garbled", "no base64 for image 1", id="no base64"),
+        pytest.param("garbled", "no base64 for image 1", id="not base64"),
     ],
 )
 def test_an_incomplete_image_is_requested_again(server: FakeSdServer, way: str, words: str) -> None:
     server.way = way
-    error, _ = _collected(server.url, clock=_clock_of(server))
+    error, _ = _collect(server.url, clock=_fast_clock(server))
     assert isinstance(error, Lost)
     assert (error.is_certain, words in error.message) == (False, True)
-    assert _cancels(server) == []
+    assert _cancel_requests(server) == []
 
     def note(progress: Progress) -> None:
         looks = sum(asked.startswith(_LOOK) for asked in server.asked)
@@ -256,7 +253,7 @@ def test_an_incomplete_image_is_requested_again(server: FakeSdServer, way: str, 
             server.way = "ok"
 
     server.way, seen = way, sum(asked.startswith(_LOOK) for asked in server.asked)
-    result, _ = _collected(server.url, on_progress=note)
+    result, _ = _collect(server.url, on_progress=note)
     assert not isinstance(result, BackendError)
     assert result.images[0].data.startswith(b"\x89PNG")
 
@@ -273,7 +270,7 @@ def test_an_incomplete_image_is_requested_again(server: FakeSdServer, way: str, 
 )
 def test_only_a_complete_answer_about_this_job_counts(server: FakeSdServer, said: object) -> None:
     server.gateway = GatewayAnswer(_LOOK, 200, json.dumps(said), times=2)
-    result, _ = _collected(server.url)
+    result, _ = _collect(server.url)
     assert not isinstance(result, BackendError)
     assert len(result.images) == 1
 
@@ -285,7 +282,7 @@ def test_an_answer_of_a_gateway_does_not_confirm_a_cancellation(
     server.way = "waits"
     config = _config(server.url, cancel_seconds=0)
     with closing(Backend(config)) as backend:
-        ticket = backend.prepare(_ASKED)
+        ticket = backend.prepare(_REQUEST)
         id = backend.client().submit({"prompt": "a fox", "width": 64, "height": 64, "seed": 1})
         server.gateway = GatewayAnswer(_CANCEL, status, body)
         job = SdServerJob(ticket, backend.client(), config, no_progress, backend.read_info)
@@ -306,7 +303,7 @@ def test_cached_capabilities_outlive_a_gateway(
 
 
 def test_loras_are_looked_up_without_another_request(server: FakeSdServer) -> None:
-    _collected(server.url, request=_ASKED.with_values({"loras": (Lora(name="ink"),)}))
+    _collect(server.url, request=_REQUEST.with_values({"loras": (Lora(name="ink"),)}))
     assert [asked for asked in server.asked if "capabilities" in asked] == [
         "GET /sdcpp/v1/capabilities"
     ]
@@ -321,7 +318,7 @@ def test_a_server_that_answers_byte_by_byte_cannot_exceed_total_seconds(drips: s
     }
     del answers[drips]
     with RawServer(answer_or_drip(answers)) as server:
-        error, _ = _collected(server.url, total_seconds=0.5)
+        error, _ = _collect(server.url, total_seconds=0.5)
     assert isinstance(error, TimedOut)
     assert "took more than 0.5 s in all" in error.message
     assert error.is_stopped is ("capabilities" in drips)
@@ -330,7 +327,7 @@ def test_a_server_that_answers_byte_by_byte_cannot_exceed_total_seconds(drips: s
 def test_a_token_that_expires_leaves_the_job_in_doubt(server: FakeSdServer) -> None:
     server.way = "endless"
     server.gateway = GatewayAnswer(_LOOK, 401, after=1)
-    error, _ = _collected(server.url, clock=_clock_of(server))
+    error, _ = _collect(server.url, clock=_fast_clock(server))
     assert isinstance(error, Lost)
     assert isinstance(error.__cause__, Unauthorized)
     assert "bearer_env" in error.remedy

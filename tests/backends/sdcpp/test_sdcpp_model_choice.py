@@ -25,7 +25,7 @@ FLUX = {"vector_in.in_layer.weight": (1, 768), "img_in.weight": (1, 64)}
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A folder with a whole SDXL, another SD 1 and the diffusion model of a FLUX.1 alone."""
+    """A folder with an SDXL, an SD 1 and the diffusion model of a FLUX.1 alone."""
     place = tmp_path / "models"
     (place / "xl").mkdir(parents=True)
     write_file(place / "xl" / "juggernaut.safetensors", safetensors(SDXL))
@@ -39,7 +39,7 @@ def setup(tmp_path: Path) -> SdCppSetup:
     return SdCppSetup(tmp_path)
 
 
-def _prepared(setup: SdCppSetup, models: Path, model: str, **block: Any) -> Ticket:
+def _prepare(setup: SdCppSetup, models: Path, model: str, **block: Any) -> Ticket:
     request = Request(prompt="a fox").with_values(SMALL_IMAGE | {"model": model})
     with closing(setup.open(models_dir=str(models), **block)) as engine:
         return engine.prepare(request)
@@ -76,12 +76,12 @@ def test_a_partial_name_means_the_same_model_while_the_backend_is_open(
 
 def test_a_request_may_name_a_path(setup: SdCppSetup, models: Path, tmp_path: Path) -> None:
     path = str(write_file(tmp_path / "mine.safetensors", safetensors(SDXL)))
-    ticket = _prepared(setup, models, path)
+    ticket = _prepare(setup, models, path)
     assert (ticket.request.model, ticket.receipt["model"].outcome) == (path, "applied")
 
 
 def test_a_request_may_name_the_blocks_own_model(setup: SdCppSetup, models: Path) -> None:
-    ticket = _prepared(setup, models, "sd15.safetensors", parameters={"steps": 9})
+    ticket = _prepare(setup, models, "sd15.safetensors", parameters={"steps": 9})
     assert (ticket.receipt["model"].outcome, ticket.warnings) == ("applied", ())
 
 
@@ -89,7 +89,7 @@ def test_text_encoders_and_vae_are_left_out_for_another_family(
     setup: SdCppSetup, models: Path
 ) -> None:
     block = {"taesd": setup.write_taesd()}
-    ticket = _prepared(setup, models, "juggernaut", **block)
+    ticket = _prepare(setup, models, "juggernaut", **block)
     assert ticket.warnings == (
         "Ignored for this model: taesd in backends.rigged, set for its own model.",
     )
@@ -106,7 +106,7 @@ def test_a_diffusion_model_without_the_files_it_needs_is_refused(
     setup: SdCppSetup, models: Path
 ) -> None:
     with pytest.raises(RequestError) as caught:
-        _prepared(setup, models, "flux")
+        _prepare(setup, models, "flux")
     assert caught.value.message == (
         "model: flux.safetensors is a flux1 diffusion model, which also needs vae and clip_l and "
         "t5xxl."
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_the_model_is_refused(
     write_file(models / "ink.safetensors", safetensors(dict(LORA)))
     write_file(models / "cut.safetensors", safetensors(SDXL)[:-1])
     with pytest.raises(RequestError) as caught:
-        _prepared(setup, models, model)
+        _prepare(setup, models, model)
     assert sentence in caught.value.message
 
 

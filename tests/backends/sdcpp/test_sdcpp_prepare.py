@@ -31,7 +31,7 @@ def image(tmp_path: Path) -> str:
     return str(tmp_path / "image.png")
 
 
-def _prepared(setup: SdCppSetup, block: dict[str, Any] | None = None, **asked: Any) -> Ticket:
+def _prepare(setup: SdCppSetup, block: dict[str, Any] | None = None, **asked: Any) -> Ticket:
     request = Request(prompt="a fox").with_values(SMALL_IMAGE | asked)
     return setup.open(**(block or {})).prepare(request)
 
@@ -41,7 +41,7 @@ def _argument(ticket: Ticket, flag: str) -> str:
     return str(line[line.index(flag) + 1])
 
 
-def _fate(ticket: Ticket, name: str) -> tuple[str, Any]:
+def _outcome(ticket: Ticket, name: str) -> tuple[str, Any]:
     return ticket.receipt[name].outcome, ticket.receipt[name].used
 
 
@@ -58,19 +58,19 @@ def test_sampler_names_of_other_engines_are_mapped(
     setup: SdCppSetup, kind: str, asked: str, own: str
 ) -> None:
     named: dict[str, Any] = {kind: asked}
-    ticket = _prepared(setup, **named)
+    ticket = _prepare(setup, **named)
     flag = {"sampler": "--sampling-method", "scheduler": "--scheduler"}[kind]
     assert _argument(ticket, flag) == own
-    assert _fate(ticket, kind) == ("mapped", own)
+    assert _outcome(ticket, kind) == ("mapped", own)
 
 
 def test_sampler_names_of_sd_cli_are_applied(setup: SdCppSetup) -> None:
-    assert _fate(_prepared(setup, sampler="dpm++2m"), "sampler") == ("applied", None)
+    assert _outcome(_prepare(setup, sampler="dpm++2m"), "sampler") == ("applied", None)
 
 
 def test_a_sampler_missing_in_this_version_is_refused(setup: SdCppSetup) -> None:
     with pytest.raises(RequestError, match=r"sampler cannot be 'dpmpp_2m_sd.*Did you mean"):
-        _prepared(setup, sampler="dpmpp_2m_sde")
+        _prepare(setup, sampler="dpmpp_2m_sde")
 
 
 @pytest.mark.parametrize(
@@ -85,33 +85,33 @@ def test_a_sampler_missing_in_this_version_is_refused(setup: SdCppSetup) -> None
 def test_a_seed_beyond_63_bits_wraps_around(
     setup: SdCppSetup, seed: int, count: int, used: int
 ) -> None:
-    ticket = _prepared(setup, seed=seed, count=count)
+    ticket = _prepare(setup, seed=seed, count=count)
     assert (ticket.request.seed, _argument(ticket, "--seed")) == (used, str(used))
     assert ticket.receipt["seed"].outcome == ("applied" if used == seed else "mapped")
 
 
 def test_the_ticket_has_the_rounded_size(setup: SdCppSetup) -> None:
-    ticket = _prepared(setup, width=500, height=70)
+    ticket = _prepare(setup, width=500, height=70)
     assert (ticket.request.width, ticket.request.height) == (512, 64)
-    assert _fate(ticket, "width") == ("clamped", 512)
+    assert _outcome(ticket, "width") == ("clamped", 512)
 
 
 def test_an_initial_image_keeps_its_size_as_far_as_possible(setup: SdCppSetup, image: str) -> None:
-    ticket = _prepared(setup, image=image, width=None, height=None, strength=0.5)
+    ticket = _prepare(setup, image=image, width=None, height=None, strength=0.5)
     assert (ticket.request.width, ticket.request.height) == (192, 128)
 
 
 def test_a_prompt_may_begin_with_a_dash(setup: SdCppSetup) -> None:
-    assert _argument(_prepared(setup, prompt="--help me"), "--prompt") == "--help me"
+    assert _argument(_prepare(setup, prompt="--help me"), "--prompt") == "--help me"
 
 
 def test_a_nul_character_in_a_prompt_is_refused(setup: SdCppSetup) -> None:
     with pytest.raises(RequestError, match="negative holds a NUL character"):
-        _prepared(setup, negative="a\0b")
+        _prepare(setup, negative="a\0b")
 
 
 def test_a_parameter_the_model_lacks_is_dropped_with_the_reason(setup: SdCppSetup) -> None:
-    ticket = _prepared(setup, guidance=3.5, flow_shift=3.0, prompt_2="x")
+    ticket = _prepare(setup, guidance=3.5, flow_shift=3.0, prompt_2="x")
     assert ticket.receipt["guidance"].why == ("this model has no distilled guidance; use cfg")
     assert ticket.receipt["flow_shift"].outcome == "dropped"
     assert "--guidance" not in ticket.payload["arguments"]
@@ -133,27 +133,26 @@ def test_a_key_without_a_flag_in_this_version_is_an_error(setup: SdCppSetup) -> 
     ("argument", "message"),
     [
         pytest.param("--bogus", "has no --bogus", id="unknown"),
-        pytest.param("-o", "-o is set by imagen", id="ours"),
+        pytest.param("-o", "-o is set by imagen", id="the same prediction"),
         pytest.param("--seed", "--seed is set by imagen", id="a parameter's"),
         pytest.param("--seed=5", "--seed=5 is set by imagen", id="with its value"),
     ],
 )
 def test_extra_arguments_are_checked(setup: SdCppSetup, argument: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        _prepared(setup, {"args": [argument, "1"]})
+        _prepare(setup, {"args": [argument, "1"]})
 
 
 def test_a_lora_becomes_a_tag_after_the_prompt(setup: SdCppSetup, tmp_path: Path) -> None:
     setup.write_weights("loras/style/ink.safetensors", LORA)
     block = {"loras_dir": str(tmp_path / "loras")}
-    ticket = _prepared(setup, block, loras=(Lora(name="ink", strength=0.8),))
+    ticket = _prepare(setup, block, loras=(Lora(name="ink", strength=0.8),))
     assert _argument(ticket, "--prompt") == "a fox <lora:style/ink.safetensors:0.8>"
-    assert (ticket.request.prompt, _fate(ticket, "loras")[0]) == ("a fox", "applied")
+    assert (ticket.request.prompt, _outcome(ticket, "loras")[0]) == ("a fox", "applied")
 
 
 def test_a_lora_tag_in_the_prompt_is_passed_on(setup: SdCppSetup) -> None:
-    """The program reads it, and weights too."""
-    ticket = _prepared(setup, prompt="a (fox:1.2) {a|b} <lora:ink:0.8>")
+    ticket = _prepare(setup, prompt="a (fox:1.2) {a|b} <lora:ink:0.8>")
     assert _argument(ticket, "--prompt") == "a (fox:1.2) {a|b} <lora:ink:0.8>"
     assert ticket.receipt["prompt"].why == "syntax not read by this engine: {a|b}"
 
@@ -161,10 +160,10 @@ def test_a_lora_tag_in_the_prompt_is_passed_on(setup: SdCppSetup) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        pytest.param("inkk", "Unknown LoRA 'inkk'. Did you mean 'ink'", id="slip"),
+        pytest.param("inkk", "Unknown LoRA 'inkk'. Did you mean 'ink'", id="typo"),
         pytest.param("../sd15", "Unknown LoRA", id="outside"),
         pytest.param("twin", "several files: a/twin.safetensors, b/twin.safetensors", id="two"),
-        pytest.param("model", "model.safetensors is not a LoRA", id="no lora"),
+        pytest.param("model", "model.safetensors is not a LoRA", id="not a LoRA"),
         pytest.param("a:b", "its name holds one of", id="mark"),
     ],
 )
@@ -175,11 +174,11 @@ def test_an_unknown_or_unusable_lora_is_refused(
         setup.write_weights(f"loras/{file}.safetensors", LORA)
     setup.write_weights("loras/model.safetensors", {"decoder.conv_in.weight": (512, 4, 3, 3)})
     with pytest.raises(RequestError, match=message):
-        _prepared(setup, {"loras_dir": str(tmp_path / "loras")}, loras=(Lora(name=name),))
+        _prepare(setup, {"loras_dir": str(tmp_path / "loras")}, loras=(Lora(name=name),))
 
 
 def test_loras_without_a_folder_are_dropped_with_the_reason(setup: SdCppSetup) -> None:
-    ticket = _prepared(setup, loras=(Lora(name="ink"),))
+    ticket = _prepare(setup, loras=(Lora(name="ink"),))
     assert ticket.receipt["loras"].why == "backends.rigged.loras_dir names no folder of LoRAs"
 
 
@@ -193,7 +192,7 @@ def test_the_receipt_says_that_only_one_control_image_is_used(
         Control(kind="canny", image=image, strength=0.5, end=0.5, preprocess=True),
         Control(kind="depth", image=image),
     )
-    ticket = _prepared(setup, {"controlnets": nets}, controls=two)
+    ticket = _prepare(setup, {"controlnets": nets}, controls=two)
     assert [(c.kind, c.end) for c in ticket.request.controls] == [("canny", 1.0)]
     assert ticket.receipt["controls"].outcome == "clamped"
     assert ticket.receipt["controls"].why == (
@@ -205,7 +204,7 @@ def test_the_receipt_says_that_only_one_control_image_is_used(
 @pytest.mark.parametrize(
     ("control", "message"),
     [
-        pytest.param({"kind": "dept"}, "no ControlNet for 'dept'. Did you mean 'depth'", id="slip"),
+        pytest.param({"kind": "dept"}, "no ControlNet for 'dept'. Did you mean 'depth'", id="typo"),
         pytest.param({"kind": "depth", "preprocess": True}, "cannot make the depth", id="made"),
     ],
 )
@@ -214,13 +213,13 @@ def test_an_impossible_control_is_refused(
 ) -> None:
     nets = {"depth": setup.write_weights("depth.safetensors", CONTROL)}
     with pytest.raises(RequestError, match=message):
-        _prepared(setup, {"controlnets": nets}, controls=(Control(image=image, **control),))
+        _prepare(setup, {"controlnets": nets}, controls=(Control(image=image, **control),))
 
 
 @pytest.mark.parametrize(
     ("factor", "arguments", "outcome"),
     [
-        pytest.param(4, ["--mode", "upscale"], "applied", id="its own"),
+        pytest.param(4, ["--mode", "upscale"], "applied", id="of the model"),
         pytest.param(2, ["--mode", "upscale"], "mapped", id="less"),
         pytest.param(8, ["--mode", "upscale", "--upscale-repeats", "2"], "mapped", id="more"),
         pytest.param(16, ["--mode", "upscale", "--upscale-repeats", "2"], "applied", id="twice"),
@@ -254,7 +253,7 @@ def test_a_family_of_upscalers_chooses_an_installed_one(setup: SdCppSetup, image
 @pytest.mark.parametrize(
     ("block", "task", "able"),
     [
-        pytest.param({}, "control", False, id="no control net"),
+        pytest.param({}, "control", False, id="without ControlNet"),
         pytest.param({}, "upscale", False, id="no upscaler"),
         pytest.param({}, "edit", False, id="SD 1 takes no references"),
         pytest.param({}, "inpaint", True, id="inpaint"),
@@ -285,20 +284,19 @@ def test_an_invalid_default_of_a_block_is_an_error(
         setup.open(parameters=parameters).capabilities()
 
 
-def _runs(setup: SdCppSetup, tmp_path: Path, asked: Request) -> list[int]:
-    """How many images each run makes."""
+def _images_per_run(setup: SdCppSetup, tmp_path: Path, asked: Request) -> list[int]:
+    """The number of images of each run."""
     settings = Settings(backends={"sd": setup.block()}, state_dir=tmp_path / "state")
     return [ticket.images for ticket in prepare(setup.open(), asked, settings)]
 
 
 def test_images_of_a_prompt_share_one_process(setup: SdCppSetup, tmp_path: Path) -> None:
     asked = Request(prompt="a fox").with_values(SMALL_IMAGE | {"count": 3})
-    assert _runs(setup, tmp_path, asked) == [3]
+    assert _images_per_run(setup, tmp_path, asked) == [3]
 
 
 def test_images_from_an_initial_image_are_separate_runs(
     setup: SdCppSetup, image: str, tmp_path: Path
 ) -> None:
-    """What is drawn to encode the image depends on the first seed of a process."""
     asked = Request(prompt="a fox", image=image).with_values(SMALL_IMAGE | {"count": 3})
-    assert _runs(setup, tmp_path, asked) == [1, 1, 1]
+    assert _images_per_run(setup, tmp_path, asked) == [1, 1, 1]

@@ -30,7 +30,7 @@ _PROGRAM = os.environ.get("IMAGEN_TEST_SDCPP") or shutil.which("sd-cli") or ""
 pytestmark = pytest.mark.skipif(
     not _PROGRAM, reason="no sd-cli: IMAGEN_TEST_SDCPP and the PATH name none"
 )
-_ASKED = Request(prompt="a fox", width=64, height=64, seed=1, steps=1)
+_REQUEST = Request(prompt="a fox", width=64, height=64, seed=1, steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def block(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-def _made(
+def _generate(
     block: dict[str, Any], request: Request, tell: Callable[[Progress], None] = no_progress
 ) -> Result:
     with closing(open_backend("real", {"real": block})) as engine:
@@ -72,8 +72,8 @@ def test_the_real_program_is_healthy(block: dict[str, Any]) -> None:
 
 
 def test_a_seed_reproduces_its_image_and_another_seed_does_not(block: dict[str, Any]) -> None:
-    two = _made(block, _ASKED.with_values({"count": 2}))
-    one = _made(block, _ASKED.with_values({"seed": 2}))
+    two = _generate(block, _REQUEST.with_values({"count": 2}))
+    one = _generate(block, _REQUEST.with_values({"seed": 2}))
     assert [output.seed for output in two.outputs] == [1, 2]
     assert two.images[1].data == one.images[0].data != two.images[0].data
     assert (two.warnings, two.facts.engine["model_version"]) == ((), "SD 1.x")
@@ -83,26 +83,26 @@ def test_an_image_is_inpainted_under_a_mask(block: dict[str, Any], tmp_path: Pat
     image = _save_image(tmp_path, "image.png", "RGB", "teal")
     mask = _save_image(tmp_path, "mask.png", "L", "white")
     steps: list[int | None] = []
-    request = _ASKED.with_values({"image": image, "mask": mask, "strength": 0.5, "steps": 2})
-    result = _made(block, request, lambda progress: steps.append(progress.step))
+    request = _REQUEST.with_values({"image": image, "mask": mask, "strength": 0.5, "steps": 2})
+    result = _generate(block, request, lambda progress: steps.append(progress.step))
     assert (_size(result), 1 in steps) == ((64, 64), True)
 
 
 def test_a_lora_is_applied(block: dict[str, Any]) -> None:
-    result = _made(block, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
+    result = _generate(block, _REQUEST.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
     assert (len(result.images), result.warnings) == (1, ())
 
 
 def test_a_control_image_is_preprocessed_and_applied(block: dict[str, Any], tmp_path: Path) -> None:
     image = _save_image(tmp_path, "image.png", "RGB", "teal")
     control = Control(kind="canny", image=image, strength=0.5, preprocess=True)
-    result = _made(block, _ASKED.with_values({"controls": (control,)}))
+    result = _generate(block, _REQUEST.with_values({"controls": (control,)}))
     assert (_size(result), result.warnings) == ((64, 64), ())
 
 
 def test_an_image_is_upscaled(block: dict[str, Any], tmp_path: Path) -> None:
     image = _save_image(tmp_path, "image.png", "RGB", "teal")
-    assert _size(_made(block, Request(image=image, upscale=Upscale(factor=3)))) == (192, 192)
+    assert _size(_generate(block, Request(image=image, upscale=Upscale(factor=3)))) == (192, 192)
 
 
 @pytest.mark.parametrize("stage", ["loading", "running"])
@@ -112,4 +112,4 @@ def test_the_real_program_ends_when_cancelled(block: dict[str, Any], stage: str)
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        _made(block, _ASKED.with_values({"steps": 500}), tell)
+        _generate(block, _REQUEST.with_values({"steps": 500}), tell)

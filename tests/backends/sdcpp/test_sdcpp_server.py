@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from imagen.core.result import Result
     from imagen.testing.contract import Scenario
 
-_ASKED = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
+_REQUEST = Request(prompt="a fox", width=64, height=64, seed=7, steps=2)
 
 
 def _open(url: str, **more: Any) -> Backend:
@@ -46,7 +46,7 @@ def _open(url: str, **more: Any) -> Backend:
     return open_backend("rigged", {"rigged": quick | more})
 
 
-_NOBODY = HeldPort()
+_CLOSED_PORT = HeldPort()
 
 
 class _SdServerRig:
@@ -60,7 +60,7 @@ class _SdServerRig:
 
     def open(self, scenario: Scenario) -> Backend:
         if scenario == "unreachable":
-            return _open(_NOBODY.url)
+            return _open(_CLOSED_PORT.url)
         self._servers.append(FakeSdServer(scenario))
         return _open(self._servers[-1].url)
 
@@ -85,7 +85,7 @@ class TestSdServer(BackendContract):
         """The last ticket has the id that the server gave; the first one cannot."""
         with closing(rig.open("ok")) as engine:
             told: list[Progress] = []
-            first = engine.collect(engine.prepare(_ASKED), told.append)
+            first = engine.collect(engine.prepare(_REQUEST), told.append)
             sent = [p.ticket for p in told if p.ticket is not None][-1]
             again = engine.collect(sent, no_progress)
         assert rig.submissions() == 1
@@ -98,9 +98,9 @@ def server() -> Iterator[FakeSdServer]:
         yield server
 
 
-def _collected(
+def _collect(
     server: FakeSdServer,
-    request: Request = _ASKED,
+    request: Request = _REQUEST,
     on_progress: Callable[[Progress], None] = no_progress,
     **more: Any,
 ) -> Result:
@@ -109,7 +109,7 @@ def _collected(
 
 
 def test_several_images_keep_their_order(server: FakeSdServer) -> None:
-    result = _collected(server, _ASKED.with_values({"count": 3}))
+    result = _collect(server, _REQUEST.with_values({"count": 3}))
     assert [(o.index, o.seed) for o in result.outputs] == [(0, 7), (1, 8), (2, 9)]
     assert (result.facts.queued_seconds, result.facts.executing_seconds) == (2.0, 3.0)
 
@@ -119,8 +119,8 @@ def test_a_request_is_sent_in_the_servers_fields(server: FakeSdServer, tmp_path:
     image = str(tmp_path / "i.png")
     values = {"sampler": "dpmpp_2m", "cfg": 4.0, "guidance": 2.5, "clip_skip": 2, "image": image}
     control = {"controls": (Control(kind="depth", image=image, strength=0.7),)}
-    _collected(
-        server, _ASKED.with_values(values | control), controlnets={"depth": "its-own.safetensors"}
+    _collect(
+        server, _REQUEST.with_values(values | control), controlnets={"depth": "its-own.safetensors"}
     )
     (job,) = server.jobs.values()
     assert job.body["sample_params"] == {
@@ -134,7 +134,7 @@ def test_a_request_is_sent_in_the_servers_fields(server: FakeSdServer, tmp_path:
 
 
 def test_a_lora_is_sent_as_the_path_that_the_server_lists(server: FakeSdServer) -> None:
-    _collected(server, _ASKED.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
+    _collect(server, _REQUEST.with_values({"loras": (Lora(name="ink", strength=0.5),)}))
     (job,) = server.jobs.values()
     assert job.body["lora"] == [{"path": "style/ink.safetensors", "multiplier": 0.5}]
 
@@ -143,7 +143,7 @@ def test_an_unknown_lora_is_refused_before_anything_is_sent(
     server: FakeSdServer,
 ) -> None:
     with pytest.raises(RequestError, match="Unknown LoRA 'imk'"):
-        _collected(server, _ASKED.with_values({"loras": (Lora(name="imk"),)}))
+        _collect(server, _REQUEST.with_values({"loras": (Lora(name="imk"),)}))
     assert server.jobs == {}
 
 
@@ -156,7 +156,7 @@ def test_an_unknown_lora_is_refused_before_anything_is_sent(
         pytest.param("empty", Failed, "without an image", id="no image"),
         pytest.param("failed", Failed, "generate_image returned no results", id="failed"),
         pytest.param("no-json", BackendError, "its answer is not valid JSON", id="another server"),
-        pytest.param("odd-id", Lost, "no usable job id", id="an id that leads away"),
+        pytest.param("odd-id", Lost, "no usable job id", id="a path as id"),
         pytest.param("breaks", Lost, "broke off while the job was submitted", id="no answer"),
     ],
 )
@@ -165,14 +165,14 @@ def test_each_bad_end_has_its_error(
 ) -> None:
     server.way = way
     with pytest.raises(error, match=message) as caught:
-        _collected(server)
+        _collect(server)
     assert caught.value.backend == "rigged"
 
 
 def test_a_job_whose_answer_was_lost_is_not_resubmitted(server: FakeSdServer) -> None:
     server.way = "breaks"
     with pytest.raises(Lost) as caught:
-        _collected(server)
+        _collect(server)
     assert (len(server.jobs), caught.value.is_certain) == (1, False)
 
 
@@ -187,7 +187,7 @@ def _cancel_at(stage: str) -> Callable[[Progress], None]:
 def test_a_queued_job_is_cancelled(server: FakeSdServer) -> None:
     server.way = "waits"
     with pytest.raises(Cancelled) as caught:
-        _collected(server, on_progress=_cancel_at("queued"))
+        _collect(server, on_progress=_cancel_at("queued"))
     assert ([j.status for j in server.jobs.values()], caught.value.remedy) == (["cancelled"], "")
 
 
@@ -198,14 +198,14 @@ def test_a_job_is_cancelled_where_the_caller_leaves_during_submission(server: Fa
 
     server.way = "waits"
     with pytest.raises(Cancelled):
-        _collected(server, on_progress=cancel)
+        _collect(server, on_progress=cancel)
     assert [job.status for job in server.jobs.values()] == ["cancelled"]
 
 
 def test_a_submission_waiting_for_a_retry_is_given_up(server: FakeSdServer) -> None:
     server.way = "busy"
     with pytest.raises(Cancelled) as caught:
-        _collected(server, on_progress=_cancel_at("submitted"))
+        _collect(server, on_progress=_cancel_at("submitted"))
     assert (len(server.jobs), caught.value.remedy) == (0, "")
     assert [t.name for t in threading.enumerate() if "_run" in t.name] == []
 
@@ -220,21 +220,21 @@ def test_the_queue_position_is_reported(server: FakeSdServer) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        _collected(server, on_progress=tell)
+        _collect(server, on_progress=tell)
     assert (told[-1].stage, told[-1].queue_position) == ("queued", 2)
 
 
 def test_cancelling_a_running_job_says_that_it_cannot_be_interrupted(server: FakeSdServer) -> None:
     server.way = "endless"
     with pytest.raises(Cancelled) as caught:
-        _collected(server, on_progress=_cancel_at("running"), cancel_seconds=0.3)
+        _collect(server, on_progress=_cancel_at("running"), cancel_seconds=0.3)
     assert "It cannot interrupt an image" in caught.value.remedy
 
 
 def test_total_seconds_cancels_a_queued_job(server: FakeSdServer) -> None:
     server.way = "endless"
     with pytest.raises(TimedOut, match=r"took more than 0\.2 s in all"):
-        _collected(server, total_seconds=0.2, cancel_seconds=0)
+        _collect(server, total_seconds=0.2, cancel_seconds=0)
 
 
 def test_a_server_that_ends_with_the_job_is_noticed() -> None:
@@ -247,7 +247,7 @@ def test_a_server_that_ends_with_the_job_is_noticed() -> None:
             next(closing_once, lambda: None)()
 
     with pytest.raises(Lost, match="went away while it had the job"):
-        _collected(server, on_progress=tell, lost_seconds=0.3)
+        _collect(server, on_progress=tell, lost_seconds=0.3)
 
 
 def test_capabilities_are_cached_for_when_the_server_is_down(tmp_path: Path) -> None:
@@ -287,20 +287,19 @@ def test_the_bearer_token_comes_from_the_environment(
     server: FakeSdServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SD_TOKEN", "sesame")
-    _collected(server, bearer_env="SD_TOKEN")
+    _collect(server, bearer_env="SD_TOKEN")
     assert set(server.authorization) == {"Bearer sesame"}
 
 
 def test_a_token_that_is_not_set_is_named_by_its_variable(server: FakeSdServer) -> None:
     with pytest.raises(Unauthorized, match="SD_TOKEN is not set"):
-        _collected(server, bearer_env="SD_TOKEN")
+        _collect(server, bearer_env="SD_TOKEN")
     assert server.asked == []
 
 
 def test_a_lora_tag_in_the_prompt_becomes_a_lora() -> None:
-    """A server reads none itself."""
-    request = _ASKED.with_values({"prompt": "a fox <lora:ink:0.8>"})
-    with closing(_open(_NOBODY.url)) as backend:
+    request = _REQUEST.with_values({"prompt": "a fox <lora:ink:0.8>"})
+    with closing(_open(_CLOSED_PORT.url)) as backend:
         (ticket,) = prepare(backend, request, Settings())
     assert ticket.payload["prompt"] == "a fox"
     assert ticket.request.loras == (Lora(name="ink", strength=0.8),)

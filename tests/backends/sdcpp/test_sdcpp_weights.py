@@ -30,7 +30,7 @@ def setup(tmp_path: Path) -> SdCppSetup:
     return SdCppSetup(tmp_path)
 
 
-def _refused(setup: SdCppSetup, **block: Any) -> str:
+def _config_error(setup: SdCppSetup, **block: Any) -> str:
     engine = setup.open(**block)
     with pytest.raises(ConfigError) as caught:
         engine.prepare(Request(prompt="x"))
@@ -40,13 +40,13 @@ def _refused(setup: SdCppSetup, **block: Any) -> str:
 
 @pytest.mark.parametrize("key", ["vae", "taesd", "clip_l", "t5xxl", "llm", "model"])
 def test_a_missing_weight_file_is_an_error(setup: SdCppSetup, key: str) -> None:
-    said = _refused(setup, **{key: str(setup.folder / "nope.safetensors")})
+    said = _config_error(setup, **{key: str(setup.folder / "nope.safetensors")})
     assert said.startswith(f"backends.rigged.{key}: ")
 
 
 @pytest.mark.parametrize("key", ["loras_dir", "embeddings_dir"])
 def test_a_missing_folder_is_an_error(setup: SdCppSetup, key: str) -> None:
-    assert "not found" in _refused(setup, **{key: str(setup.folder / "nope")})
+    assert "not found" in _config_error(setup, **{key: str(setup.folder / "nope")})
 
 
 def test_a_missing_controlnet_is_an_error(setup: SdCppSetup, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_missing_controlnet_is_an_error(setup: SdCppSetup, tmp_path: Path) -> 
 
 
 def test_a_lora_named_as_model_is_an_error_with_a_remedy(setup: SdCppSetup) -> None:
-    said = _refused(setup, model=setup.write_weights("ink.safetensors", LORA))
+    said = _config_error(setup, model=setup.write_weights("ink.safetensors", LORA))
     assert said == (
         "backends.rigged.model: ink.safetensors is a LoRA, not a complete model.\n"
         "Put it into `loras_dir`, and use it with --lora."
@@ -63,7 +63,7 @@ def test_a_lora_named_as_model_is_an_error_with_a_remedy(setup: SdCppSetup) -> N
 
 
 def test_a_vae_named_as_taesd_is_an_error(setup: SdCppSetup) -> None:
-    said = _refused(setup, taesd=setup.write_weights("vae.safetensors", _VAE))
+    said = _config_error(setup, taesd=setup.write_weights("vae.safetensors", _VAE))
     assert said == (
         "backends.rigged.taesd: vae.safetensors is a VAE, not a tiny VAE.\nName it in `vae`."
     )
@@ -81,12 +81,12 @@ def test_a_vae_named_as_taesd_is_an_error(setup: SdCppSetup) -> None:
 def test_a_file_that_is_not_a_model_is_an_error(setup: SdCppSetup, content: bytes) -> None:
     path = setup.folder / "bad.safetensors"
     path.write_bytes(content)
-    assert _refused(setup, model=str(path)).startswith("backends.rigged.model: ")
+    assert _config_error(setup, model=str(path)).startswith("backends.rigged.model: ")
 
 
 def test_a_diffusion_model_alone_names_the_missing_files(setup: SdCppSetup) -> None:
     flux = setup.write_weights("flux.safetensors", _FLUX)
-    said = _refused(setup, model=None, diffusion_model=flux)
+    said = _config_error(setup, model=None, diffusion_model=flux)
     assert said == "backends.rigged: a flux1 diffusion model also needs vae and clip_l and t5xxl."
 
 
@@ -139,7 +139,7 @@ def test_all_that_is_on_offer_is_listed(setup: SdCppSetup, tmp_path: Path) -> No
         pytest.param({"url": "ftp://h"}, "url must look like", id="ftp"),
         pytest.param({"url": "http://u:p@h"}, "must not hold a user or password", id="secret"),
         pytest.param({"url": "http://h", "bearer_env": "abc"}, "takes the name of", id="token"),
-        pytest.param({"model": "a", "thread": 2}, r"thread: unknown key", id="slip"),
+        pytest.param({"model": "a", "thread": 2}, r"thread: unknown key", id="typo"),
     ],
 )
 def test_a_block_that_makes_no_sense_is_an_error(block: dict[str, Any], message: str) -> None:
