@@ -113,7 +113,7 @@ def test_a_project_in_ones_own_network_may_speak_http(url: str) -> None:
 
 
 def test_a_key_that_can_not_be_sent_is_refused() -> None:
-    with pytest.raises(Unauthorized, match="What SUPABASE_SERVICE_KEY holds can't be sent"):
+    with pytest.raises(Unauthorized, match="The value of SUPABASE_SERVICE_KEY cannot be sent"):
         supabase.connect(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
 
 

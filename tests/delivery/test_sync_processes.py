@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import USAGE, Supabase, SupabaseSwitches
-from support.sync_folder import SyncFolder, start_imagen, wait_until
+from support.sync_folder import SyncFolder, running_imagen, start_imagen, wait_until
 
 from imagen.cli import run
 from imagen.config import Settings, load_settings
@@ -30,15 +30,15 @@ _MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
 def test_two_at_once_send_nothing_twice(lab: SyncFolder, library_url: str) -> None:
     lab.configure(library={"url": library_url})
     lab.make("--count", "30", "--latent-batch")
-    both = [start_imagen("sync", "--json") for _ in range(2)]
-    said = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    with running_imagen("sync", "--json") as first, running_imagen("sync", "--json") as second:
+        printed = [process.communicate()[0] for process in (first, second)]
+        assert [first.returncode, second.returncode] == [0, 0]
     assert lab.there() == (30, 30, 1)
     assert Counter(lab.uploads()).most_common(1)[0][1] == 1
     inserts = [seen for seen in lab.cloud.requests if seen.part == "/rest/v1"]
     assert len(inserts) == 31
     assert lab.left() == []
-    assert min(text.count('"cloud"') for text in said) > 0
+    assert min(text.count('"cloud"') for text in printed) > 0
 
 
 def test_a_command_has_its_pictures_sent_in_the_background(lab: SyncFolder) -> None:
@@ -87,13 +87,13 @@ def test_what_failed_is_told_in_the_background_too(lab: SyncFolder) -> None:
 def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: SyncFolder) -> None:
     lab.make(many=2)
     lab.cloud.switches = SupabaseSwitches(slow=0.2)
-    first = start_imagen("sync", "--unless-running")
-    assert wait_until(lambda: bool(lab.cloud.requests))
-    lab.make("--count", "3", "--latent-batch")
-    second = start_imagen("sync", "--unless-running")
-    assert second.communicate()[0].startswith("Nothing was sent.\n")
-    said = first.communicate(timeout=60)[0]
-    assert said == "Sent 5 images to the cloud, 3 ledger rows.\n"
+    with running_imagen("sync", "--unless-running") as first:
+        assert wait_until(lambda: bool(lab.cloud.requests))
+        lab.make("--count", "3", "--latent-batch")
+        second = start_imagen("sync", "--unless-running")
+        assert second.communicate()[0].startswith("Nothing was sent.\n")
+        printed = first.communicate(timeout=60)[0]
+    assert printed == "Sent 5 images to the cloud, 3 ledger rows.\n"
     assert lab.there() == (5, 5, 3)
 
 
@@ -129,13 +129,11 @@ def test_a_dry_run_starts_nothing(lab: SyncFolder) -> None:
 
 @pytest.fixture
 def watching(lab: SyncFolder) -> Iterator[Popen[str]]:
-    """An `imagen sync --watch` that has sent one picture."""
+    """An `imagen sync --watch` that has sent one image."""
     lab.make()
-    process = start_imagen("sync", "--watch")
-    assert wait_until(lambda: lab.there() == (1, 1, 1))
-    yield process
-    process.kill()
-    process.communicate()
+    with running_imagen("sync", "--watch") as process:
+        assert wait_until(lambda: lab.there() == (1, 1, 1))
+        yield process
 
 
 def test_one_on_watch_sends_what_is_made(lab: SyncFolder, watching: Popen[str]) -> None:
@@ -151,28 +149,26 @@ def test_one_on_watch_tries_missing_columns_again_and_warns_once(
     with Supabase(tables=[USAGE.without("images")]) as cloud:
         lab = SyncFolder(cloud, monkeypatch)
         lab.configure(output={"cloud_sync": "off"})
-        process = start_imagen("sync", "--watch")
-        lab.make()
-        assert wait_until(lambda: len(cloud.requests) == 2)
-        lab.make()
-        assert wait_until(lambda: len(cloud.requests) == 4)
-        assert wait_until(lambda: lab.left() == [])
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.communicate(timeout=30)[1].count("has no column images") == 1
+        with running_imagen("sync", "--watch") as process:
+            lab.make()
+            assert wait_until(lambda: len(cloud.requests) == 2)
+            lab.make()
+            assert wait_until(lambda: len(cloud.requests) == 4)
+            assert wait_until(lambda: lab.left() == [])
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.communicate(timeout=30)[1].count("has no column images") == 1
         assert len(cloud.rows("mai", "imagen_usage")) == 2
 
 
 def test_one_on_watch_waits_for_a_library_that_is_away(lab: SyncFolder) -> None:
     Path("away").mkdir()
     lab.set(IMAGEN_LIBRARY="away")
-    process = start_imagen("sync", "--watch")
-    assert process.stdout is not None
-    assert "away can't be used: unable to open database file." in process.stdout.readline()
-    Path("away").rmdir()
-    lab.make()
-    assert wait_until(lambda: lab.there() == (1, 1, 1))
-    process.kill()
-    process.communicate()
+    with running_imagen("sync", "--watch") as process:
+        assert process.stdout is not None
+        assert "away cannot be used: unable to open database file." in process.stdout.readline()
+        Path("away").rmdir()
+        lab.make()
+        assert wait_until(lambda: lab.there() == (1, 1, 1))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -189,11 +185,11 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
 def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: SyncFolder) -> None:
     lab.make("--count", "20", "--latent-batch")
     lab.cloud.switches = SupabaseSwitches(slow=0.05)
-    process = start_imagen("sync")
-    assert wait_until(lambda: len(lab.cloud.objects) > 1)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    with running_imagen("sync") as process:
+        assert wait_until(lambda: len(lab.cloud.objects) > 1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
     objects, rows, _ = lab.there()
     assert objects == rows < 20
     assert run(["sync"]) == 0

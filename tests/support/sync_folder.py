@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from imagen.library.schema import outbox as rows
 from imagen.pipeline.record import open_library_synced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pytest
 
@@ -106,6 +107,16 @@ def count_unsent(folder: Path) -> tuple[int, int]:
     with open_library_synced(load_settings(folder / "imagen.yaml")) as library:
         images = search_images(library, Query()).images
         return len(outbox.list_unsent(library)), sum(bool(image.cloud) for image in images)
+
+
+@contextmanager
+def running_imagen(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """The command line as a process of its own, which is killed after the block if it runs on."""
+    with start_imagen(*arguments, **environ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def start_imagen(*arguments: str, **environ: str) -> subprocess.Popen[str]:
