@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("replicate_token")
 _BEGAN = datetime(2026, 11, 21, 6, 0, 0, tzinfo=UTC)
 _VALUES = {"prompt": "a fox", "seed": 7, "image": "data:image/png;base64,AAAA"}
 _PREDICTION = Prediction(
-    id="the same prediction",
+    id="id1",
     status="starting",
     model="acme/painter",
     version="0" * 64,
