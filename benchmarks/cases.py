@@ -31,13 +31,13 @@ class Case(NamedTuple):
 
 
 def filters(newest: datetime) -> Iterator[Case]:
-    """By all that can be asked for but words; `newest` is when the last picture was made."""
+    """Queries by every filter except words; `newest` is the time of the last image."""
     week = newest - timedelta(days=7)
     for what, query in {
         "all": Query(),
         "a busy backend": Query(backend=BUSY),
         "an idle backend": Query(backend=IDLE),
-        "a backend that is none": Query(backend="nowhere"),
+        "an unknown backend": Query(backend="nowhere"),
         "a usual model": Query(model=USUAL),
         "an odd model": Query(model=ODD),
         "a busy backend, a usual model": Query(backend=BUSY, model=USUAL),
@@ -50,7 +50,7 @@ def filters(newest: datetime) -> Iterator[Case]:
         "a tag on 20 %": Query(tags=(COMMON_TAG,)),
         "a tag on 0.1 %": Query(tags=(PRINTED,)),
         "a tag on ten": Query(tags=(COVER,)),
-        "a tag that is none": Query(tags=("nowhere",)),
+        "an unknown tag": Query(tags=("nowhere",)),
         "two tags, 20 % and 0.1 %": Query(tags=(COMMON_TAG, PRINTED)),
         "two tags, 0.1 % and 20 %": Query(tags=(PRINTED, COMMON_TAG)),
         "two tags that never meet": Query(tags=(COMMON_TAG, COVER, PRINTED)),
@@ -93,11 +93,11 @@ def searches(newest: datetime) -> Iterator[Case]:
         "two words of 0.1 %": Query(text=f"{word(3_000)} {word(3_100)}"),
         "two words, 0.03 and 25 %": Query(text=rare),
         "two words that never meet": Query(text=f"{word(19_000)} {word(18_000)}"),
-        "a word that is none": Query(text=f"{word(0)} nowhere"),
+        "an unknown word": Query(text=f"{word(0)} nowhere"),
         "five words": Query(text=" ".join(map(word, range(5)))),
         "a phrase of common words": Query(text=f'"{two}"'),
         "a phrase of rarer words": Query(text=f'"{some}"'),
-        "a phrase that is none": Query(text=f'"{word(0)} {word(19_000)}"'),
+        "an unknown phrase": Query(text=f'"{word(0)} {word(19_000)}"'),
         "a beginning of 1 letter": Query(text="b*"),
         "a beginning of 2 letters": Query(text=f"{word(0)} st*"),
         "a beginning of 3 letters": Query(text=f"{word(0)} glo*"),

@@ -22,7 +22,7 @@ ATTENTION = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.t
 
 
 def checkpoint(path: Path) -> Path:
-    """As many tensors as an SD 1.5 has, with one that tells its family."""
+    """As many tensors as an SD 1.5 has, with one that shows its family."""
     names = ["model.diffusion_model.input_blocks.0.0.weight", ATTENTION]
     names += [f"model.diffusion_model.middle_block.{number}.weight" for number in range(TENSORS)]
     size = ROWS * COLUMNS * 2

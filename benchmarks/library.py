@@ -1,4 +1,4 @@
-"""The library of a million pictures: pages, filters and searches; what it takes in and adds up.
+"""The library of a million images: pages, filters and searches; what it takes in and adds up.
 
     python benchmarks/library.py [--rows N] [--keep PATH] [--postgres]
 
@@ -117,13 +117,13 @@ def _in_the_middle(library: Library) -> int:
 
 
 def single(library: Library) -> Iterator[Within]:
-    """What is asked of one picture, or of all of them."""
-    picture = search_images(library, Query(), _in_the_middle(library), 1).images[0]
+    """What is asked of one image, or of all of them."""
+    image = search_images(library, Query(), _in_the_middle(library), 1).images[0]
     for what, ask, limit in (
-        ("a picture by its ID", partial(find_image, library, picture.id), 5),
-        ("how it was made", partial(load_record, library, picture), 5),
+        ("a image by its ID", partial(find_image, library, image.id), 5),
+        ("how it was made", partial(load_record, library, image), 5),
         ("all backends there are", partial(list_values, library, "backend"), 20),
-        ("how many pictures there are", partial(count_images, library, Query()), 1_000),
+        ("how many images there are", partial(count_images, library, Query()), 1_000),
         ("the ledger's total", partial(sum_usage, library), 3_000),
         ("the ledger by week and backend", partial(sum_usage, library, ("week", "backend")), 3_000),
     ):
@@ -135,7 +135,7 @@ def taking_in(library: Library, place: Path) -> Claim:
     newest = search_images(library, Query(), limit=1).images[0].created
     with open_library(settings_at(str(place / "empty.db"))) as empty:
         return in_turn(
-            "take in one picture / into an empty SQLite",
+            "take in one image / into an empty SQLite",
             lambda: _take_in(library, newest),
             lambda: _take_in(empty, newest),
             at_most=2.0 * _slower(library),
@@ -183,14 +183,14 @@ def measured(library: Library, url: str, rows: int, place: Path) -> Iterator[Cla
 
 
 def _put_in(library: Library, rows: int, place: Path) -> int:
-    """Fill it where it is empty, and take away what statistics there are; the number of pictures.
+    """Fill it where it is empty, and take away what statistics there are; the number of images.
 
     PostgreSQL's are made by itself, as soon as it comes to it.
     """
     if not search_images(library, Query(), limit=1).images:
         began = perf_counter()
         fill(library, rows, place)
-        sys.stdout.write(f"Filled with {rows} pictures in {perf_counter() - began:.0f} s\n")
+        sys.stdout.write(f"Filled with {rows} images in {perf_counter() - began:.0f} s\n")
     with library.writing() as connection:
         if library.is_sqlite:
             connection.execute(text("DROP TABLE IF EXISTS sqlite_stat1"))

@@ -42,7 +42,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Within:
-    """Something of ours, in seconds, and how long it may take; beside the alternative, if any."""
+    """A measurement in seconds and its limit, beside the alternative if there is one."""
 
     what: str
     ours: tuple[float, ...]
@@ -104,8 +104,8 @@ def command(
 ) -> Callable[[], object]:
     """A whole process, from start to exit; raises if it fails.
 
-    Python may keep what it compiled, as it does wherever nobody told it otherwise. What imagen
-    keeps lies in that working directory, and nothing of its user's counts or is touched.
+    Python may cache bytecode, as it does by default. The files of imagen are in that working
+    directory; the configuration of the user is neither read nor changed.
     """
     passed_over = ("PYTHONDONTWRITEBYTECODE", "IMAGEN_", "SUPABASE_", "MAI_", "TMUX")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(passed_over)}

@@ -1,8 +1,8 @@
-"""A library of a million pictures that nobody made: the same one each time, filled in bulk.
+"""A library of a million generated records, the same each time, filled in bulk.
 
 Prompts are 25 words of a vocabulary in which, as in a language, a few words are in half of all
 texts and most are in hardly any. 20 backends and 50 models, some of them busy; batches of 1 to 4;
-stars on 1 % of the pictures, a tag on 20 %, others on next to none; a trash.
+stars on 1 % of the images, a tag on 20 %, others on next to none; a trash.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ WORDS = 25
 VOCABULARY = 20_000
 COMMON_TAG = "landscape"
 RARE_TAGS = {"printed": 1_000, "for mother": 20_000, "cover": 100_000}
-"""To each, on one picture of how many."""
+"""To each, on one image of how many."""
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
 SECONDS_APART = 150
 _GRAPH = Path(__file__).parent.parent / "workflows" / "sd15.json"
@@ -85,13 +85,13 @@ class _Likelihood:
         return chance.choices(self.things, cum_weights=self.weights, k=count)
 
 
-def _generations(pictures: int) -> Iterator[_Generation]:
+def _generations(images: int) -> Iterator[_Generation]:
     chance = Random(1)
     spoken = _Likelihood(tuple(map(word, range(VOCABULARY))), head=5)
     backends, models = _Likelihood(BACKENDS, head=1), _Likelihood(MODELS, head=1)
     number = done = 0
-    while done < pictures:
-        count = min(chance.choice((1, 1, 2, 3, 4, 4)), pictures - done)
+    while done < images:
+        count = min(chance.choice((1, 1, 2, 3, 4, 4)), images - done)
         yield _Generation(
             number=number,
             id=str(UUID(int=chance.getrandbits(128), version=4)),
@@ -115,7 +115,7 @@ def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Generatio
         request=request,
         receipt={},
         payload=json.loads(_GRAPH.read_text(encoding="utf-8")),
-        estimate=Estimate(usd=0.003, basis="$0.003 a picture"),
+        estimate=Estimate(usd=0.003, basis="$0.003 a image"),
     )
     return GenerationRecord(
         id=id,
@@ -127,10 +127,10 @@ def entry(number: int = 0, began: datetime = BEGAN, count: int = 1) -> Generatio
         created_at=began,
         ended_at=began + timedelta(seconds=5),
         caller="ada",
-        pictures=tuple(
+        images=tuple(
             StoredImage(
-                path=Path(f"/pictures/{number}-{index}.png"),
-                sidecar=Path(f"/pictures/{number}-{index}.png.json"),
+                path=Path(f"/images/{number}-{index}.png"),
+                sidecar=Path(f"/images/{number}-{index}.png.json"),
                 index=index,
                 media_type="image/png",
                 width=512,
@@ -163,19 +163,19 @@ def _patterns(place: Path) -> _Patterns:
     return _Patterns(generation, image, use)
 
 
-def fill(library: Library, pictures: int, place: Path) -> None:
-    """Put so many pictures into an empty library; `place` is a folder for what that needs."""
-    patterns, made = _patterns(place), _generations(pictures)
+def fill(library: Library, images: int, place: Path) -> None:
+    """Put so many images into an empty library; `place` is a folder for what that needs."""
+    patterns, made = _patterns(place), _generations(images)
     marks = Random(2)
     while some := list(islice(made, _AT_ONCE)):
         with library.writing() as connection:
             connection.execute(insert(generations), [_generation(g, patterns) for g in some])
             rows = [_use(one, n, patterns) for one in some for n in range(one.count)]
             connection.execute(insert(usage), rows)
-            _put_pictures(connection, some, patterns, marks)
+            _put_images(connection, some, patterns, marks)
 
 
-def _put_pictures(
+def _put_images(
     connection: Connection, some: list[_Generation], patterns: _Patterns, marks: Random
 ) -> None:
     rows = [_image(one, index, patterns, marks) for one in some for index in range(one.count)]
@@ -219,7 +219,7 @@ def _generation(one: _Generation, patterns: _Patterns) -> dict[str, Any]:
 
 
 def _use(one: _Generation, number: int, patterns: _Patterns) -> dict[str, Any]:
-    """A row of the ledger; as many as there are pictures, as it keeps what was deleted too."""
+    """A row of the ledger; as many as there are images, as it keeps what was deleted too."""
     return patterns.use | {
         "generation": f"{one.id[:-1]}{'ghi'[number - 1]}" if number else one.id,
         "at_ms": milliseconds(one.began) + 5_000 * (number + 1),
@@ -232,7 +232,7 @@ def _use(one: _Generation, number: int, patterns: _Patterns) -> dict[str, Any]:
 
 
 def _image(one: _Generation, index: int, patterns: _Patterns, marks: Random) -> dict[str, Any]:
-    path = f"/pictures/{one.began:%Y-%m-%d}/{one.number}-{index}.png"
+    path = f"/images/{one.began:%Y-%m-%d}/{one.number}-{index}.png"
     return patterns.image | {
         "id": image_key(one.id, one.began, index),
         "generation": one.id,

@@ -32,7 +32,7 @@ _OPTIMIZED = 0x1
 
 
 class Limit(NamedTuple):
-    """How many files and functions a command may enter; None is no limit."""
+    """How many files and functions a command may enter; None means unlimited."""
 
     files: int | None
     functions: int | None

@@ -31,7 +31,7 @@ TEXTS = {
 }
 
 
-def picture() -> bytes:
+def image() -> bytes:
     """Noise, which no compression makes small: about 3 MB."""
     pixels = Image.frombytes("RGB", (SIDE, SIDE), random.Random(1).randbytes(SIDE * SIDE * 3))
     data = io.BytesIO()
@@ -40,7 +40,7 @@ def picture() -> bytes:
 
 
 def resaved(data: bytes) -> bytes:
-    """The same picture decoded and encoded anew, at the level ComfyUI uses."""
+    """The same image decoded and encoded anew, at the level ComfyUI uses."""
     texts = PngInfo()
     for keyword, text in TEXTS.items():
         texts.add_text(keyword, text)
@@ -81,7 +81,7 @@ def check(data: bytes) -> None:
 
 
 def main() -> int:
-    data = picture()
+    data = image()
     check(data)
     # In turn, so that a busy moment of the machine strikes both.
     rounds = [(seconds(spliced, data), seconds(resaved, data)) for _ in range(ROUNDS)]

@@ -1,10 +1,10 @@
-"""From the request to the bytes of a picture of a ComfyUI, beside the script written by hand.
+"""From the request to the bytes of a image of a ComfyUI, beside the script written by hand.
 
     python benchmarks/roundtrip.py [URL]
 
 Without a URL, against the simulator in a process of its own. In one process: request, websocket,
 POST, wait, fetch. As whole processes: from start to the file on disk, with the library that keeps
-what was made, and without it. A picture takes the server no time there; so also one that takes it
+what was made, and without it. A image takes the server no time there; so also one that takes it
 a second, during which what the library needs is loaded.
 """
 
@@ -77,7 +77,7 @@ def _in_one_process(url: str, size: int) -> Claim:
         return in_turn(
             f"request to bytes, {size} x {size} / bare script",
             lambda: _ours(engine, size),
-            lambda: bare.picture(url, _graph(size)),
+            lambda: bare.image(url, _graph(size)),
             at_most=1.2,
             runs=40,
         )

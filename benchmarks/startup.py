@@ -1,8 +1,8 @@
-"""How soon a command begins: `imagen --help`, `version`, and a picture of the mock's.
+"""How soon a command begins: `imagen --help`, `version`, and a image of the mock's.
 
     python benchmarks/startup.py
 
-The picture is measured by what it cannot do without: the import of the libraries that it needs, of
+The image is measured by what it cannot do without: the import of the libraries that it needs, of
 which SQLAlchemy is one unless the library is switched off, in a file that PyYAML reads.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
         Path(forgetful, "imagen.yaml").write_text("library: {enabled: false}")
         help_ = command(*_IMAGEN, "--help", cwd=place)
         version = command(*_IMAGEN, "version", cwd=place)
-        picture = command(*_IMAGEN, *_MOCK, "--quiet", cwd=place)
+        image = command(*_IMAGEN, *_MOCK, "--quiet", cwd=place)
         unkept = command(*_IMAGEN, *_MOCK, "--quiet", cwd=forgetful)
         report(
             [
@@ -37,7 +37,7 @@ def main() -> None:
                 in_turn("imagen version / import click", version, click, at_most=1.5, runs=25),
                 in_turn(
                     "imagen generate --backend mock / its libraries",
-                    picture,
+                    image,
                     with_sqlalchemy,
                     at_most=2.0,
                     runs=15,

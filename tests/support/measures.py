@@ -19,7 +19,13 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "imagen"
 PHRASES = (
     *(r"(?<![Tt]here )(?:is|are) no (?!longer\b|more\b)[a-z]+", r"(?<!there )is none\b"),
-    *(r"(?:is|are|be|was) told", r"tells", r"[Nn]obody", r"mend(?:s|ed|ing)?", r"be rid of"),
+    *(
+        r"(?:is|are|be|was) told(?! apart)",
+        r"tells",
+        r"[Nn]obody",
+        r"mend(?:s|ed|ing)?",
+        r"be rid of",
+    ),
     *(r"did cost", r"what there is", r"of (?:ours|yours)", r"came to nothing"),
     r"(?:has|have) not (?!been\b|yet\b|[a-z]+(?:ed|en|wn|ne)\b)[a-z]+",
     *(r"[Pp]ictures?", r"likest", r"as it stands", r"in hand", r"makes nobody"),
