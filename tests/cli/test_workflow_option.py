@@ -129,7 +129,7 @@ def test_again_runs_the_same_workflow(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["again", "fox.png", "-q"]) == 0
     told = capsys.readouterr().err
     assert "No changes since then are known." in told
-    assert "Its pixels are the same as they were." in told
+    assert "Its pixels are identical." in told
 
 
 @pytest.mark.usefixtures("server")
@@ -138,7 +138,7 @@ def test_again_runs_an_imported_workflow(capsys: pytest.CaptureFixture[str]) -> 
     assert run(["generate", "a cat", "--workflow", "old.png", "-q", "-o", "cat.png"]) == 0
     Path("old.png").unlink()
     assert run(["again", "cat.png", "-q"]) == 0
-    assert "Its pixels are the same as they were." in capsys.readouterr().err
+    assert "Its pixels are identical." in capsys.readouterr().err
 
 
 def test_again_reports_a_missing_workflow(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,7 +150,7 @@ def test_again_reports_a_missing_workflow(capsys: pytest.CaptureFixture[str]) ->
     Path("imagen.yaml").unlink()
     assert run(["again", "fox.png"]) == 2
     told = capsys.readouterr().err
-    assert "The image was made with the workflow 'mine', which is not there." in told
+    assert "The image was generated with the workflow 'mine', which was not found." in told
     assert "Name its file with --workflow" in told
 
 

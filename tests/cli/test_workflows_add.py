@@ -351,7 +351,7 @@ def test_files_without_a_workflow_are_refused(
     ("args", "sentence"),
     [
         pytest.param(["none.json"], "There is no file none.json.", id="no such file"),
-        pytest.param(["."], ". can't be read: ", id="a folder"),
+        pytest.param(["."], ". cannot be read: ", id="a folder"),
         pytest.param(
             ["soft.json", "--name", "a/b"], "'a/b' is not a valid workflow name", id="a bad name"
         ),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from support.workflows_server import Server
 
-CATALOGUE = Path(__file__).parent.parent / "graphs" / "catalogue.json"
+CATALOGUE = Path(__file__).parent.parent / "graphs" / "node_catalog.json"
 BROKEN = {
     "1": {"class_type": "Thing", "inputs": {"a": ["7", 0], "b": "$<stesp>"}},
     "9": {"class_type": "SaveImage", "inputs": {}},

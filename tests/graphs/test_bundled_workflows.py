@@ -19,7 +19,7 @@ from imagen.graphs import (
 from imagen.testing.comfyui.state import NEW_VERSION
 
 CATALOGUE: dict[str, Any] = json.loads(
-    Path(__file__).with_name("catalogue.json").read_text("utf-8")
+    Path(__file__).with_name("node_catalog.json").read_text("utf-8")
 )
 NAMES = [
     "flux1-dev",

@@ -11,7 +11,7 @@ import pytest
 from imagen.graphs import Manifest, check_against_server, find_workflow
 
 CATALOGUE: dict[str, Any] = json.loads(
-    Path(__file__).with_name("catalogue.json").read_text("utf-8")
+    Path(__file__).with_name("node_catalog.json").read_text("utf-8")
 )
 
 ONE_OF_EACH: dict[str, Any] = {

@@ -70,7 +70,7 @@ def import_workflow(
         raise WorkflowError(
             f"{source} is in the format of ComfyUI's editor, which cannot be read without the node "
             "catalog of a server.",
-            remedy="Name a server (--backend, --url), or a saved catalog (--catalogue).",
+            remedy="Name a server (--backend, --url), or a saved catalog (--catalog).",
         )
     else:
         converted = convert(detected, catalog)
