@@ -83,9 +83,25 @@ def _translate(error: BaseException, config: DiffusersConfig) -> ImagenError:
         seen.append(cause)
         # By class name, since the packages that define the classes may be missing.
         names = {kind.__name__ for kind in type(cause).__mro__}
-        known = _hub_error(cause, names, config) or _local_error(cause, names, config)
-        if known is not None:
-            return known
+        hub_error = _hub_error(cause, names, config)
+        if hub_error is not None:
+            return hub_error
+        message = str(cause).lower()
+        is_out_of_memory = "OutOfMemoryError" in names or isinstance(cause, MemoryError)
+        if is_out_of_memory or any(words in message for words in _OUT_OF_MEMORY):
+            return Failed(
+                "Out of memory.",
+                remedy="To use less: a smaller size, fewer images at once, or `offload: model`"
+                " (or sequential).",
+                backend=config.name,
+            )
+        if "SingleFileComponentError" in names:
+            return ConfigError(
+                f"backends.{config.name}.model: {config.model} lacks a part that its family needs:"
+                f" {one_line(str(cause))}",
+                remedy="Use a file with all parts, or set `config_dir` to a complete diffusers"
+                " folder.",
+            )
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, ImportError):
         return MissingDependency(error.name or one_line(str(error)), EXTRA)
@@ -150,24 +166,3 @@ def _not_downloaded(config: DiffusersConfig) -> BackendError:
         remedy="Download it once without `offline`, or set `model` to a folder.",
         backend=config.name,
     )
-
-
-def _local_error(
-    error: BaseException, names: set[str], config: DiffusersConfig
-) -> ImagenError | None:
-    message = str(error).lower()
-    is_out_of_memory = "OutOfMemoryError" in names or isinstance(error, MemoryError)
-    if is_out_of_memory or any(words in message for words in _OUT_OF_MEMORY):
-        return Failed(
-            "Out of memory.",
-            remedy="To use less: a smaller size, fewer images at once, or `offload: model`"
-            " (or sequential).",
-            backend=config.name,
-        )
-    if "SingleFileComponentError" in names:
-        return ConfigError(
-            f"backends.{config.name}.model: {config.model} lacks a part that its family needs:"
-            f" {one_line(str(error))}",
-            remedy="Use a file with all parts, or set `config_dir` to a complete diffusers folder.",
-        )
-    return None

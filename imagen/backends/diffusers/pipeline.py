@@ -48,7 +48,17 @@ class LoadedPipeline:
     def pipeline_for(self, plan: DiffusersPlan) -> Untyped:
         """The pipeline class that the plan needs, with its scheduler."""
         kind = getattr(diffusers, plan.pipeline)
-        nets = [self._controlnet(control.kind) for control in plan.request.controls]
+        nets = []
+        for control in plan.request.controls:
+            if control.kind not in self.controlnets:
+                where = _existing_path(self.config.controlnets[control.kind])
+                network = getattr(diffusers, self.family.control_network)
+                is_file = os.path.isfile(where)
+                load = network.from_single_file if is_file else network.from_pretrained
+                net = load(where, **_hub_options(self.config), dtype=self.dtype)
+                is_offloaded = self.offload != "none"
+                self.controlnets[control.kind] = net if is_offloaded else net.to(self.device)
+            nets.append(self.controlnets[control.kind])
         if not nets and type(self.base) is kind:
             pipe = self.base
         else:
@@ -64,16 +74,6 @@ class LoadedPipeline:
         if self.offload != "none":  # a stopped run leaves its parts on the GPU
             _place(pipe, self.device, self.offload)
         return pipe
-
-    def _controlnet(self, kind: str) -> Untyped:
-        if kind not in self.controlnets:
-            where = _existing_path(self.config.controlnets[kind])
-            network = getattr(diffusers, self.family.control_network)
-            is_file = os.path.isfile(where)
-            load = network.from_single_file if is_file else network.from_pretrained
-            net = load(where, **_hub_options(self.config), dtype=self.dtype)
-            self.controlnets[kind] = net if self.offload != "none" else net.to(self.device)
-        return self.controlnets[kind]
 
 
 @contextmanager

@@ -95,10 +95,19 @@ class DiffusersRun:
             if last.stage not in ("queued", "loading"):  # loading cannot be stopped, only left
                 worker.ready(TIMEOUT_MAX)
         finished = worker.result()
-        outputs = self._build_outputs(finished.images)
+        if not finished.images:
+            raise Failed("The pipeline returned no image.", backend=self._config.name)
+        outputs = []
+        seeds = call.image_seeds(self._plan.request)
+        for index, (image, seed) in enumerate(zip(finished.images, seeds, strict=True)):
+            data = BytesIO()
+            image.convert("RGB").save(data, format="PNG", compress_level=4)
+            outputs.append(
+                Output(data=data.getvalue(), media_type="image/png", seed=seed, index=index)
+            )
         on_progress(Progress(stage="done", fraction=1.0))
         facts = self._build_facts(finished, time.monotonic() - started)
-        return Result(outputs=outputs, facts=facts, warnings=tuple(finished.warnings))
+        return Result(outputs=tuple(outputs), facts=facts, warnings=tuple(finished.warnings))
 
     def _generate(self) -> _Finished:
         """Load and run, in a thread of its own; None in the queue is the end of the progress."""
@@ -189,19 +198,6 @@ class DiffusersRun:
     def _raise_if_stopped(self) -> None:
         if self._stop.is_set():
             raise Cancelled
-
-    def _build_outputs(self, images: list[Image.Image]) -> tuple[Output, ...]:
-        if not images:
-            raise Failed("The pipeline returned no image.", backend=self._config.name)
-        outputs = []
-        seeds = call.image_seeds(self._plan.request)
-        for index, (image, seed) in enumerate(zip(images, seeds, strict=True)):
-            data = BytesIO()
-            image.convert("RGB").save(data, format="PNG", compress_level=4)
-            outputs.append(
-                Output(data=data.getvalue(), media_type="image/png", seed=seed, index=index)
-            )
-        return tuple(outputs)
 
     def _build_facts(self, finished: _Finished, seconds: float) -> Facts:
         request, loaded = self._plan.request, finished.loaded
