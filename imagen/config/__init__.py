@@ -1,4 +1,4 @@
-"""The configuration: settings, where they come from, and what is wrong with them."""
+"""The configuration: its settings, where they are loaded from, and their problems."""
 
 from imagen.config.load import VARIABLES, Checked, check, load_settings
 from imagen.config.paths import default_workflow_dir, find, place_to_write, usual

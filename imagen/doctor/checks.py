@@ -139,8 +139,8 @@ def check_credentials(settings: Settings, environ: Mapping[str, str]) -> list[Fi
         if hook.secret_env:
             needed.append(((hook.secret_env,), "broken", "the signature of a webhook"))
     cloud, switches = settings.cloud, (settings.output.cloud_sync, settings.usage.mirror)
-    is_begun = settings.owner_user_id or any(map(environ.get, (cloud.url_env, *cloud.key_env)))
-    if "on" in switches or ("auto" in switches and is_begun):
+    has_some = settings.owner_user_id or any(map(environ.get, (cloud.url_env, *cloud.key_env)))
+    if "on" in switches or ("auto" in switches and has_some):
         needed.append(((cloud.url_env,), "note", "the cloud"))
         needed.append((cloud.key_env, "note", "the cloud"))
     if not needed:

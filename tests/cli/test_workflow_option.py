@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.workflows_server import serving
+from support.catalog_server import serving
 from test_workflows_add import CATALOGUE, EDITOR, GRAPH, png, saved
 
 from imagen.cli import run

@@ -10,7 +10,7 @@ from struct import pack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.workflows_server import configured, serving, studio
+from support.catalog_server import configured, serving, studio
 from yaml import safe_load
 
 from imagen.cli import run
@@ -19,7 +19,7 @@ from imagen.graphs import find_workflow
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.workflows_server import Server
+    from support.catalog_server import Server
 
 CATALOGUE: dict[str, Any] = {
     "LoadImage": {

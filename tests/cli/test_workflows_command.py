@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.workflows_server import configured, serving, studio
+from support.catalog_server import configured, serving, studio
 
 from imagen.cli import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from support.workflows_server import Server
+    from support.catalog_server import Server
 
 CATALOGUE = Path(__file__).parent.parent / "graphs" / "node_catalog.json"
 BROKEN = {

@@ -26,11 +26,11 @@ class _Answer(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a request of a check."""
-        said = {
+        answer = {
             "/object_info": self.server.object_info,
             "/system_stats": {"system": {"comfyui_version": self.server.version}, "devices": []},
         }[self.path]
-        body = json.dumps(said).encode()
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -48,9 +48,11 @@ def serving(object_info: Mapping[str, Any]) -> Iterator[Server]:
         server.object_info = object_info
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def configured(**settings: Any) -> None:
