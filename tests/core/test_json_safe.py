@@ -18,5 +18,5 @@ from imagen.core.json_values import json_safe
         pytest.param((True, None, 2**64 - 1), [True, None, 2**64 - 1], id="as it is"),
     ],
 )
-def test_what_no_database_keeps_is_left_out(value: Any, expected: Any) -> None:
+def test_json_safe_removes_what_databases_refuse(value: Any, expected: Any) -> None:
     assert json_safe(value, keep_nul=False) == expected

@@ -35,7 +35,7 @@ run(["generate", "a fox", "--size", "64x64", "--quiet", *sys.argv[1:]])
 @pytest.mark.parametrize(
     ("flags", "waiting"), [(["--no-cloud"], ["mirror"]), ([], ["cloud", "mirror"])]
 )
-def test_what_is_taken_in_late_goes_where_it_was_to_go(
+def test_a_late_recorded_generation_keeps_its_delivery_targets(
     lab: SyncFolder, flags: list[str], waiting: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("no-library").mkdir()
@@ -55,7 +55,7 @@ def test_what_is_taken_in_late_goes_where_it_was_to_go(
         pytest.param([], ["--no-cloud"], ["mirror"], id="said now"),
     ],
 )
-def test_what_is_brought_to_its_end_goes_where_it_was_to_go(
+def test_a_resumed_generation_keeps_its_delivery_targets(
     lab: SyncFolder, then: list[str], now: list[str], waiting: list[str]
 ) -> None:
     with ComfyUI() as server:

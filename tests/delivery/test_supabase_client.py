@@ -59,14 +59,14 @@ def _upload(cloud: Supabase, *, owner: str = "me", data: bytes = b"png") -> bool
         return client.upload(BUCKET, "a.png", data, "image/png", owner=owner)
 
 
-def test_what_may_pass_is_tried_three_times(cloud: Supabase) -> None:
+def test_temporary_errors_are_tried_three_times(cloud: Supabase) -> None:
     cloud.switches = _trouble(broken=3)
     with pytest.raises(Unavailable), _client(cloud.url) as client:
         client.bucket(BUCKET)
     assert len(cloud.requests) == 3
 
 
-def test_a_connection_that_takes_too_long_is_not_tried_again() -> None:
+def test_a_timeout_is_not_retried() -> None:
     """It would double the deadline; the outbox comes back later."""
 
     def behave(connection: socket.socket) -> None:
@@ -89,29 +89,29 @@ def _trouble(**switches: Any) -> SupabaseSwitches:
     return SupabaseSwitches(**switches)
 
 
-def test_whoever_asks_for_patience_is_left_alone(cloud: Supabase) -> None:
+def test_a_long_retry_after_is_not_waited_for(cloud: Supabase) -> None:
     cloud.switches = _trouble(throttled=9, throttle_seconds=30)
     with pytest.raises(RateLimited) as caught, _client(cloud.url) as client:
         client.bucket(BUCKET)
     assert (caught.value.retry_after_seconds, len(cloud.requests)) == (30.0, 1)
 
 
-def test_a_refusal_is_not_tried_again(cloud: Supabase) -> None:
+def test_a_refusal_is_not_retried(cloud: Supabase) -> None:
     with pytest.raises(Rejected), _client(cloud.url) as client:
         client.bucket("nope")
     assert len(cloud.requests) == 1
 
 
-def test_a_path_of_anothers_is_told_apart(cloud: Supabase) -> None:
+def test_a_path_of_another_owner_is_recognized(cloud: Supabase) -> None:
     assert [_upload(cloud, owner=owner) for owner in ("me", "me", "you")] == [True, True, False]
 
 
-def test_without_marks_the_bytes_tell_whose_it_is(cloud: Supabase) -> None:
+def test_ownership_falls_back_to_the_bytes(cloud: Supabase) -> None:
     cloud.switches = _trouble(forgets_metadata=True)
     assert [_upload(cloud, data=data) for data in (b"png", b"png", b"gnp")] == [True, True, False]
 
 
-def test_an_object_that_went_meanwhile_is_nobodys() -> None:
+def test_an_object_deleted_meanwhile_is_not_owned() -> None:
     duplicate = {"statusCode": "409", "error": "Duplicate", "message": "x", "code": ""}
     missing = {"statusCode": "404", "error": "not_found", "message": "x", "code": "NoSuchKey"}
     answers = json_answer(duplicate, 400), json_answer(missing, 400)
@@ -119,33 +119,33 @@ def test_an_object_that_went_meanwhile_is_nobodys() -> None:
         assert client.upload(BUCKET, "a.png", b"x", "image/png", owner="me") is False
 
 
-def test_no_bytes_are_not_sent(cloud: Supabase) -> None:
+def test_an_empty_file_is_not_uploaded(cloud: Supabase) -> None:
     with pytest.raises(OutputError):
         _upload(cloud, data=b"")
     assert cloud.requests == []
 
 
 @pytest.mark.parametrize("path", ["../secret", "a?download=1", "é.png"])
-def test_a_path_that_leads_elsewhere_is_not_asked_for(cloud: Supabase, path: str) -> None:
+def test_an_invalid_path_is_not_requested(cloud: Supabase, path: str) -> None:
     with pytest.raises(RequestError), _client(cloud.url) as client:
         client.sign(BUCKET, path, seconds=60)
     assert cloud.requests == []
 
 
-def test_a_row_that_is_there_is_left_as_it_is(cloud: Supabase) -> None:
+def test_an_existing_row_is_not_changed(cloud: Supabase) -> None:
     _insert(cloud, path="a.png")
     _insert(cloud, path="b.png")
     assert [row["path"] for row in cloud.rows("imagen", "images")] == ["a.png"]
 
 
-def test_a_conflict_over_our_own_id_is_a_success() -> None:
+def test_a_conflict_with_the_same_id_is_a_success() -> None:
     said = {"code": "23505", "message": "x", "details": f"Key (id)=({told.ID}) already exists."}
     with Receiver(json_answer(said, 409)) as there, _client(there.url) as client:
         client.insert("imagen", "images", _ROW)
         assert there.requests[0].path == "/rest/v1/images?on_conflict=id"
 
 
-def test_a_conflict_over_anything_else_is_none() -> None:
+def test_any_other_conflict_is_an_error() -> None:
     said = {"code": "23505", "message": "x", "details": "Key (path)=(a.png) already exists."}
     with (
         Receiver(json_answer(said, 409)) as there,
@@ -164,7 +164,7 @@ def test_a_conflict_over_anything_else_is_none() -> None:
         pytest.param({"owner_user_id": "me"}, "22P02", "owner_user_id", id="owner"),
     ],
 )
-def test_a_row_that_is_refused_names_the_remedy(
+def test_a_refused_row_names_the_remedy(
     cloud: Supabase, change: dict[str, Any], code: str, remedy: str
 ) -> None:
     with pytest.raises(Rejected, match=code) as caught:
@@ -181,7 +181,7 @@ def test_a_row_that_is_refused_names_the_remedy(
         pytest.param(key("service_role", expires=1.0), "PGRST303", "service key", id="expired"),
     ],
 )
-def test_a_key_that_is_refused_names_the_remedy(
+def test_a_refused_key_names_the_remedy(
     cloud: Supabase, token: str, code: str, remedy: str
 ) -> None:
     with pytest.raises(Unauthorized, match=code) as caught:
@@ -201,7 +201,7 @@ def test_a_key_that_is_refused_names_the_remedy(
         ("odd", Rejected),
     ],
 )
-def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> None:
+def test_the_status_in_the_body_replaces_400(hidden: str, kind: type[ImagenError]) -> None:
     said = {"statusCode": hidden, "error": "e", "message": "No.", "code": "Any"}
     with (
         Receiver(json_answer(said, 400), times=3) as there,
@@ -211,7 +211,7 @@ def test_the_status_in_the_body_counts(hidden: str, kind: type[ImagenError]) -> 
         client.bucket(BUCKET)
 
 
-def test_what_a_server_says_does_not_steer_the_terminal() -> None:
+def test_control_characters_of_a_server_are_removed() -> None:
     said = {"statusCode": "404", "message": "\x1b[31mred\nalert", "code": "\x1b]0;x"}
     with (
         Receiver(json_answer(said, 400)) as there,
@@ -230,7 +230,7 @@ def test_what_a_server_says_does_not_steer_the_terminal() -> None:
         pytest.param(json_answer({"signedURL": "/object/sign/a\x1b[31m"}), id="control characters"),
     ],
 )
-def test_an_answer_that_is_not_supabases_is_not_believed(answer: HttpAnswer) -> None:
+def test_an_answer_of_another_server_is_not_accepted(answer: HttpAnswer) -> None:
     with (
         Receiver(answer) as there,
         _client(there.url) as client,
@@ -247,7 +247,9 @@ def test_an_answer_that_is_not_supabases_is_not_believed(answer: HttpAnswer) -> 
         pytest.param(json_answer({"code": {"a": 1}}, 400), Rejected, id="no form of ours"),
     ],
 )
-def test_a_refusal_in_no_known_form_is_one(answer: HttpAnswer, kind: type[ImagenError]) -> None:
+def test_a_refusal_of_unknown_form_is_still_an_error(
+    answer: HttpAnswer, kind: type[ImagenError]
+) -> None:
     with (
         Receiver(answer) as there,
         _client(there.url) as client,
@@ -256,14 +258,14 @@ def test_a_refusal_in_no_known_form_is_one(answer: HttpAnswer, kind: type[Imagen
         client.bucket(BUCKET)
 
 
-def test_a_project_may_lie_below_a_path() -> None:
+def test_the_project_url_can_have_a_path() -> None:
     said = json_answer({"name": BUCKET, "public": True})
     with Receiver(said) as there, _client(f"{there.url}/base/") as client:
         assert client.bucket(BUCKET).is_public
         assert there.requests[0].path == f"/base/storage/v1/bucket/{BUCKET}"
 
 
-def test_a_table_may_lack_what_we_send() -> None:
+def test_a_table_may_lack_optional_columns() -> None:
     small = Table(schema="imagen", name="images", columns={"id": "uuid"})
     with Supabase(tables=[small]) as cloud, pytest.raises(Rejected, match="PGRST204"):
         _insert(cloud)

@@ -61,7 +61,7 @@ def _sent(cloud: Supabase, *, prompt: str = PROMPTS[0], **more: Any) -> None:
         sinks.send(delivery, chosen, environ(cloud), {})
 
 
-def test_it_can_be_applied_again_and_leaves_what_is_there(pictures: str) -> None:
+def test_the_sql_can_be_applied_again(pictures: str) -> None:
     apply(pictures)
     with session(pictures, "service_role") as service:
         assert values(service, "select path from imagen.images order by 1") == [
@@ -70,7 +70,7 @@ def test_it_can_be_applied_again_and_leaves_what_is_there(pictures: str) -> None
         ]
 
 
-def test_a_bucket_that_is_there_stays_as_it_is(postgres_url: str) -> None:
+def test_the_sql_keeps_an_existing_bucket(postgres_url: str) -> None:
     make_project(postgres_url)
     with session(postgres_url, "project_owner") as owner:
         owner.execute(
@@ -90,33 +90,31 @@ def test_the_bucket_is_private(project: str) -> None:
 
 
 @pytest.mark.parametrize("table", ["imagen.images", "mai.imagen_usage"])
-def test_every_table_is_guarded_row_by_row(project: str, table: str) -> None:
+def test_every_table_has_row_level_security(project: str, table: str) -> None:
     with session(project, "project_owner") as owner:
         query = f"select relrowsecurity from pg_class where oid = '{table}'::regclass"
         assert values(owner, query) == [True]
 
 
 @pytest.mark.parametrize(("user", "own"), [(ANN, ["d/ann.png"]), (BOB, ["d/bob.png"])])
-def test_users_see_their_own_rows_and_no_others(pictures: str, user: str, own: list[str]) -> None:
+def test_users_see_only_their_own_rows(pictures: str, user: str, own: list[str]) -> None:
     with session(pictures, "authenticated", user) as connection:
         assert values(connection, "select path from imagen.images") == own
 
 
 @pytest.mark.parametrize(("user", "own"), [(ANN, ["d/ann.png"]), (BOB, ["d/bob.png"])])
-def test_users_read_their_own_objects_and_no_others(
-    pictures: str, user: str, own: list[str]
-) -> None:
+def test_users_read_only_their_own_objects(pictures: str, user: str, own: list[str]) -> None:
     with session(pictures, "authenticated", user) as connection:
         assert values(connection, "select name from storage.objects") == own
 
 
-def test_a_user_of_no_name_sees_nothing(pictures: str) -> None:
+def test_a_user_without_an_id_sees_nothing(pictures: str) -> None:
     with session(pictures, "authenticated") as connection:
         assert values(connection, "select path from imagen.images") == []
         assert values(connection, "select name from storage.objects") == []
 
 
-def test_the_same_path_in_another_bucket_is_not_theirs(pictures: str) -> None:
+def test_the_same_path_in_another_bucket_is_hidden(pictures: str) -> None:
     with session(pictures, "project_owner") as owner:
         owner.execute("insert into storage.buckets (id, name) values ('other', 'other')")
     with session(pictures, "service_role") as service:
@@ -133,7 +131,7 @@ def test_the_same_path_in_another_bucket_is_not_theirs(pictures: str) -> None:
         "insert into imagen.images (id) values (gen_random_uuid())",
     ],
 )
-def test_who_is_not_logged_in_is_refused(pictures: str, query: str) -> None:
+def test_an_anonymous_user_is_refused(pictures: str, query: str) -> None:
     with (
         session(pictures, "anon") as anyone,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -141,7 +139,7 @@ def test_who_is_not_logged_in_is_refused(pictures: str, query: str) -> None:
         anyone.execute(query.encode())
 
 
-def test_who_is_not_logged_in_sees_no_object(pictures: str) -> None:
+def test_an_anonymous_user_sees_no_object(pictures: str) -> None:
     with session(pictures, "anon") as anyone:
         assert values(anyone, "select name from storage.objects") == []
 
@@ -157,7 +155,7 @@ def test_who_is_not_logged_in_sees_no_object(pictures: str) -> None:
         f"values (gen_random_uuid(), '{ANN}', 'imagen-generated', 'd/bob.png', 'x')",
     ],
 )
-def test_a_user_changes_nothing_and_claims_nothing(pictures: str, query: str) -> None:
+def test_a_user_cannot_change_or_claim_rows(pictures: str, query: str) -> None:
     with (
         session(pictures, "authenticated", ANN) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
@@ -168,12 +166,12 @@ def test_a_user_changes_nothing_and_claims_nothing(pictures: str, query: str) ->
 @pytest.mark.parametrize(
     "query", ["update storage.objects set name = 'x'", "delete from storage.objects"]
 )
-def test_a_user_moves_no_object(pictures: str, query: str) -> None:
+def test_a_user_cannot_move_objects(pictures: str, query: str) -> None:
     with session(pictures, "authenticated", ANN) as connection:
         assert connection.execute(query.encode()).rowcount == 0
 
 
-def test_no_rights_are_left_to_everybody(project: str) -> None:
+def test_public_has_no_privileges(project: str) -> None:
     query = (
         "select table_schema || '.' || table_name || ' ' || privilege_type || ' ' || grantee "
         "from information_schema.role_table_grants "
@@ -185,7 +183,7 @@ def test_no_rights_are_left_to_everybody(project: str) -> None:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_row_of_a_picture_fits_as_it_is_sent(project: str, prompt: str) -> None:
+def test_the_row_of_an_image_fits_the_table(project: str, prompt: str) -> None:
     with Supabase() as cloud:
         _sent(cloud, prompt=prompt)
         (row,) = cloud.rows("imagen", "images")
@@ -204,7 +202,7 @@ def test_the_row_of_a_picture_fits_as_it_is_sent(project: str, prompt: str) -> N
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_row_of_the_ledger_fits_as_it_is_sent(project: str, prompt: str) -> None:
+def test_the_row_of_the_ledger_fits_the_table(project: str, prompt: str) -> None:
     with Supabase() as cloud:
         _sent(cloud, prompt=prompt)
         (row,) = cloud.rows("mai", "imagen_usage")
@@ -239,9 +237,7 @@ _BASE_USAGE = """
 
 
 @pytest.mark.parametrize("table", [_FIRST_USAGE, _BASE_USAGE], ids=["first", "base"])
-def test_an_older_table_of_the_ledger_gets_the_columns_it_lacks(
-    postgres_url: str, table: str
-) -> None:
+def test_the_sql_adds_missing_columns_to_an_older_ledger(postgres_url: str, table: str) -> None:
     make_project(postgres_url)
     with session(postgres_url, "project_owner") as owner:
         owner.execute(table.encode())
@@ -255,14 +251,14 @@ def test_an_older_table_of_the_ledger_gets_the_columns_it_lacks(
         assert values(service, "select images from mai.imagen_usage") == [1]
 
 
-def test_the_table_of_the_ledger_is_indexed_by_time_and_caller(project: str) -> None:
+def test_the_ledger_table_is_indexed_by_time_and_caller(project: str) -> None:
     query = "select indexdef from pg_indexes where schemaname = 'mai' order by indexname"
     with session(project, "project_owner") as owner:
         indexes = [one.partition(" btree ")[2] for one in values(owner, query)]
     assert indexes == ["(caller)", "(created_at DESC)", "(id)"]
 
 
-def test_a_picture_of_which_little_is_known_fits_too(project: str) -> None:
+def test_the_row_of_an_image_with_few_facts_fits_the_table(project: str) -> None:
     with Supabase() as cloud:
         _sent(cloud, facts={})
         (row,) = cloud.rows("imagen", "images")
@@ -274,17 +270,17 @@ def test_a_picture_of_which_little_is_known_fits_too(project: str) -> None:
         assert values(service, "select actual_cost from mai.imagen_usage") == [None]
 
 
-def test_the_ledger_of_the_cloud_has_no_prompt(project: str) -> None:
+def test_the_ledger_table_has_no_prompt(project: str) -> None:
     assert "prompt" not in _columns(project, "mai", "imagen_usage")
 
 
 @pytest.mark.parametrize("table", [IMAGES, USAGE], ids=["images", "usage"])
-def test_the_simulated_project_has_the_same_columns(project: str, table: Any) -> None:
+def test_the_simulator_has_the_same_columns(project: str, table: Any) -> None:
     assert _columns(project, table.schema, table.name) == dict(table.columns)
 
 
 @pytest.mark.parametrize("table", [IMAGES, USAGE], ids=["images", "usage"])
-def test_the_simulated_project_requires_the_same_columns(project: str, table: Any) -> None:
+def test_the_simulator_requires_the_same_columns(project: str, table: Any) -> None:
     query = (
         "select column_name from information_schema.columns "
         f"where table_schema = '{table.schema}' and table_name = '{table.name}' "

@@ -32,13 +32,13 @@ def stuck(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> SyncFolder:
     return lab
 
 
-def test_that_nothing_waits_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_says_that_nothing_is_waiting(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", "--list"]) == 0
     assert run(["sync"]) == 0
     assert capsys.readouterr() == ("Nothing is waiting.\nNothing was sent.\n", "")
 
 
-def test_a_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
     capsys.readouterr()
     assert run(["sync", "--list"]) == 0
@@ -48,7 +48,7 @@ def test_a_list_sends_nothing(lab: SyncFolder, capsys: pytest.CaptureFixture[str
     assert lab.cloud.requests == []
 
 
-def test_what_is_stuck_is_listed_with_why(
+def test_sync_list_shows_stuck_deliveries_with_their_error(
     stuck: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["sync", "--list"]) == 4
@@ -57,13 +57,17 @@ def test_what_is_stuck_is_listed_with_why(
     assert lines[-1] == "After fixing the cause, retry with: imagen sync --retry"
 
 
-def test_one_of_them_is_tried_again(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_retry_with_an_id_sends_that_delivery(
+    stuck: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["sync", "--retry", "2"]) == 4
     assert capsys.readouterr().out.startswith("Sent 1 image to the cloud.\n1  cloud  ")
     assert [one.id for one in stuck.left()] == [1]
 
 
-def test_one_of_them_is_given_up(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_forget_deletes_deliveries(
+    stuck: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["sync", "--forget", "1", "2"]) == 0
     assert capsys.readouterr().out == "Nothing is waiting.\n"
     assert stuck.there() == (0, 0, 0)
@@ -71,7 +75,7 @@ def test_one_of_them_is_given_up(stuck: SyncFolder, capsys: pytest.CaptureFixtur
 
 @pytest.mark.usefixtures("stuck")
 @pytest.mark.parametrize("flag", ["--retry", "--forget"])
-def test_an_id_of_nothing_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_delivery_id_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sync", flag, "1", "77"]) == 2
     assert capsys.readouterr().err == (
         "imagen: Delivery 77 was not found.\nList unsent deliveries with: imagen sync --list\n"
@@ -90,20 +94,22 @@ def test_an_id_of_nothing_is_refused(flag: str, capsys: pytest.CaptureFixture[st
         ("sync five", "'five' is not a valid integer"),
     ],
 )
-def test_flags_that_make_no_sense_together_are_refused(
+def test_flags_that_exclude_each_other_are_refused(
     line: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(line.split()) == 2
     assert said in " ".join(capsys.readouterr())
 
 
-def test_without_a_library_there_is_nothing_to_send(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_fails_if_the_library_is_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("library: {enabled: false}")
     assert run(["sync"]) == 2
     assert "The library is switched off" in capsys.readouterr().err
 
 
-def test_a_program_is_told_all_of_it(stuck: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_json_lists_stuck_deliveries(
+    stuck: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["sync", "--json"]) == 4
     told = json.loads(capsys.readouterr().out)
     assert told["sent"] == []
@@ -122,7 +128,7 @@ def test_a_program_is_told_all_of_it(stuck: SyncFolder, capsys: pytest.CaptureFi
     }
 
 
-def test_a_program_is_told_what_was_sent(
+def test_sync_json_lists_sent_deliveries(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make("--count", "2", "--latent-batch")
@@ -139,7 +145,7 @@ def test_a_program_is_told_what_was_sent(
     assert told["left"] == []
 
 
-def test_one_that_is_to_end_where_another_is_at_work_does(lab: SyncFolder) -> None:
+def test_unless_running_exits_while_another_sync_runs(lab: SyncFolder) -> None:
     lab.make()
     held = lock(load_settings().state_dir / "sync.lock")
     assert held is not None
@@ -150,7 +156,7 @@ def test_one_that_is_to_end_where_another_is_at_work_does(lab: SyncFolder) -> No
     assert lab.there() == (1, 1, 1)
 
 
-def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
+def test_sync_list_shows_lease_expiry_of_claimed_deliveries(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from imagen.pipeline.record import open_library_synced
@@ -164,7 +170,9 @@ def test_what_another_has_in_hand_is_listed_with_when_it_may_be_had(
     assert said.splitlines()[0] == f"1  cloud  {lab.ids()[0]}  waiting until TIME"
 
 
-def test_many_are_not_all_listed(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sync_list_shows_at_most_thirty_deliveries(
+    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     lab.make("--count", "32", "--latent-batch")
     capsys.readouterr()
     run(["sync", "--list"])
@@ -173,7 +181,7 @@ def test_many_are_not_all_listed(lab: SyncFolder, capsys: pytest.CaptureFixture[
     assert lines[30:] == ["… and 2 more; --json lists them all.", "1 ledger row is waiting."]
 
 
-def test_the_address_of_a_webhook_is_shown_without_its_secret(
+def test_sync_shows_webhooks_without_their_secrets(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.configure(webhooks=[{"url": "http://127.0.0.1:9/hook/s3cr3t?key=t0ps3cret"}])
@@ -187,7 +195,7 @@ def test_the_address_of_a_webhook_is_shown_without_its_secret(
     assert "t0ps3cret" not in printed
 
 
-def test_a_run_may_stay_out_of_the_cloud(lab: SyncFolder) -> None:
+def test_no_cloud_skips_the_upload(lab: SyncFolder) -> None:
     lab.make("--no-cloud")
     assert lab.states("cloud") == []
     assert run(["compare", "a fox", "-m", "mock", "--size", "32x32", "-q", "--no-cloud"]) == 0

@@ -43,7 +43,7 @@ def down(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> str:
         "generate fox --size 32x32 --quiet --backend mock",
     ],
 )
-def test_the_next_command_shows_the_failure_in_one_line(
+def test_the_next_command_shows_the_sync_failure(
     down: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(line.split()) == 0
@@ -57,7 +57,7 @@ def test_the_next_command_shows_the_failure_in_one_line(
 @pytest.mark.parametrize(
     "line", ["--help", "version", "completion bash", "config show", "config init", "sync --list"]
 )
-def test_some_commands_do_not_show_the_failure(
+def test_some_commands_do_not_show_the_sync_failure(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(line.split())
@@ -65,7 +65,7 @@ def test_some_commands_do_not_show_the_failure(
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_all_is_sent(
+def test_the_sync_failure_is_removed_once_everything_is_sent(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.cloud.start()
@@ -76,7 +76,7 @@ def test_the_failure_is_gone_once_all_is_sent(
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_another_process_sent_all(lab: SyncFolder) -> None:
+def test_the_sync_failure_is_removed_after_another_process_sent_everything(lab: SyncFolder) -> None:
     line = read_sync_failure(load_settings().state_dir)
     lab.cloud.start()
     assert run(["sync", "--retry"]) == 0
@@ -88,13 +88,13 @@ def test_the_failure_is_gone_once_another_process_sent_all(lab: SyncFolder) -> N
 
 
 @pytest.mark.usefixtures("down")
-def test_the_failure_is_gone_once_all_is_forgotten(lab: SyncFolder) -> None:
+def test_the_sync_failure_is_removed_once_everything_is_forgotten(lab: SyncFolder) -> None:
     ids = [str(one.id) for one in lab.left()]
     assert run(["sync", "--forget", *ids]) == 0
     assert read_sync_failure(load_settings().state_dir) == ""
 
 
-def test_what_is_stuck_names_the_command_that_retries(lab: SyncFolder) -> None:
+def test_a_stuck_failure_names_the_retry_command(lab: SyncFolder) -> None:
     lab.configure(usage={"mirror": "off"})
     lab.make()
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
@@ -103,7 +103,7 @@ def test_what_is_stuck_names_the_command_that_retries(lab: SyncFolder) -> None:
     lab.set(SUPABASE_SERVICE_KEY=SERVICE_KEY)
 
 
-def test_a_failure_of_the_ledgers_copy_is_shown_too(
+def test_a_failure_of_the_ledger_copy_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(exposed=("public", "imagen")) as cloud:
@@ -118,7 +118,7 @@ def test_a_failure_of_the_ledgers_copy_is_shown_too(
     )
 
 
-def test_a_failed_webhook_is_not_called_cloud_sync(
+def test_a_failed_webhook_is_named_webhook(
     lab: SyncFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SUPABASE_URL")
@@ -128,18 +128,18 @@ def test_a_failed_webhook_is_not_called_cloud_sync(
     assert read_sync_failure(load_settings().state_dir).startswith("webhook: ")
 
 
-def test_the_line_holds_no_control_characters(tmp_path: Path) -> None:
+def test_the_sync_failure_has_no_control_characters(tmp_path: Path) -> None:
     write_sync_failure(tmp_path, "cloud sync: a\x1b[2J\nb")
     assert read_sync_failure(tmp_path) == "cloud sync: a[2J b"
 
 
-def test_a_line_that_cannot_be_written_is_left(tmp_path: Path) -> None:
+def test_an_unwritable_sync_failure_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     write_sync_failure(tmp_path / "file" / "state", "cloud sync: x")
     assert read_sync_failure(tmp_path / "file" / "state") == ""
 
 
-def test_showing_the_failure_loads_no_database(lab: SyncFolder) -> None:
+def test_showing_the_sync_failure_does_not_load_the_library(lab: SyncFolder) -> None:
     write_sync_failure(load_settings().state_dir, "cloud sync: down (1 waiting; imagen sync)")
     program = (
         "from imagen.cli import run; run(['workflows', 'list'])\n"
@@ -151,7 +151,7 @@ def test_showing_the_failure_loads_no_database(lab: SyncFolder) -> None:
     assert lab.cloud.requests == []
 
 
-def test_missing_columns_of_the_ledgers_copy_are_one_warning(
+def test_missing_columns_of_the_ledger_copy_are_one_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(tables=[USAGE.without("images", "actual_cost", "currency")]) as cloud:
@@ -169,7 +169,7 @@ def test_missing_columns_of_the_ledgers_copy_are_one_warning(
     assert read_sync_failure(load_settings().state_dir) == ""
 
 
-def test_no_cloud_keeps_the_image_here_and_copies_the_ledger(lab: SyncFolder) -> None:
+def test_no_cloud_still_copies_the_ledger(lab: SyncFolder) -> None:
     lab.make("--no-cloud")
     assert run(["sync"]) == 0
     assert lab.there() == (0, 0, 1)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 _ALL = Outcome(objects=2, rows=2, accounted=1, messages=1, recorded=2, left=0)
 
 
-def test_whatever_a_killed_sync_was_at_is_there_once_in_the_end(
+def test_a_killed_sync_delivers_everything_once_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Kills(tmp_path / "place", monkeypatch).outcomes()

@@ -27,7 +27,7 @@ from imagen.errors import (
 @pytest.mark.parametrize(
     "error", [Unavailable("x"), RateLimited("x"), ConfigError("x")], ids=lambda e: e.code
 )
-def test_pauses_double_up_to_an_hour_and_differ_a_little(
+def test_pauses_double_up_to_an_hour_with_jitter(
     error: ImagenError, draw: float, expected: tuple[float, ...]
 ) -> None:
     assert pauses_after(error, lambda: draw) == expected
@@ -41,7 +41,7 @@ def test_pauses_double_up_to_an_hour_and_differ_a_little(
         (7200.0, (7200,) * 8),
     ],
 )
-def test_whoever_asks_for_patience_is_given_it_and_never_less_than_others(
+def test_retry_after_extends_but_never_shortens_a_pause(
     asked: float, expected: tuple[float, ...]
 ) -> None:
     error = RateLimited("x", retry_after_seconds=asked)
@@ -51,14 +51,14 @@ def test_whoever_asks_for_patience_is_given_it_and_never_less_than_others(
 @pytest.mark.parametrize(
     "error", [Rejected("x"), Unauthorized("x"), OutputError("x"), BackendError("x")]
 )
-def test_what_makes_no_sense_to_send_again_is_stuck(error: ImagenError) -> None:
+def test_permanent_errors_have_no_pause(error: ImagenError) -> None:
     assert pauses_after(error, lambda: 0.5) is None
 
 
-def test_a_reason_is_two_safe_lines() -> None:
+def test_format_error_returns_two_safe_lines() -> None:
     error = Rejected("No:\n\x1b[31mred\x07.", remedy="Do this.\nThen that.")
     assert format_error(error) == "No: [31mred.\nDo this. Then that."
 
 
-def test_a_reason_has_an_end() -> None:
+def test_format_error_limits_the_length() -> None:
     assert len(format_error(Rejected("x" * 5000))) == 400

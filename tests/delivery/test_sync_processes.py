@@ -27,7 +27,7 @@ _ON = {"IMAGEN_BACKGROUND_SYNC": "on"}
 _MAKE = ["generate", "a fox", "--size", "32x32", "--quiet"]
 
 
-def test_two_at_once_send_nothing_twice(lab: SyncFolder, library_url: str) -> None:
+def test_two_syncs_send_nothing_twice(lab: SyncFolder, library_url: str) -> None:
     lab.configure(library={"url": library_url})
     lab.make("--count", "30", "--latent-batch")
     with running_imagen("sync", "--json") as first, running_imagen("sync", "--json") as second:
@@ -41,7 +41,7 @@ def test_two_at_once_send_nothing_twice(lab: SyncFolder, library_url: str) -> No
     assert min(text.count('"cloud"') for text in printed) > 0
 
 
-def test_a_command_has_its_pictures_sent_in_the_background(lab: SyncFolder) -> None:
+def test_generate_sends_images_in_the_background(lab: SyncFolder) -> None:
     ended = start_imagen(*_MAKE, **_ON)
     assert ended.communicate()[0].endswith(".png\n")
     assert wait_until(lambda: lab.there() == (1, 1, 1))
@@ -49,14 +49,14 @@ def test_a_command_has_its_pictures_sent_in_the_background(lab: SyncFolder) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
-def test_a_command_without_streams_has_its_images_sent_in_the_background(lab: SyncFolder) -> None:
+def test_generate_without_streams_sends_images_in_the_background(lab: SyncFolder) -> None:
     shell = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "imagen", *_MAKE]
     assert subprocess.run(shell, env=os.environ | _ON, check=False).returncode == 5
     assert wait_until(lambda: lab.there() == (1, 1, 1))
     assert wait_until(lambda: not is_held(load_settings().state_dir / "sync.lock"))
 
 
-def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: SyncFolder) -> None:
+def test_generate_does_not_wait_for_an_unresponsive_cloud(lab: SyncFolder) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -69,13 +69,13 @@ def test_a_command_does_not_wait_for_a_cloud_that_does_not_answer(lab: SyncFolde
     assert wait_until(lambda: not is_held(lock_file))
 
 
-def test_the_configuration_that_was_named_is_that_of_the_background_too(lab: SyncFolder) -> None:
+def test_the_background_sync_uses_the_named_configuration(lab: SyncFolder) -> None:
     Path("imagen.yaml").rename("mine.yaml")
     start_imagen(*_MAKE, "--config", "mine.yaml", **_ON).communicate()
     assert wait_until(lambda: lab.there() == (1, 1, 1))
 
 
-def test_what_failed_is_told_in_the_background_too(lab: SyncFolder) -> None:
+def test_a_failed_command_starts_a_background_sync(lab: SyncFolder) -> None:
     lab.make()
     lab.configure(backends={"bad": {"type": "mock", "fail": "failed"}})
     ended = start_imagen(*_MAKE, "-b", "bad", **_ON)
@@ -84,7 +84,7 @@ def test_what_failed_is_told_in_the_background_too(lab: SyncFolder) -> None:
     assert wait_until(lambda: lab.there() == (1, 1, 1))
 
 
-def test_one_that_is_at_work_sends_what_is_made_meanwhile(lab: SyncFolder) -> None:
+def test_a_running_sync_sends_new_images_too(lab: SyncFolder) -> None:
     lab.make(many=2)
     lab.cloud.switches = SupabaseSwitches(slow=0.2)
     with running_imagen("sync", "--unless-running") as first:
@@ -110,18 +110,16 @@ def _with(**more: object) -> Settings:
         pytest.param(_with(webhooks=[], output={"cloud_sync": "on"}), {}, id="it can't be"),
     ],
 )
-def test_where_nothing_can_be_sent_nothing_is_started(
-    settings: Settings, environ: dict[str, str]
-) -> None:
+def test_no_sync_is_started_without_a_target(settings: Settings, environ: dict[str, str]) -> None:
     assert start_sync(settings, environ) is False
 
 
-def test_that_it_can_not_be_started_is_nobodys_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_of_the_background_sync_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/gone/python")
     assert start_sync(_with(), {}) is False
 
 
-def test_a_dry_run_starts_nothing(lab: SyncFolder) -> None:
+def test_a_dry_run_starts_no_background_sync(lab: SyncFolder) -> None:
     lab.make()
     start_imagen(*_MAKE, "--dry-run", **_ON).communicate()
     assert not wait_until(lambda: bool(lab.cloud.requests), seconds=1.5)
@@ -136,14 +134,14 @@ def watching(lab: SyncFolder) -> Iterator[Popen[str]]:
         yield process
 
 
-def test_one_on_watch_sends_what_is_made(lab: SyncFolder, watching: Popen[str]) -> None:
+def test_sync_watch_sends_new_images(lab: SyncFolder, watching: Popen[str]) -> None:
     lab.make()
     assert wait_until(lambda: lab.there() == (2, 2, 2))
     assert watching.poll() is None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_one_on_watch_tries_missing_columns_again_and_warns_once(
+def test_sync_watch_retries_missing_columns_and_warns_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Supabase(tables=[USAGE.without("images")]) as cloud:
@@ -160,7 +158,7 @@ def test_one_on_watch_tries_missing_columns_again_and_warns_once(
         assert len(cloud.rows("mai", "imagen_usage")) == 2
 
 
-def test_one_on_watch_waits_for_a_library_that_is_away(lab: SyncFolder) -> None:
+def test_sync_watch_waits_for_an_unavailable_library(lab: SyncFolder) -> None:
     Path("away").mkdir()
     lab.set(IMAGEN_LIBRARY="away")
     with running_imagen("sync", "--watch") as process:
@@ -173,7 +171,7 @@ def test_one_on_watch_waits_for_a_library_that_is_away(lab: SyncFolder) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int) -> None:
+def test_sync_watch_ends_on_a_signal(watching: Popen[str], number: int) -> None:
     os.kill(watching.pid, number)
     said, told = watching.communicate(timeout=30)
     assert watching.returncode == 130
@@ -182,7 +180,7 @@ def test_one_on_watch_ends_when_it_is_told_to(watching: Popen[str], number: int)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
-def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: SyncFolder) -> None:
+def test_ctrl_c_finishes_the_current_delivery(lab: SyncFolder) -> None:
     lab.make("--count", "20", "--latent-batch")
     lab.cloud.switches = SupabaseSwitches(slow=0.05)
     with running_imagen("sync") as process:
@@ -196,7 +194,7 @@ def test_ctrl_c_lets_the_one_that_is_being_sent_arrive(lab: SyncFolder) -> None:
     assert lab.there() == (20, 20, 1)
 
 
-def test_nothing_of_it_is_loaded_where_nobody_is_told() -> None:
+def test_generate_without_targets_loads_no_delivery_code() -> None:
     code = (
         "import os, sys\n"
         "os.environ['IMAGEN_BACKGROUND_SYNC'] = 'on'\n"
@@ -209,7 +207,7 @@ def test_nothing_of_it_is_loaded_where_nobody_is_told() -> None:
     assert ran.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_lock_that_was_left_behind_hinders_nobody(lab: SyncFolder) -> None:
+def test_a_stale_sync_lock_is_ignored(lab: SyncFolder) -> None:
     lab.make()
     left = lock(load_settings().state_dir / "sync.lock")
     assert left is not None

@@ -32,7 +32,7 @@ def _is_signed(one: Received) -> bool:
     return one.headers["webhook-signature"] == expected["webhook-signature"]
 
 
-def test_a_finished_generation_is_told_by_itself(lab: SyncFolder) -> None:
+def test_a_finished_generation_is_sent_to_its_webhook(lab: SyncFolder) -> None:
     with Receiver() as there:
         _configure(lab, there)
         start_imagen(*_MAKE, IMAGEN_BACKGROUND_SYNC="on").communicate()
@@ -44,7 +44,7 @@ def test_a_finished_generation_is_told_by_itself(lab: SyncFolder) -> None:
     assert [image["seed"] for image in body["data"]["images"]] == [7]
 
 
-def test_a_failed_generation_is_told_by_itself(lab: SyncFolder) -> None:
+def test_a_failed_generation_is_sent_to_its_webhook(lab: SyncFolder) -> None:
     with Receiver() as there:
         _configure(lab, there)
         start_imagen(*_MAKE, "-b", "bad", IMAGEN_BACKGROUND_SYNC="on").communicate()
@@ -55,7 +55,7 @@ def test_a_failed_generation_is_told_by_itself(lab: SyncFolder) -> None:
     assert (body["data"]["images"], _is_signed(told)) == ([], True)
 
 
-def test_whoever_is_told_again_can_tell(lab: SyncFolder) -> None:
+def test_a_repeated_webhook_has_the_same_id(lab: SyncFolder) -> None:
     with Receiver(HttpAnswer(status=500), HttpAnswer(is_cut=True)) as there:
         _configure(lab, there)
         assert run(_MAKE) == 0
@@ -68,7 +68,7 @@ def test_whoever_is_told_again_can_tell(lab: SyncFolder) -> None:
     assert lab.left() == []
 
 
-def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: SyncFolder) -> None:
+def test_an_unreachable_webhook_does_not_hold_up_another(lab: SyncFolder) -> None:
     with Receiver(HttpAnswer(status=503)) as down, Receiver() as up:
         _configure(lab, down, up)
         run(_MAKE)
@@ -77,7 +77,7 @@ def test_one_that_is_down_does_not_keep_the_other_from_hearing(lab: SyncFolder) 
         assert lab.states("webhook") == [("waiting", 1)]
 
 
-def test_a_webhook_that_was_taken_out_waits_and_is_named(
+def test_a_delivery_of_a_removed_webhook_waits(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Receiver() as there:
@@ -92,7 +92,7 @@ def test_a_webhook_that_was_taken_out_waits_and_is_named(
     assert there.requests == []
 
 
-def test_a_secret_that_is_missing_is_named(
+def test_a_missing_webhook_secret_is_named(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Receiver() as there:

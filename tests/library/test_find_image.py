@@ -46,11 +46,11 @@ def batch(library: Library) -> Library:
         pytest.param("00000001-0000-4000-8000-00000000000", "00000001", id="all but one"),
     ],
 )
-def test_a_picture_is_found_by_its_id(batch: Library, word: str, id: str) -> None:
+def test_find_image_accepts_ids(batch: Library, word: str, id: str) -> None:
     assert find_image(batch, word).id == id
 
 
-def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
+def test_find_image_refuses_an_ambiguous_beginning(batch: Library) -> None:
     with pytest.raises(RequestError) as caught:
         find_image(batch, "0000")
     assert caught.value.message.splitlines() == [
@@ -63,7 +63,7 @@ def test_a_beginning_that_may_be_several_is_refused(batch: Library) -> None:
 @pytest.mark.parametrize(
     "word", ["00000001.3", "00000001.0", "fff", "00", "", "owl.png", "0000000g", "%", "0" * 40]
 )
-def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
+def test_find_image_refuses_unknown_words(batch: Library, word: str) -> None:
     with pytest.raises(RequestError) as caught:
         find_image(batch, word)
     assert caught.value.message == (
@@ -72,39 +72,39 @@ def test_what_is_no_picture_is_refused(batch: Library, word: str) -> None:
     assert caught.value.remedy == "List images and their IDs with: imagen history"
 
 
-def test_a_picture_is_found_by_its_file(library: Library) -> None:
+def test_find_image_accepts_a_file(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
     assert find_image(library, "fox.png").id == "00000001"
     assert find_image(library, str(Path("owl.png").absolute())).id == "00000002"
     assert find_image(library, "../place/fox.png").id == "00000001"
 
 
-def test_a_file_that_was_moved_is_found_by_its_content(library: Library) -> None:
+def test_find_image_finds_a_moved_file_by_content(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"fox")])
     shutil.move("fox.png", "moved.png")
     assert find_image(library, "moved.png").id == "00000001"
 
 
-def test_a_file_that_was_changed_is_found_by_its_place(library: Library) -> None:
+def test_find_image_finds_a_changed_file_by_path(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"fox")])
     Path("fox.png").write_bytes(b"painted over")
     assert find_image(library, "fox.png").id == "00000001"
 
 
-def test_of_pictures_that_shared_a_place_the_one_that_lies_there_is_found(library: Library) -> None:
+def test_find_image_prefers_the_image_whose_content_is_at_the_path(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"first"), _drawn(2, "fox.png", b"second")])
     assert find_image(library, "fox.png").id == "00000002"
     Path("fox.png").write_bytes(b"first")
     assert find_image(library, "fox.png").id == "00000001"
 
 
-def test_the_content_of_a_file_counts_more_than_its_place(library: Library) -> None:
+def test_find_image_prefers_content_over_path(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"fox"), _drawn(2, "owl.png", b"owl")])
     os.replace("owl.png", "fox.png")
     assert find_image(library, "fox.png").id == "00000002"
 
 
-def test_a_file_that_the_library_does_not_know_is_refused(library: Library) -> None:
+def test_find_image_refuses_an_unknown_file(library: Library) -> None:
     Path("fox.png").write_bytes(b"fox")
     with pytest.raises(RequestError) as caught:
         find_image(library, "fox.png")
@@ -113,20 +113,20 @@ def test_a_file_that_the_library_does_not_know_is_refused(library: Library) -> N
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may read everything")
-def test_a_file_that_can_not_be_read_is_refused(library: Library) -> None:
+def test_find_image_refuses_an_unreadable_file(library: Library) -> None:
     Path("fox.png").write_bytes(b"fox")
     Path("fox.png").chmod(0)
     with pytest.raises(OutputError, match=r"fox\.png cannot be read: Permission denied"):
         find_image(library, "fox.png")
 
 
-def test_a_picture_in_the_trash_is_found(library: Library) -> None:
+def test_find_image_finds_images_in_the_trash(library: Library) -> None:
     record_all(library, [make_record(1)])
     trash_images(library, [find_image(library, "00000001")])
     assert find_image(library, "00000001").is_trashed is True
 
 
-def test_a_file_at_the_place_of_another_machines_is_not_known_by_it(library: Library) -> None:
+def test_find_image_ignores_paths_of_other_machines(library: Library) -> None:
     record_all(library, [_drawn(1, "fox.png", b"theirs")])
     with library.writing() as connection:
         connection.execute(update(images).values(host="elsewhere"))

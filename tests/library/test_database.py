@@ -55,27 +55,27 @@ def _moods(library: Library) -> list[str]:
         return [str(mood) for mood in connection.scalars(text("SELECT mood FROM images"))]
 
 
-def test_a_library_is_made_where_there_is_none(sqlite_path: str) -> None:
+def test_open_library_creates_a_new_library(sqlite_path: str) -> None:
     deep = str(Path(sqlite_path).parent / "not" / "there" / "library.db")
     with open_library(settings_at(deep)) as library:
         assert (count_images(library, Query()), library.at) == (0, deep)
     assert Path(deep).is_file()
 
 
-def test_an_empty_file_becomes_a_library(sqlite_path: str) -> None:
+def test_open_library_uses_an_empty_file(sqlite_path: str) -> None:
     Path(sqlite_path).touch()
     with open_library(settings_at(sqlite_path)) as library:
         assert count_images(library, Query()) == 0
 
 
-def test_a_library_keeps_what_it_holds(library_url: str) -> None:
+def test_a_reopened_library_keeps_its_images(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
         record_generation(library, make_record())
     with open_library(settings_at(library_url)) as library:
         assert count_images(library, Query()) == 1
 
 
-def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
+def test_open_library_runs_missing_steps_once(library_url: str) -> None:
     with open_library(settings_at(library_url)) as library:
         record_generation(library, make_record())
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
@@ -84,7 +84,7 @@ def test_an_older_library_is_brought_up_to_date(library_url: str) -> None:
         assert _moods(library) == ["calm"]
 
 
-def test_addresses_of_webhooks_in_an_older_library_lose_their_secrets(library_url: str) -> None:
+def test_migration_removes_secrets_of_webhook_urls(library_url: str) -> None:
     posted = [
         make_delivery(1, "webhook").model_copy(update={"destination": _HOOK}),
         make_delivery(1, "webhook").model_copy(update={"destination": "https://b.example/x"}),
@@ -100,12 +100,12 @@ def test_addresses_of_webhooks_in_an_older_library_lose_their_secrets(library_ur
         assert b"s3cret" not in Path(library_url).read_bytes()
 
 
-def test_a_new_library_takes_every_step(library_url: str) -> None:
+def test_a_new_library_runs_every_step(library_url: str) -> None:
     with open_library(settings_at(library_url), steps=(*STEPS, _second)) as library:
         assert _moods(library) == []
 
 
-def test_a_library_that_is_up_to_date_is_opened_without_writing(library_url: str) -> None:
+def test_an_up_to_date_library_is_opened_without_writing(library_url: str) -> None:
     open_library(settings_at(library_url)).close()
     with open_library(settings_at(library_url)) as writer, writer.writing() as connection:
         connection.execute(text("DELETE FROM images"))  # holds SQLite's lock for writers
@@ -122,7 +122,7 @@ def another(sqlite_path: str) -> str:
     return sqlite_path
 
 
-def test_another_programs_database_is_refused_and_stays_as_it_is(another: str) -> None:
+def test_another_programs_database_is_refused_and_unchanged(another: str) -> None:
     before = Path(another).read_bytes()
     error = _refused(another)
     assert error.message == "The database holds tables of another program. Nothing was changed."
@@ -137,7 +137,7 @@ def test_another_programs_schema_is_refused(postgres_url: str) -> None:
     assert "The database holds tables of another program." in _refused(postgres_url).message
 
 
-def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
+def test_other_programs_can_share_the_postgresql_database(postgres_url: str) -> None:
     postgres_server.run(postgres_url, "CREATE TABLE images (url TEXT)")
     with open_library(settings_at(postgres_url)) as library:
         record_generation(library, make_record())
@@ -146,7 +146,7 @@ def test_other_programs_may_use_the_same_postgres(postgres_url: str) -> None:
             assert connection.execute(text("SELECT count(*) FROM public.images")).scalar() == 0
 
 
-def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: str) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_unchanged(sqlite_path: str) -> None:
     Path(sqlite_path).write_bytes(b"dear diary, " * 400)
     error = _refused(sqlite_path)
     assert error.message == (
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_database_is_refused_and_stays_as_it_is(sqlite_path: s
     assert Path(sqlite_path).read_bytes() == b"dear diary, " * 400
 
 
-def test_a_torn_library_is_refused(sqlite_path: str) -> None:
+def test_a_damaged_library_is_refused(sqlite_path: str) -> None:
     with open_library(settings_at(sqlite_path)) as library:
         record_generation(library, make_record())
     whole = Path(sqlite_path).read_bytes()
@@ -164,14 +164,14 @@ def test_a_torn_library_is_refused(sqlite_path: str) -> None:
     assert "is not a library, or is damaged" in _refused(sqlite_path).message
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_library(tmp_path: Path) -> None:
     error = _refused(str(tmp_path))
     assert error.message == f"The library {tmp_path} cannot be used: unable to open database file."
     assert error.remedy == "You have no permission to read or write its file or folder."
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="only Linux has such a file")
-def test_nobody_waits_for_a_file_that_can_never_be_a_library() -> None:
+def test_an_unusable_file_is_refused_without_waiting() -> None:
     program = (
         "from imagen.config import LibrarySettings, Settings; "
         "from imagen.library import open_library; "
@@ -181,7 +181,7 @@ def test_nobody_waits_for_a_file_that_can_never_be_a_library() -> None:
     assert b"LibraryError: The library /proc/version cannot be used" in ran.stderr
 
 
-def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = _refused(str(tmp_path / "file" / "library.db"))
     assert error.message.startswith(f"The library cannot be created in {tmp_path / 'file'}: ")
@@ -189,12 +189,12 @@ def test_a_place_below_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @_ROOT
-def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_read_only_folder_is_refused_for_a_new_library(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "cannot be used" in _refused(str(tmp_path / "library.db")).message
 
 
-def test_an_unreachable_postgres_is_said(unused_port: int) -> None:
+def test_an_unreachable_postgresql_server_is_reported(unused_port: int) -> None:
     error = _refused(f"postgresql://ada@127.0.0.1:{unused_port}/imagen")
     assert error.message.startswith(
         f"The library postgresql://ada@127.0.0.1:{unused_port}/imagen cannot be used: connection "
@@ -220,7 +220,7 @@ def unused_port() -> Iterator[int]:
         pytest.param("postgresql://ada@127.0.0.1:{port}/imagen?password=hunter2", id="in a query"),
     ],
 )
-def test_a_password_in_an_address_is_never_shown(unused_port: int, address: str) -> None:
+def test_a_password_in_the_url_is_never_shown(unused_port: int, address: str) -> None:
     error = _refused(address.format(port=unused_port))
     assert f"127.0.0.1:{unused_port}/imagen" in error.message
     assert "hunter2" not in f"{error.message} {error.remedy}"
@@ -236,14 +236,14 @@ def test_a_password_in_an_address_is_never_shown(unused_port: int, address: str)
         pytest.param("nonsense://hunter2", "unknown database 'nonsense'", id="nonsense"),
     ],
 )
-def test_an_address_of_nothing_we_know_is_refused(address: str, message: str) -> None:
+def test_an_invalid_library_url_is_refused_without_its_password(address: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         open_library(settings_at(address))
     assert message in caught.value.message
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_password_comes_from_its_variable_and_is_never_shown(unused_port: int) -> None:
+def test_the_password_of_a_variable_is_never_shown(unused_port: int) -> None:
     at = f"postgresql://ada@127.0.0.1:{unused_port}/imagen"
     settings = Settings(library=LibrarySettings(url=at, password_env="LIBRARY_PASSWORD"))
     with pytest.raises(LibraryError) as caught:
@@ -251,7 +251,7 @@ def test_the_password_comes_from_its_variable_and_is_never_shown(unused_port: in
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_session_of_postgres_is_given_the_password(postgres_url: str) -> None:
+def test_the_password_of_a_variable_is_used(postgres_url: str) -> None:
     settings = Settings(library=LibrarySettings(url=postgres_url, password_env="SECRET"))
     with open_library(settings, environ={"SECRET": "hunter2"}) as library:
         assert library.engine.url.password == "hunter2"
@@ -282,7 +282,7 @@ def _turn_away(server: socket.socket) -> None:
 _ASKS_FOR_ENCRYPTION = (struct.pack("!i", 80877103), struct.pack("!i", 80877104))
 
 
-def test_a_wrong_password_is_told_and_not_shown(suspicious: int) -> None:
+def test_a_wrong_password_is_reported_without_showing_it(suspicious: int) -> None:
     at = f"postgresql://ada@127.0.0.1:{suspicious}/imagen"
     settings = Settings(library=LibrarySettings(url=at, password_env="SECRET"))
     with pytest.raises(LibraryError) as caught:
@@ -294,7 +294,7 @@ def test_a_wrong_password_is_told_and_not_shown(suspicious: int) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_who_may_not_make_schemas_may_use_one_that_is_there(postgres_url: str) -> None:
+def test_a_role_without_create_uses_an_existing_schema(postgres_url: str) -> None:
     open_library(settings_at(postgres_url)).close()
     role = f"reader_{postgres_url.partition('test_')[2][:12]}"
     _let_in(postgres_url, role)
@@ -310,7 +310,7 @@ def _let_in(url: str, role: str) -> None:
     postgres_server.run(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA imagen_library TO {role}")
 
 
-def test_what_one_is_not_allowed_is_said(postgres_url: str) -> None:
+def test_a_missing_permission_is_reported(postgres_url: str) -> None:
     open_library(settings_at(postgres_url)).close()
     role = f"nobody_{postgres_url.partition('test_')[2][:12]}"
     postgres_server.run(postgres_url, f"CREATE ROLE {role} LOGIN")
@@ -328,7 +328,7 @@ def test_both_databases_have_the_same_tables(library: Library) -> None:
     }
 
 
-def test_a_reader_sees_what_was_there_while_another_writes(library: Library) -> None:
+def test_a_reader_does_not_see_an_open_transaction(library: Library) -> None:
     record_generation(library, make_record(1))
     with library.writing() as connection:
         connection.execute(text("UPDATE generations SET prompt = 'an owl'"))
@@ -336,14 +336,14 @@ def test_a_reader_sees_what_was_there_while_another_writes(library: Library) -> 
             assert reader.scalar(text("SELECT prompt FROM generations")) == "a fox"
 
 
-def test_a_library_of_sqlite_waits_for_the_disk(sqlite_path: str) -> None:
+def test_sqlite_syncs_every_commit_to_disk(sqlite_path: str) -> None:
     with open_library(settings_at(sqlite_path)) as library, library.reading() as connection:
         assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
         assert connection.scalar(text("PRAGMA synchronous")) == 2
         assert connection.scalar(text("PRAGMA foreign_keys")) == 1
 
 
-def test_closing_twice_is_fine(library_url: str) -> None:
+def test_a_library_can_be_closed_twice(library_url: str) -> None:
     library = open_library(settings_at(library_url))
     library.close()
     library.close()

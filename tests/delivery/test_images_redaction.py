@@ -33,12 +33,12 @@ def _send(there: Supabase, folder: Path, **settings: object) -> str:
     return str(facts["path"])
 
 
-def test_a_private_bucket_gets_the_whole_picture(cloud: Supabase, tmp_path: Path) -> None:
+def test_a_private_bucket_gets_all_metadata(cloud: Supabase, tmp_path: Path) -> None:
     path = _send(cloud, tmp_path)
     assert b"A red fox" in cloud.objects[BUCKET, path].data
 
 
-def test_a_public_bucket_hears_nothing_of_the_prompt(tmp_path: Path) -> None:
+def test_a_public_bucket_gets_no_prompt(tmp_path: Path) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
         path = _send(cloud, tmp_path)
         (uploaded,) = [seen for seen in cloud.requests if seen.is_upload]
@@ -52,7 +52,7 @@ def test_a_public_bucket_hears_nothing_of_the_prompt(tmp_path: Path) -> None:
     assert row["prompt"] == "A red fox, in snow"
 
 
-def test_the_path_in_a_public_bucket_does_not_hang_on_the_prompt(tmp_path: Path) -> None:
+def test_the_path_in_a_public_bucket_is_a_hash(tmp_path: Path) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, public=True)]) as cloud:
         path = _send(cloud, tmp_path)
         stored = cloud.objects[BUCKET, path]
@@ -67,7 +67,7 @@ def test_the_path_in_a_public_bucket_does_not_hang_on_the_prompt(tmp_path: Path)
 @pytest.mark.parametrize(
     ("policy", "has_hash"), [("no_prompt", True), ("none", False)], ids=["no_prompt", "none"]
 )
-def test_a_policy_that_was_chosen_counts_for_the_row_too(
+def test_a_configured_policy_applies_to_the_row_too(
     cloud: Supabase, tmp_path: Path, policy: str, has_hash: bool
 ) -> None:
     path = _send(cloud, tmp_path, cloud={"metadata": policy})

@@ -15,7 +15,7 @@ from imagen import delivery
 from imagen.errors import ConfigError
 
 
-def test_one_generation_is_told_to_all(tmp_path: Path) -> None:
+def test_a_generation_is_delivered_to_every_target(tmp_path: Path) -> None:
     with Supabase() as cloud, Receiver() as there:
         settings = told.settings(webhooks=[{"url": there.url}])
         environ = told.environ(cloud)
@@ -29,14 +29,14 @@ def test_one_generation_is_told_to_all(tmp_path: Path) -> None:
     assert len(there.requests) == 1
 
 
-def test_nobody_is_told_where_nothing_is_set_up(tmp_path: Path) -> None:
+def test_nothing_is_delivered_without_targets(tmp_path: Path) -> None:
     assert (
         delivery.deliveries_of(told.make_record(told.make_image(tmp_path)), told.settings(), {})
         == []
     )
 
 
-def test_a_delivery_survives_its_way_through_json(tmp_path: Path) -> None:
+def test_a_delivery_survives_json(tmp_path: Path) -> None:
     with Supabase() as cloud:
         settings, environ = told.settings(), told.environ(cloud)
         made = delivery.deliveries_of(
@@ -45,17 +45,17 @@ def test_a_delivery_survives_its_way_through_json(tmp_path: Path) -> None:
     assert [one.model_validate_json(one.model_dump_json()) for one in made] == made
 
 
-def test_what_is_switched_on_and_can_not_be_is_said_before() -> None:
+def test_check_settings_reports_a_target_that_cannot_work() -> None:
     settings = told.settings(output={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match=r"output\.cloud_sync is on"):
         delivery.check_settings(settings, {})
 
 
-def test_nothing_is_wrong_where_nothing_is_on() -> None:
+def test_check_settings_accepts_disabled_targets_and_webhooks() -> None:
     delivery.check_settings(told.settings(webhooks=[{"url": "https://example.org"}]), {})
 
 
-def test_a_kind_of_a_later_version_is_said(tmp_path: Path) -> None:
+def test_a_delivery_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with Supabase() as cloud:
         entry = told.make_record(told.make_image(tmp_path))
         made = delivery.deliveries_of(entry, told.settings(), told.environ(cloud))
@@ -64,7 +64,7 @@ def test_a_kind_of_a_later_version_is_said(tmp_path: Path) -> None:
         delivery.send(later, told.settings(), {}, {})
 
 
-def test_making_deliveries_loads_nothing_that_speaks_http() -> None:
+def test_building_deliveries_loads_no_http_client() -> None:
     program = (
         "import sys\nfrom support import generation_records as told\n"
         "from imagen import delivery\n"

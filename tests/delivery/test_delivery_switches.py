@@ -25,20 +25,20 @@ _ALL = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_KEY": "k"}
         pytest.param("on", _ALL, told.OWNER, True, id="on"),
     ],
 )
-def test_pictures_go_to_the_cloud_where_all_is_there(
+def test_images_are_uploaded_if_everything_is_configured(
     sync: str, environ: dict[str, str], owner: str | None, expected: bool
 ) -> None:
     settings = told.settings(output={"cloud_sync": sync}, owner_user_id=owner)
     assert images.is_enabled(settings, environ) is expected
 
 
-def test_any_of_the_key_variables_switches_the_cloud_on() -> None:
+def test_any_of_the_key_variables_enables_uploads() -> None:
     settings = told.settings(owner_user_id=told.OWNER, cloud={"key_env": ["FIRST", "SECOND"]})
     environ = {"SUPABASE_URL": "https://abc.supabase.co", "SECOND": "k"}
     assert images.is_enabled(settings, environ)
 
 
-def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
+def test_missing_settings_are_named_if_cloud_sync_is_on() -> None:
     settings = told.settings(output={"cloud_sync": "on"}, owner_user_id=None)
     with pytest.raises(ConfigError) as caught:
         images.is_enabled(settings, {})
@@ -56,7 +56,7 @@ def test_what_is_missing_is_named_where_the_cloud_is_on() -> None:
         pytest.param({"output": {"cloud_sync": "off"}}, id="images stay here"),
     ],
 )
-def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]) -> None:
+def test_the_ledger_is_copied_if_credentials_are_set(settings: dict[str, Any]) -> None:
     assert usage.is_enabled(told.settings(**settings), _ALL) is True
 
 
@@ -68,13 +68,13 @@ def test_the_ledger_is_copied_where_credentials_are_set(settings: dict[str, Any]
         pytest.param({}, {"SUPABASE_SERVICE_KEY": "k"}, id="no address"),
     ],
 )
-def test_the_ledger_is_not_copied_otherwise(
+def test_the_ledger_is_not_copied_without_credentials(
     settings: dict[str, Any], environ: dict[str, str]
 ) -> None:
     assert usage.is_enabled(told.settings(**settings), environ) is False
 
 
-def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
+def test_missing_settings_are_named_if_the_mirror_is_on() -> None:
     settings = told.settings(usage={"mirror": "on"}, cloud={"key_env": ["MY_KEY"]})
     with pytest.raises(ConfigError, match=r"usage\.mirror is on, but MY_KEY is not set\."):
         usage.is_enabled(settings, {"SUPABASE_URL": "https://x"})
@@ -89,7 +89,7 @@ def test_what_is_missing_is_named_where_the_mirror_is_on() -> None:
         pytest.param("https://host/?a=1", r"no \? and no #", id="query"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
+def test_an_invalid_project_url_is_refused(url: str, wrong: str) -> None:
     with pytest.raises(ConfigError, match=wrong) as caught:
         supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url})
     assert "SUPABASE_URL" in caught.value.message
@@ -99,7 +99,7 @@ def test_an_address_that_is_none_is_refused(url: str, wrong: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://abc.supabase.co", "http://8.8.8.8:8000", "http://[2606:4700::1]"]
 )
-def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
+def test_a_public_http_url_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^SUPABASE_URL must begin with https://: the service"):
         supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url})
 
@@ -108,15 +108,15 @@ def test_the_key_never_crosses_the_network_for_all_to_read(url: str) -> None:
     "url",
     ["http://127.0.0.1:54321", "http://192.168.1.7:8000", "http://kong:8000", "http://nas.local"],
 )
-def test_a_project_in_ones_own_network_may_speak_http(url: str) -> None:
+def test_a_local_project_may_use_http(url: str) -> None:
     supabase.connect(told.settings(), _ALL | {"SUPABASE_URL": url}).close()
 
 
-def test_a_key_that_can_not_be_sent_is_refused() -> None:
+def test_a_key_that_cannot_be_sent_is_refused() -> None:
     with pytest.raises(Unauthorized, match="The value of SUPABASE_SERVICE_KEY cannot be sent"):
         supabase.connect(told.settings(), _ALL | {"SUPABASE_SERVICE_KEY": "schlüssel"})
 
 
-def test_nothing_goes_to_the_cloud_without_a_project() -> None:
+def test_connect_needs_a_project() -> None:
     with pytest.raises(ConfigError, match="SUPABASE_URL is not set"):
         supabase.connect(told.settings(), {"SUPABASE_SERVICE_KEY": "k"})

@@ -40,7 +40,7 @@ def album(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600], ids=["read", "written"])
-def test_it_is_read(album: str, mode: int) -> None:
+def test_a_read_only_library_is_searched(album: str, mode: int) -> None:
     Path(album).chmod(mode)
     with open_library(settings_at(album)) as library:
         assert [picture.prompt for picture in search_images(library, Query(text="fox")).images] == [
@@ -49,7 +49,7 @@ def test_it_is_read(album: str, mode: int) -> None:
     assert [path.name for path in Path(album).parent.iterdir()] == ["library.db"]
 
 
-def test_writing_is_refused_in_a_sentence(album: str) -> None:
+def test_writing_to_a_read_only_library_is_refused(album: str) -> None:
     with open_library(settings_at(album)) as library:
         with pytest.raises(LibraryError) as caught:
             record_generation(library, make_record(2))
@@ -58,7 +58,7 @@ def test_writing_is_refused_in_a_sentence(album: str) -> None:
     assert caught.value.remedy == _CANT
 
 
-def test_what_another_process_has_just_written_is_read_too(album: str) -> None:
+def test_a_read_only_library_shows_recent_writes(album: str) -> None:
     folder = Path(album).parent
     folder.chmod(0o700)
     with open_library(settings_at(album)) as writer:
@@ -76,13 +76,13 @@ def _second(connection: Connection) -> None:
     raise AssertionError(connection)
 
 
-def test_one_that_would_have_to_be_brought_up_to_date_is_refused(album: str) -> None:
+def test_an_old_read_only_library_is_refused(album: str) -> None:
     with pytest.raises(LibraryError) as caught:
         open_library(settings_at(album), steps=(*STEPS, _second))
     assert caught.value.message == f"The library {album} is read-only."
 
 
-def test_history_lists_it_and_rate_says_that_it_can_not(
+def test_history_works_and_rate_fails_on_a_read_only_library(
     album: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("IMAGEN_LIBRARY", album)

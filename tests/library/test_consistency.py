@@ -45,12 +45,12 @@ def _paths(report: ConsistencyReport, name: str) -> list[tuple[str, bool]]:
     return [(one.path.name, one.is_fixed) for one in getattr(report, name)]
 
 
-def test_where_all_is_as_it_was_it_is_sound(cat: Library) -> None:
+def test_check_finds_no_problem_in_an_unchanged_library(cat: Library) -> None:
     report = check_consistency(cat)
     assert (report.checked, report.is_ok) == (1, True)
 
 
-def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -> None:
+def test_check_reports_and_notes_a_missing_image_but_keeps_it(cat: Library) -> None:
     _PATH.unlink()
     assert _paths(check_consistency(cat), "missing") == [("cat.png", False)]
     assert not search_images(cat, Query()).images[0].is_missing
@@ -59,7 +59,7 @@ def test_a_missing_picture_is_told_and_noted_but_never_forgotten(cat: Library) -
     assert search_images(cat, Query()).images[0].is_missing
 
 
-def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
+def test_missing_images_are_searched_for(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
     add_files(cat, [Path("album")])
     _PATH.unlink()
@@ -72,7 +72,7 @@ def test_what_is_noted_as_missing_can_be_listed(cat: Library) -> None:
     ) == (1, 0)
 
 
-def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
+def test_forget_missing_deletes_the_row_of_a_missing_image(cat: Library) -> None:
     png("album/tom.png", parameters=A1111)
     add_files(cat, [Path("album")])
     _PATH.unlink()
@@ -84,7 +84,7 @@ def test_what_is_missing_is_forgotten_where_that_is_asked(cat: Library) -> None:
     assert check_consistency(cat).is_ok
 
 
-def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
+def test_forget_missing_keeps_an_image_that_returned(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
     report = check_consistency(cat, fix=True)
@@ -93,7 +93,7 @@ def test_what_is_there_again_is_not_forgotten(cat: Library) -> None:
     assert (report.forgotten, count_images(cat, Query())) == ([], 1)
 
 
-def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
+def test_forget_missing_keeps_the_ledger(cat: Library) -> None:
     record_generation(cat, make_record(1))  # its picture lies nowhere
     report = check_consistency(cat)
     forget_missing(cat, report)
@@ -101,7 +101,7 @@ def test_what_it_did_cost_stays_in_the_ledger(cat: Library) -> None:
     assert (len(report.forgotten), count_images(cat, Query())) == (1, 1)
 
 
-def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
+def test_check_keeps_the_first_time_an_image_was_missing(cat: Library) -> None:
     _PATH.unlink()
     check_consistency(cat, fix=True)
     with cat.writing() as connection:
@@ -111,13 +111,13 @@ def test_since_when_a_picture_is_missing_is_told_once(cat: Library) -> None:
         assert connection.execute(select(images.c.missing_ms)).scalar() == 7
 
 
-def test_a_picture_of_another_size_has_changed_whatever_its_date(cat: Library) -> None:
+def test_an_image_of_another_size_is_changed_whatever_its_time(cat: Library) -> None:
     _PATH.write_bytes(b"\x89PNG and more")
     os.utime(_PATH, (1, 1))
     assert _paths(check_consistency(cat), "changed") == [("cat.png", False)]
 
 
-def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat: Library) -> None:
+def test_another_known_image_with_the_same_content_is_not_its_new_path(cat: Library) -> None:
     Path("album/tom.png").write_bytes(_PATH.read_bytes())
     path = Path("album/tom.png").absolute()
     record_generation(cat, make_record(1, images=(make_image(1, 0, path),)))
@@ -126,7 +126,7 @@ def test_another_known_picture_of_the_same_content_is_not_where_it_moved_to(cat:
     assert (_paths(report, "missing"), report.moved) == ([("cat.png", False)], [])
 
 
-def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> None:
+def test_check_clears_the_missing_mark_of_a_returned_image(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
     check_consistency(cat, fix=True)
@@ -136,7 +136,7 @@ def test_a_picture_that_is_there_again_is_no_longer_missing(cat: Library) -> Non
     assert not search_images(cat, Query()).images[0].is_missing
 
 
-def test_a_moved_picture_is_found_by_its_content(cat: Library) -> None:
+def test_check_finds_a_moved_image_by_its_content(cat: Library) -> None:
     png("album/other.png")
     _PATH.rename("album/tom.png")
     found = check_consistency(cat).moved[0]
@@ -149,7 +149,7 @@ def test_a_moved_picture_is_found_by_its_content(cat: Library) -> None:
     assert search_images(cat, Query()).images[0].path.name == "tom.png"
 
 
-def test_one_of_the_same_size_is_not_taken_for_it(cat: Library) -> None:
+def test_a_file_of_the_same_size_is_not_taken_for_a_moved_image(cat: Library) -> None:
     data = _PATH.read_bytes()
     _PATH.unlink()
     Path("album/tom.png").write_bytes(data[:-1] + b"\0")
@@ -158,7 +158,7 @@ def test_one_of_the_same_size_is_not_taken_for_it(cat: Library) -> None:
 
 
 @pytest.mark.parametrize("grown", [b"", b"x"], ids=["of the same size", "of another size"])
-def test_a_changed_picture_is_told(cat: Library, grown: bytes) -> None:
+def test_check_reports_a_changed_image(cat: Library, grown: bytes) -> None:
     data = _PATH.read_bytes()
     _PATH.write_bytes(data[:-13] + b"x" + data[-12:] + grown)
     later = _PATH.stat().st_mtime + 3600
@@ -167,13 +167,13 @@ def test_a_changed_picture_is_told(cat: Library, grown: bytes) -> None:
     assert (_paths(report, "changed"), report.is_ok) == ([("cat.png", False)], False)
 
 
-def test_a_picture_that_was_only_touched_is_sound(cat: Library) -> None:
+def test_an_image_with_only_a_new_modification_time_is_unchanged(cat: Library) -> None:
     later = _PATH.stat().st_mtime + 3600
     os.utime(_PATH, (later, later))
     assert check_consistency(cat).is_ok
 
 
-def test_a_lost_sidecar_is_written_again(library: Library) -> None:
+def test_check_writes_a_lost_sidecar_again(library: Library) -> None:
     noise().save("den.png")
     line = "generate x --image den.png --size 64x48 --seed 5 -q -o album/fox.png"
     assert run(line.split()) == 0
@@ -189,7 +189,7 @@ def test_a_lost_sidecar_is_written_again(library: Library) -> None:
     assert (after["inputs"], after["receipt"]) == (before["inputs"], before["receipt"])
 
 
-def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> None:
+def test_check_writes_a_sidecar_beside_a_moved_image(library: Library) -> None:
     assert run(["generate", "x", "--size", "64x48", "-q", "-o", "album/fox.png"]) == 0
     add_files(library, [Path("album")])
     Path("album/fox.png").rename("album/tod.png")
@@ -198,7 +198,7 @@ def test_a_moved_picture_of_ours_gets_a_sidecar_beside_it(library: Library) -> N
     assert json.loads(Path("album/tod.png.json").read_text())["resolved"]["prompt"] == "x"
 
 
-def test_thumbnails_of_no_picture_are_counted_and_taken_away(library: Library) -> None:
+def test_check_counts_and_deletes_orphaned_thumbnails(library: Library) -> None:
     _orphan_a_thumbnail(library)
     assert (check_consistency(library).thumbnails, check_consistency(library).is_ok) == (
         1,
@@ -220,7 +220,7 @@ def _orphan_a_thumbnail(library: Library) -> None:
         connection.execute(insert(thumbnails).values(image=1, webp=b"x"))
 
 
-def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
+def test_check_skips_images_of_other_machines(cat: Library) -> None:
     with cat.writing() as connection:
         connection.execute(update(images).values(host="another machine"))
     _PATH.unlink()
@@ -228,14 +228,14 @@ def test_pictures_of_other_machines_are_left_alone(cat: Library) -> None:
     assert (report.checked, report.elsewhere, report.is_ok) == (0, 1, True)
 
 
-def test_many_pictures_are_looked_at_in_batches(library: Library) -> None:
+def test_check_reads_many_images_in_batches(library: Library) -> None:
     path = png(_PATH).absolute()
     pictures = tuple(make_image(index=number, path=path) for number in range(1001))
     record_generation(library, make_record(images=pictures))
     assert check_consistency(library).checked == 1001
 
 
-def test_a_sidecar_that_can_not_be_written_again_is_told_and_ends_nothing(cat: Library) -> None:
+def test_check_goes_on_after_a_sidecar_that_cannot_be_written(cat: Library) -> None:
     _PATH.with_name("cat.png.json").write_text("somebody's own")
     with cat.writing() as connection:
         connection.execute(update(images).values(sidecar=str(Path("gone.json").absolute())))
@@ -245,7 +245,7 @@ def test_a_sidecar_that_can_not_be_written_again_is_told_and_ends_nothing(cat: L
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no such files")
-def test_files_that_can_not_be_looked_at_do_not_end_the_search_for_one_that_moved(
+def test_check_goes_on_past_files_it_cannot_read(
     cat: Library,
 ) -> None:
     _PATH.rename("album/tom.png")

@@ -24,7 +24,7 @@ def _unnamed(text: str, lab: SyncFolder) -> str:
     return text
 
 
-def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
+def test_images_made_during_an_outage_arrive_afterwards(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.cloud.stop()
@@ -52,12 +52,12 @@ def test_pictures_are_made_while_the_cloud_is_down_and_arrive_once_it_is_back(
     assert len(lab.uploads()) == 5
 
 
-def test_a_command_does_not_ask_the_cloud_for_anything(lab: SyncFolder) -> None:
+def test_generate_sends_no_request_to_the_cloud(lab: SyncFolder) -> None:
     lab.make(many=2)
     assert lab.cloud.requests == []
 
 
-def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: SyncFolder) -> None:
+def test_an_unreachable_cloud_is_tried_once_per_sync(lab: SyncFolder) -> None:
     lab.make(many=4)
     lab.cloud.switches = SupabaseSwitches(outage=True)
     run(["sync"])
@@ -78,7 +78,7 @@ def test_a_cloud_that_is_down_is_tried_once_and_not_for_each_picture(lab: SyncFo
         pytest.param(SupabaseSwitches(broken=3), id="503"),
     ],
 )
-def test_an_outage_in_the_middle_leaves_each_picture_there_once(
+def test_an_outage_during_a_sync_leaves_each_image_once(
     lab: SyncFolder, trouble: SupabaseSwitches
 ) -> None:
     lab.make(many=2)
@@ -90,7 +90,7 @@ def test_an_outage_in_the_middle_leaves_each_picture_there_once(
     assert lab.left() == []
 
 
-def test_a_cloud_that_asks_for_patience_is_given_it(lab: SyncFolder) -> None:
+def test_a_rate_limit_postpones_deliveries(lab: SyncFolder) -> None:
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
     lab.cloud.switches = SupabaseSwitches(throttled=1, throttle_seconds=90)
@@ -101,9 +101,7 @@ def test_a_cloud_that_asks_for_patience_is_given_it(lab: SyncFolder) -> None:
     assert len(lab.cloud.requests) == 1
 
 
-def test_it_is_given_as_much_as_it_asks_for(
-    lab: SyncFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_retry_after_is_respected(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> None:
     lab.make()
     lab.cloud.switches = SupabaseSwitches(throttled=2, throttle_seconds=900)
     capsys.readouterr()
@@ -114,7 +112,7 @@ def test_it_is_given_as_much_as_it_asks_for(
     assert "limits the rate" in first["reason"]
 
 
-def test_a_wrong_key_is_stuck_until_it_is_mended(
+def test_deliveries_with_a_wrong_key_are_stuck_until_retry(
     lab: SyncFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)
@@ -143,7 +141,7 @@ def test_a_wrong_key_is_stuck_until_it_is_mended(
     assert lab.there() == (2, 2, 2)
 
 
-def test_a_picture_that_is_refused_does_not_keep_the_others(lab: SyncFolder) -> None:
+def test_a_refused_image_does_not_hold_up_others(lab: SyncFolder) -> None:
     lab.make(many=3)
     spoilt = sorted(Path("outputs").glob("*-2.png"))[0]
     spoilt.write_bytes(spoilt.read_bytes() + b"?")
@@ -152,7 +150,7 @@ def test_a_picture_that_is_refused_does_not_keep_the_others(lab: SyncFolder) -> 
     assert lab.there() == (2, 2, 3)
 
 
-def test_a_shell_that_lacks_the_key_leaves_it_to_others(
+def test_a_shell_without_the_key_leaves_deliveries_waiting(
     lab: SyncFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.make()
@@ -165,7 +163,7 @@ def test_a_shell_that_lacks_the_key_leaves_it_to_others(
     assert lab.there() == (1, 1, 1)
 
 
-def test_no_image_goes_where_that_was_switched_off_since(lab: SyncFolder) -> None:
+def test_images_are_not_sent_after_cloud_sync_is_turned_off(lab: SyncFolder) -> None:
     lab.make()
     lab.set(IMAGEN_CLOUD_SYNC="off")
     assert run(["sync"]) == 4
@@ -173,7 +171,7 @@ def test_no_image_goes_where_that_was_switched_off_since(lab: SyncFolder) -> Non
     assert lab.there() == (0, 0, 1)
 
 
-def test_nothing_goes_where_all_was_switched_off_since(lab: SyncFolder) -> None:
+def test_nothing_is_sent_after_everything_is_turned_off(lab: SyncFolder) -> None:
     lab.make()
     lab.configure(usage={"mirror": "off"}, output={"cloud_sync": "off"})
     assert run(["sync"]) == 4
@@ -181,7 +179,7 @@ def test_nothing_goes_where_all_was_switched_off_since(lab: SyncFolder) -> None:
     assert lab.states("cloud") + lab.states("mirror") == [("waiting", 1), ("waiting", 1)]
 
 
-def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
+def test_a_failed_ledger_copy_is_one_warning(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Supabase(exposed=("public", "imagen")) as cloud:
@@ -199,7 +197,7 @@ def test_a_copy_of_the_ledger_that_fails_is_one_warning_and_no_more(
     )
 
 
-def test_moved_pictures_are_found_where_they_are_now(lab: SyncFolder) -> None:
+def test_moved_images_are_sent_from_their_new_path(lab: SyncFolder) -> None:
     lab.make()
     Path("outputs").rename("elsewhere")
     assert run(["library", "add", "elsewhere"]) == 0

@@ -47,7 +47,7 @@ def test_an_empty_ledger_has_no_totals(library: Library) -> None:
     assert sum_spending(library, NOON, currency="USD") == (0.0, 0)
 
 
-def test_each_generation_has_a_row(library: Library) -> None:
+def test_each_generation_has_a_ledger_row(library: Library) -> None:
     record_all(library, [make_record(1, "a secret fox", seed=2**64 - 1, **_facts(seed=2**64 - 1))])
     (use,) = list_rows(library)
     assert (use.generation, use.at) == (uuid_of(1), NOON + timedelta(seconds=2))
@@ -58,19 +58,19 @@ def test_each_generation_has_a_row(library: Library) -> None:
     assert (use.cost, use.is_paid, use.is_unknown, use.currency) == (None, False, False, "USD")
 
 
-def test_a_style_does_not_change_the_hash_of_the_prompt(library: Library) -> None:
+def test_a_style_does_not_change_the_prompt_hash(library: Library) -> None:
     styled = make_record(1, "a fox, photo, 50mm", asked=Request(prompt="a fox", style="photo"))
     record_all(library, [styled])
     (use,) = list_rows(library)
     assert use.prompt_sha256 == sha256(b"a fox").hexdigest()
 
 
-def test_a_failed_or_imported_generation_has_none(library: Library) -> None:
+def test_failed_and_imported_generations_have_no_ledger_row(library: Library) -> None:
     record_all(library, [make_failure(1), make_record(2, source="import")])
     assert list(list_rows(library)) == []
 
 
-def test_an_engine_that_tells_no_time_of_its_own_took_all_of_it(library: Library) -> None:
+def test_engine_seconds_default_to_the_latency(library: Library) -> None:
     record_all(library, [make_record(1, facts={"latency_seconds": 3.0}), make_record(2, facts={})])
     assert [use.engine_seconds for use in list_rows(library)] == [3.0, None]
 
@@ -87,7 +87,7 @@ def test_an_engine_that_tells_no_time_of_its_own_took_all_of_it(library: Library
         pytest.param(_facts(cost_usd=float("nan")) | {"is_paid": True}, None, True, id="NaN"),
     ],
 )
-def test_what_is_told_counts_more_than_what_was_expected(
+def test_the_actual_cost_replaces_the_estimate(
     library: Library, paid: dict[str, Any], cost: float | None, is_unknown: bool
 ) -> None:
     record_all(library, [make_record(1, **paid)])
@@ -95,7 +95,7 @@ def test_what_is_told_counts_more_than_what_was_expected(
     assert (use.cost, use.is_unknown) == (cost, is_unknown)
 
 
-def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
+def test_a_local_backend_costs_its_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
     record_generation(library, make_record(1, **_facts(executing_seconds=100.0)), costs=costs)
     (use,) = list_rows(library)
@@ -113,20 +113,18 @@ def test_a_machine_of_ours_costs_its_electricity(library: Library) -> None:
     ],
     ids=["nothing", "no price", "no watts", "of another machine"],
 )
-def test_without_watts_and_price_nothing_is_said_of_electricity(
-    library: Library, costs: UsageSettings
-) -> None:
+def test_electricity_needs_watts_and_a_price(library: Library, costs: UsageSettings) -> None:
     record_generation(library, make_record(1, **_facts()), costs=costs)
     assert [(use.cost, use.is_unknown) for use in list_rows(library)] == [(None, False)]
 
 
-def test_an_engine_that_is_paid_costs_no_electricity(library: Library) -> None:
+def test_a_paid_backend_costs_no_electricity(library: Library) -> None:
     costs = UsageSettings(currency="CHF", watts={"studio": 360.0}, price_per_kwh=0.25)
     record_generation(library, make_record(1, estimated_usd=0.05, **_facts()), costs=costs)
     assert [(use.cost, use.currency) for use in list_rows(library)] == [(0.05, "USD")]
 
 
-def test_all_of_it_is_one_total(library: Library) -> None:
+def test_sum_usage_without_groupings_is_one_total(library: Library) -> None:
     known = _facts(cost_usd=0.04) | {"estimated_usd": 0.05}
     unknown = _facts() | {"is_paid": True}
     record_all(
@@ -137,7 +135,7 @@ def test_all_of_it_is_one_total(library: Library) -> None:
     ]
 
 
-def test_currencies_are_never_added_up(library: Library) -> None:
+def test_costs_are_summed_by_currency(library: Library) -> None:
     francs = UsageSettings(currency="CHF", watts={"studio": 3600.0}, price_per_kwh=1.0)
     record_generation(library, make_record(1, **_facts(executing_seconds=1000.0)), costs=francs)
     record_generation(library, make_record(2, estimated_usd=0.5, **_facts()), costs=francs)
@@ -159,7 +157,9 @@ def test_currencies_are_never_added_up(library: Library) -> None:
         ),
     ],
 )
-def test_totals_are_grouped(library: Library, by: list[UsageGrouping], keys: list[Any]) -> None:
+def test_sum_usage_groups_by_each_grouping(
+    library: Library, by: list[UsageGrouping], keys: list[Any]
+) -> None:
     record_all(
         library,
         [
@@ -182,7 +182,7 @@ def test_totals_are_grouped(library: Library, by: list[UsageGrouping], keys: lis
         pytest.param("month", ["2026-01", "2026-03", "2026-12"], id="month"),
     ],
 )
-def test_days_weeks_and_months_are_those_of_the_machines_clock(
+def test_periods_begin_in_the_machines_time_zone(
     library: Library, by: UsageGrouping, keys: list[str]
 ) -> None:
     record_all(
@@ -198,7 +198,7 @@ def test_days_weeks_and_months_are_those_of_the_machines_clock(
 
 
 @pytest.mark.usefixtures("in_zurich")
-def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> None:
+def test_days_with_a_clock_change_are_one_day(library: Library) -> None:
     moments = [
         datetime(2026, 3, 28, 23, 0, tzinfo=UTC),  # midnight there
         datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC),
@@ -229,7 +229,7 @@ def test_a_day_of_23_hours_and_one_of_25_are_a_day_each(library: Library) -> Non
         ),
     ],
 )
-def test_days_and_weeks_begin_in_the_time_zone_that_is_named(
+def test_periods_begin_in_the_given_time_zone(
     library: Library, zone: str, days: list[str], weeks: list[str]
 ) -> None:
     record_all(
@@ -248,13 +248,13 @@ def test_days_and_weeks_begin_in_the_time_zone_that_is_named(
     ]
 
 
-def test_weeks_and_days_may_be_asked_for_together(library: Library) -> None:
+def test_weeks_and_days_are_grouped_together(library: Library) -> None:
     record_all(library, [_ended(1, datetime(2027, 1, 3, 12, tzinfo=UTC))])
     (total,) = sum_usage(library, ["week", "day"], zone=UTC)
     assert total.key == ("2026-W53", "2027-01-03")
 
 
-def test_the_sum_of_all_groups_is_the_total(library: Library) -> None:
+def test_add_totals_sums_all_groups(library: Library) -> None:
     record_all(
         library,
         [
@@ -268,7 +268,7 @@ def test_the_sum_of_all_groups_is_the_total(library: Library) -> None:
     assert add_totals([]) is None
 
 
-def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> None:
+def test_a_period_includes_its_start_and_excludes_its_end(library: Library) -> None:
     record_all(library, [_ended(hour, NOON + timedelta(hours=hour)) for hour in range(4)])
     at_one, at_three = NOON + timedelta(hours=1), NOON + timedelta(hours=3)
     assert [total.generations for total in sum_usage(library, since=at_one)] == [3]
@@ -277,7 +277,7 @@ def test_a_period_has_its_first_moment_and_not_its_last(library: Library) -> Non
     assert sum_usage(library, since=datetime(9999, 1, 1, tzinfo=UTC)) == []
 
 
-def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
+def test_sum_spending_sums_from_a_moment_on(library: Library) -> None:
     record_all(
         library,
         [
@@ -294,7 +294,7 @@ def test_what_was_spent_since_a_moment_is_known(library: Library) -> None:
     assert sum_spending(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
 
 
-def test_a_seed_of_zero_that_the_engine_used_is_the_seed(library: Library) -> None:
+def test_a_reported_seed_of_zero_is_stored(library: Library) -> None:
     record_generation(library, make_record(1, facts={"seed": 0}, seed=7))
     record_generation(library, make_record(2, facts={"seed": None}, seed=0))
     record_generation(library, make_record(3, facts={}, seed=None))

@@ -39,16 +39,14 @@ def _draw() -> None:
         png(f"album/{number}.png", parameters=A1111, number=str(number))
 
 
-def test_two_processes_that_add_a_folder_take_each_image_once(library_url: str) -> None:
+def test_two_processes_add_each_image_of_a_folder_once(library_url: str) -> None:
     _draw()
     assert release_all(*(start_importer(library_url, "1", "album") for _ in range(2))) == [0, 0]
     assert _names(library_url) == _each_once()
 
 
 @pytest.mark.parametrize("is_all", [True, False], ids=["the whole run", "one image of it"])
-def test_images_of_one_run_are_one_generation_whoever_adds_them(
-    library_url: str, is_all: bool
-) -> None:
+def test_two_processes_add_a_batch_as_one_generation(library_url: str, is_all: bool) -> None:
     command = ["generate", "a fox", "-b", "mock", "--size", "64x48", "-q", "--count", "3"]
     assert run([*command, "--seed", "1", "-o", "album/fox.png"]) == 0
     Path("first").mkdir()
@@ -72,7 +70,7 @@ def _after_looks(library: Library, looks: int, act: Callable[[], object]) -> Non
     event.listen(library.engine, "checkout", count)
 
 
-def test_what_is_added_while_it_is_generated_is_one_row(library_url: str) -> None:
+def test_an_image_added_while_it_is_recorded_has_one_row(library_url: str) -> None:
     _draw()
     processes = [
         start_importer(library_url, "generate", "album"),
@@ -85,7 +83,7 @@ def test_what_is_added_while_it_is_generated_is_one_row(library_url: str) -> Non
     assert sources == {"studio"}  # what `generate` records is more than what an image says
 
 
-def test_a_writer_of_postgresql_does_not_wait_for_ever(postgres_url: str) -> None:
+def test_a_postgresql_writer_times_out_on_a_held_lock(postgres_url: str) -> None:
     with open_at(postgres_url) as library, library.writing() as connection:
         lock_for_writing(connection)
         assert connection.execute(text("SHOW lock_timeout")).scalar() == "30s"

@@ -39,7 +39,7 @@ def _finished(*processes: Popen[str]) -> list[int]:
     return [process.returncode for process in processes]
 
 
-def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url: str) -> None:
+def test_four_processes_create_one_library_without_losses_or_duplicates(library_url: str) -> None:
     processes = [start_worker(library_url, first, first + 25) for first in (0, 25, 50, 75)]
     assert _finished(*processes) == [0, 0, 0, 0]
     with open_at(library_url) as library:
@@ -54,7 +54,7 @@ def test_four_processes_make_one_library_and_lose_and_double_nothing(library_url
         assert find_image(library, numbered_record(99).id).prompt == "a fox and 99 hens"
 
 
-def test_who_comes_while_another_makes_the_library_waits_for_it(postgres_url: str) -> None:
+def test_a_process_waits_while_another_creates_the_library(postgres_url: str) -> None:
     engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:", 1))
     with ThreadPoolExecutor(1) as pool, engine.connect() as first:
         lock_for_writing(first)
@@ -71,7 +71,7 @@ def test_who_comes_while_another_makes_the_library_waits_for_it(postgres_url: st
 _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
 
-def test_four_processes_with_the_same_generations_keep_each_once(library_url: str) -> None:
+def test_four_processes_record_the_same_generations_once(library_url: str) -> None:
     processes = [start_worker(library_url, 0, 25) for _ in range(4)]
     assert _finished(*processes) == [0, 0, 0, 0]
     with open_at(library_url) as library:
@@ -84,7 +84,7 @@ def test_four_processes_with_the_same_generations_keep_each_once(library_url: st
         }
 
 
-def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> None:
+def test_a_killed_process_leaves_no_partial_record(library_url: str) -> None:
     with start_worker(library_url, 0, 3, "end") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "within\n"
@@ -107,7 +107,7 @@ def test_what_a_killed_process_had_not_finished_never_was(library_url: str) -> N
         ]
 
 
-def test_a_file_whose_writer_was_killed_is_sound(sqlite_path: str) -> None:
+def test_a_sqlite_file_is_intact_after_its_writer_was_killed(sqlite_path: str) -> None:
     with start_worker(sqlite_path, 0, 3, "end") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "within\n"
@@ -117,7 +117,7 @@ def test_a_file_whose_writer_was_killed_is_sound(sqlite_path: str) -> None:
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
 
 
-def test_what_is_claimed_by_one_process_is_not_another_s(library_url: str) -> None:
+def test_two_processes_claim_different_deliveries(library_url: str) -> None:
     assert _finished(start_worker(library_url, 0, 6)) == [0]
     with open_at(library_url) as one, open_at(library_url) as other:
         assert [w.delivery.payload["number"] for w in claim(one, limit=4)] == [0, 1, 2, 3]
@@ -155,7 +155,7 @@ def opened_by_itself(url: str) -> Library:
     return open_library(settings, steps=(*STEPS, lambda _: None))
 
 
-def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
+def test_a_newer_library_is_refused(library_url: str) -> None:
     _of_the_future(library_url)
     before = _rows(library_url)
     with pytest.raises(LibraryError, match="of a newer imagen"):
@@ -164,7 +164,7 @@ def test_a_library_of_a_newer_version_is_refused(library_url: str) -> None:
     assert "dreams" in before
 
 
-def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
+def test_a_newer_library_is_not_changed(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     before = _files(sqlite_path)
     with pytest.raises(LibraryError, match="of a newer imagen"):
@@ -173,7 +173,7 @@ def test_not_a_byte_of_a_newer_library_changes(sqlite_path: str) -> None:
     assert list(before) == ["library.db"]
 
 
-def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -> None:
+def test_a_newer_library_in_use_is_not_changed(sqlite_path: str) -> None:
     _of_the_future(sqlite_path)
     with opened_by_itself(sqlite_path) as newer:
         record_generation(newer, numbered_record(2))
@@ -187,7 +187,7 @@ def test_not_a_byte_changes_while_its_own_imagen_has_it_open(sqlite_path: str) -
     }
 
 
-def test_a_library_that_cannot_be_brought_up_to_date_stays_as_it_was(library_url: str) -> None:
+def test_a_failed_migration_is_rolled_back(library_url: str) -> None:
     def broken(connection: Any) -> None:
         connection.execute(text("CREATE TABLE half (x int)"))
         connection.execute(text("CREATE TABLE half (x int)"))

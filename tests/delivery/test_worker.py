@@ -87,7 +87,7 @@ def _due(library: Library) -> list[tuple[str, int, int]]:
     ]
 
 
-def test_what_is_due_is_sent_in_order_and_counted(library: Library) -> None:
+def test_due_deliveries_are_sent_in_order_and_counted(library: Library) -> None:
     counted: list[tuple[int, int]] = []
     with Receiver() as there:
         _post(library, there.url, many=3)
@@ -97,7 +97,7 @@ def test_what_is_due_is_sent_in_order_and_counted(library: Library) -> None:
     assert (synced.failed, outbox.list_unsent(library), outbox.count_due(library)) == ((), [], 0)
 
 
-def test_a_destination_that_is_down_does_not_hold_up_the_others(library: Library) -> None:
+def test_an_unreachable_destination_does_not_hold_up_others(library: Library) -> None:
     with Receiver(_DOWN, times=9) as down, Receiver() as up:
         _post(library, down.url, up.url, many=3)
         synced = _sync(library, down.url, up.url)
@@ -107,7 +107,7 @@ def test_a_destination_that_is_down_does_not_hold_up_the_others(library: Library
     assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30), ("msg_3", 1, 30)]
 
 
-def test_of_those_that_wait_for_one_destination_each_has_its_turn(library: Library) -> None:
+def test_waiting_deliveries_of_one_destination_take_turns(library: Library) -> None:
     with Receiver(_DOWN, times=5) as there:
         _post(library, there.url, many=3)
         _rounds(library, there.url, *[3600] * 5)
@@ -115,7 +115,7 @@ def test_of_those_that_wait_for_one_destination_each_has_its_turn(library: Libra
     assert sent == ["msg_1", "msg_2", "msg_3", "msg_1", "msg_2"]
 
 
-def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
+def test_a_delivery_added_during_an_outage_waits_with_the_others(
     library: Library,
 ) -> None:
     with Receiver(_DOWN) as there:
@@ -130,14 +130,14 @@ def test_what_is_posted_while_its_destination_is_down_waits_with_the_others(
     assert _due(library) == [("msg_1", 1, 30), ("msg_2", 1, 30)]
 
 
-def test_the_pauses_grow_for_all_of_them(library: Library) -> None:
+def test_pauses_grow_for_all_deliveries_of_a_destination(library: Library) -> None:
     with Receiver(_DOWN, times=3) as there:
         _post(library, there.url, many=2)
         _rounds(library, there.url, 31, 61, 0)
     assert _due(library) == [("msg_1", 3, 120), ("msg_2", 3, 120)]
 
 
-def test_what_is_not_due_is_not_sent(library: Library) -> None:
+def test_a_delivery_is_not_sent_before_it_is_due(library: Library) -> None:
     with Receiver(_DOWN) as there:
         _post(library, there.url)
         _sync(library, there.url)
@@ -145,7 +145,7 @@ def test_what_is_not_due_is_not_sent(library: Library) -> None:
     assert len(there.requests) == 1
 
 
-def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Library) -> None:
+def test_a_success_makes_delayed_deliveries_due(library: Library) -> None:
     with Receiver(_DOWN) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
@@ -155,7 +155,7 @@ def test_once_one_arrives_the_others_need_not_wait_for_their_time(library: Libra
     assert _due(library) == []
 
 
-def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> None:
+def test_a_pause_longer_than_an_hour_is_kept_after_a_success(library: Library) -> None:
     patience = HttpAnswer(status=429, headers={"Retry-After": "7200"})
     with Receiver(patience) as there:
         _post(library, there.url)
@@ -165,7 +165,7 @@ def test_a_pause_of_more_than_an_hour_is_kept_all_the_same(library: Library) -> 
     assert _due(library) == [("msg_1", 1, 3600)]
 
 
-def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
+def test_a_refused_delivery_does_not_stop_others(library: Library) -> None:
     with Receiver(HttpAnswer(status=422)) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
@@ -175,7 +175,7 @@ def test_where_one_is_refused_the_others_are_sent(library: Library) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 302], ids=["no access", "moved"])
-def test_where_nobody_is_let_in_all_are_stuck_at_once(library: Library, status: int) -> None:
+def test_unauthorized_makes_all_deliveries_stuck_at_once(library: Library, status: int) -> None:
     with Receiver(HttpAnswer(status=status), times=9) as there:
         _post(library, there.url, many=3)
         _sync(library, there.url)
@@ -185,7 +185,7 @@ def test_where_nobody_is_let_in_all_are_stuck_at_once(library: Library, status: 
     assert len({one.last_error for one in left}) == 1
 
 
-def test_what_another_sender_has_in_hand_is_left_to_it(library: Library) -> None:
+def test_claimed_deliveries_are_left_to_their_sender(library: Library) -> None:
     with Receiver(_DOWN) as there:
         _post(library, there.url, many=3)
         (others,) = outbox.claim(library, limit=1)
@@ -195,7 +195,7 @@ def test_what_another_sender_has_in_hand_is_left_to_it(library: Library) -> None
     assert _due(library)[0][2] <= 0
 
 
-def test_whoever_is_told_to_stop_leaves_the_rest(library: Library) -> None:
+def test_a_stopped_sync_leaves_the_rest(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url, many=3)
         synced = _sync(library, there.url, is_stopped=lambda: len(there.requests) == 2)
@@ -204,7 +204,7 @@ def test_whoever_is_told_to_stop_leaves_the_rest(library: Library) -> None:
     assert outbox.count_due(library) == 1
 
 
-def test_one_that_is_stopped_by_force_does_not_keep_what_it_had(library: Library) -> None:
+def test_an_interrupted_sync_releases_its_claim(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url)
         with pytest.raises(KeyboardInterrupt):
@@ -227,7 +227,7 @@ def _picture(number: int = 1, **more: Any) -> Delivery:
     return make_delivery(number, "cloud", file="/gone/fox.png", host=platform.node(), **more)
 
 
-def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
+def test_an_image_is_sent_from_its_present_path(library: Library) -> None:
     record_generation(library, make_record(1), [_picture()])
     moved = sqlalchemy.update(images).values(path="/now/here.png", sidecar="/now/here.png.json")
     with library.writing() as connection:
@@ -242,20 +242,20 @@ def test_a_picture_is_sent_from_where_it_lies_now(library: Library) -> None:
     }
 
 
-def test_a_picture_in_the_trash_still_goes(library: Library) -> None:
+def test_an_image_in_the_trash_is_still_sent(library: Library) -> None:
     record_generation(library, make_record(1), [_picture()])
     trash_images(library, images_of(library, uuid_of(1)))
     assert outbox.count_due(library) == 1
 
 
-def test_a_picture_that_was_purged_goes_nowhere(library: Library) -> None:
+def test_a_deleted_image_is_not_sent(library: Library) -> None:
     record_generation(library, make_record(1), [_picture(), make_delivery(1, "mirror")])
     trash_images(library, images_of(library, uuid_of(1)))
     delete_images(library, images_of(library, uuid_of(1)))
     assert [one.delivery.kind for one in outbox.list_unsent(library)] == ["mirror"]
 
 
-def test_a_picture_that_is_purged_while_it_is_in_hand_is_dropped(library: Library) -> None:
+def test_an_image_deleted_while_claimed_is_dropped(library: Library) -> None:
     record_generation(library, make_record(1), [_picture()])
     (waiting,) = outbox.claim(library)
     trash_images(library, images_of(library, uuid_of(1)))
@@ -271,7 +271,7 @@ def _on_another_machine(library: Library, **more: Any) -> None:
         connection.execute(sqlalchemy.update(images).values(host="attic", **more))
 
 
-def test_in_a_shared_library_each_machine_sends_its_own(postgres_url: str) -> None:
+def test_each_machine_sends_its_own_images_of_a_shared_library(postgres_url: str) -> None:
     with open_library(settings_at(postgres_url)) as library:
         _on_another_machine(library)
         assert outbox.claim(library) == []
@@ -282,7 +282,7 @@ def test_in_a_shared_library_each_machine_sends_its_own(postgres_url: str) -> No
 @pytest.mark.parametrize(
     ("data", "count"), [(b"fox", 1), (b"another", 0)], ids=["itself", "another of its name"]
 )
-def test_in_a_shared_library_a_machine_of_a_new_name_sends_what_lies_there(
+def test_a_renamed_machine_sends_its_images_of_a_shared_library(
     postgres_url: str, data: bytes, count: int
 ) -> None:
     Path("fox.png").write_bytes(data)
@@ -292,7 +292,7 @@ def test_in_a_shared_library_a_machine_of_a_new_name_sends_what_lies_there(
         assert len(outbox.claim(library)) == count
 
 
-def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_path: str) -> None:
+def test_an_image_on_another_machine_waits_without_an_attempt(sqlite_path: str) -> None:
     with open_library(settings_at(sqlite_path)) as library:
         _on_another_machine(library)
         synced = sync(library, settings_at(sqlite_path), {})
@@ -301,13 +301,13 @@ def test_a_picture_whose_file_stayed_on_another_machine_waits_uncounted(sqlite_p
     assert left.last_error == ("The image is on attic; it is sent when imagen sync runs there.")
 
 
-def test_a_machine_that_has_another_name_by_now_sends_what_lies_there() -> None:
+def test_a_renamed_machine_sends_its_images() -> None:
     Path("fox.png").write_bytes(b"fox")
     here = make_delivery(1, "cloud", file="fox.png", host="the old name")
     assert other_machine_reason(here) == ""
 
 
-def test_only_one_of_a_folder_is_at_it_unless_it_must(library: Library) -> None:
+def test_unless_running_lets_one_sync_run_per_state_directory(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url)
         settings = _settings(there.url)
@@ -318,7 +318,7 @@ def test_only_one_of_a_folder_is_at_it_unless_it_must(library: Library) -> None:
         assert len(sync_alone(library, settings, {}, unless_running=True).sent) == 1
 
 
-def test_a_person_need_not_wait_for_the_other_one(library: Library) -> None:
+def test_a_second_sync_runs_beside_the_first(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url)
         settings = _settings(there.url)
@@ -328,14 +328,14 @@ def test_a_person_need_not_wait_for_the_other_one(library: Library) -> None:
         held.release()
 
 
-def test_what_is_forgotten_is_never_sent(library: Library) -> None:
+def test_a_forgotten_delivery_is_never_sent(library: Library) -> None:
     _post(library, "http://127.0.0.1:9", many=2)
     first, _ = outbox.list_unsent(library)
     assert outbox.delete_unsent(library, [first.id]) == 1
     assert [one[0] for one in _due(library)] == ["msg_2"]
 
 
-def test_what_was_sent_is_remembered(library: Library) -> None:
+def test_a_sent_delivery_is_remembered(library: Library) -> None:
     with Receiver() as there:
         _post(library, there.url)
         ids = [one.id for one in outbox.list_unsent(library)]
@@ -344,7 +344,7 @@ def test_what_was_sent_is_remembered(library: Library) -> None:
     assert len(outbox.deliveries_for(library, uuid_of(1), 0)) == 1
 
 
-def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None:
+def test_a_delivery_added_at_the_last_moment_is_sent(library: Library) -> None:
     """Another process that posts it finds this one at work, and relies on it."""
     asked: list[bool] = []
     with Receiver() as there:
@@ -361,7 +361,7 @@ def test_what_is_posted_at_the_last_moment_is_sent_too(library: Library) -> None
     assert [one.payload["id"] for one in synced.sent] == ["msg_1", "msg_2"]
 
 
-def test_a_sync_that_is_done_keeps_no_other_from_it(library: Library) -> None:
+def test_a_finished_sync_releases_its_lock(library: Library) -> None:
     with Receiver() as there:
         settings = _settings(there.url)
         sync_alone(library, settings, {})
@@ -370,7 +370,7 @@ def test_a_sync_that_is_done_keeps_no_other_from_it(library: Library) -> None:
     free.release()
 
 
-def test_a_state_folder_without_locks_keeps_nothing_from_being_sent(library: Library) -> None:
+def test_sync_works_without_file_locks(library: Library) -> None:
     Path("state").write_text("not a folder")
     with Receiver() as there:
         _post(library, there.url)

@@ -34,7 +34,7 @@ def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
     return made
 
 
-def test_a_row_of_the_ledger_goes_there(cloud: Supabase, delivery: Delivery) -> None:
+def test_a_ledger_row_is_inserted(cloud: Supabase, delivery: Delivery) -> None:
     facts = mirror.send(delivery, told.settings(), told.environ(cloud), {})
     assert facts == {"table": "mai.imagen_usage", "id": told.ID}
     assert cloud.rows("mai", "imagen_usage") == [
@@ -55,11 +55,11 @@ def test_a_row_of_the_ledger_goes_there(cloud: Supabase, delivery: Delivery) -> 
     ]
 
 
-def test_the_ledger_says_nothing_of_the_prompt(delivery: Delivery) -> None:
+def test_a_ledger_row_has_no_prompt(delivery: Delivery) -> None:
     assert "fox" not in delivery.model_dump_json()
 
 
-def test_electricity_is_told_in_its_currency(cloud: Supabase, tmp_path: Path) -> None:
+def test_electricity_is_copied_with_its_currency(cloud: Supabase, tmp_path: Path) -> None:
     entry = told.make_record(told.make_image(tmp_path))
     ours = entry.model_copy(update={"ticket": entry.ticket.model_copy(update={"estimate": None})})
     usage = {"watts": {"studio": 288.0}, "price_per_kwh": 0.5, "currency": "EUR"}
@@ -72,7 +72,7 @@ def test_electricity_is_told_in_its_currency(cloud: Supabase, tmp_path: Path) ->
     "trouble",
     [SupabaseSwitches(), SupabaseSwitches(lost_inserts=1), SupabaseSwitches(broken_inserts=1)],
 )
-def test_a_row_that_is_sent_twice_is_there_once(
+def test_a_ledger_row_sent_twice_is_stored_once(
     cloud: Supabase, delivery: Delivery, trouble: SupabaseSwitches
 ) -> None:
     cloud.switches = trouble
@@ -81,7 +81,7 @@ def test_a_row_that_is_sent_twice_is_there_once(
     assert len(cloud.rows("mai", "imagen_usage")) == 1
 
 
-def test_an_outage_of_the_ledger_may_pass(cloud: Supabase, delivery: Delivery) -> None:
+def test_an_outage_of_the_ledger_copy_is_retryable(cloud: Supabase, delivery: Delivery) -> None:
     cloud.switches = SupabaseSwitches(outage=True)
     with pytest.raises(Unavailable):
         mirror.send(delivery, told.settings(), told.environ(cloud), {})
@@ -94,7 +94,7 @@ def test_a_schema_that_is_not_exposed_is_named(delivery: Delivery) -> None:
     assert "Exposed schemas" in caught.value.remedy
 
 
-def test_what_waits_stays_here_once_it_is_switched_off(
+def test_waiting_rows_are_not_sent_after_the_mirror_is_turned_off(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     off = told.settings(usage={"mirror": "off"})
@@ -108,7 +108,7 @@ def test_what_waits_stays_here_once_it_is_switched_off(
 
 
 @pytest.mark.parametrize("mirror_switch", ["auto", "on"])
-def test_the_ledger_is_copied_where_images_stay_here(
+def test_the_ledger_is_copied_without_uploads(
     cloud: Supabase, delivery: Delivery, mirror_switch: str
 ) -> None:
     alone = told.settings(usage={"mirror": mirror_switch}, output={"cloud_sync": "off"})
@@ -125,7 +125,7 @@ def test_the_table_of_the_copy_is_configurable(delivery: Delivery) -> None:
         assert len(cloud.rows("accounts", "art")) == 1
 
 
-def test_a_table_without_optional_columns_gets_the_base_columns(delivery: Delivery) -> None:
+def test_a_table_without_optional_columns_gets_the_others(delivery: Delivery) -> None:
     notes: dict[str, str] = {}
     with Supabase(tables=[USAGE.without("images", "actual_cost", "currency")]) as cloud:
         mirror.send(delivery, told.settings(), told.environ(cloud), notes)
@@ -152,7 +152,7 @@ def test_a_table_without_optional_columns_is_remembered(delivery: Delivery) -> N
     assert len(notes) == 1
 
 
-def test_a_table_without_a_base_column_is_refused(delivery: Delivery) -> None:
+def test_a_table_without_a_required_column_is_refused(delivery: Delivery) -> None:
     notes: dict[str, str] = {}
     with Supabase(tables=[USAGE.without("prompt_hash")]) as cloud, pytest.raises(Rejected) as error:
         mirror.send(delivery, told.settings(), told.environ(cloud), notes)
@@ -171,7 +171,7 @@ def test_a_lost_answer_of_a_table_without_optional_columns_leaves_one_row(
 
 
 @pytest.mark.parametrize("more", [{"state": "failed"}, {"source": "import"}])
-def test_what_is_not_in_the_ledger_is_not_mirrored(
+def test_failed_and_imported_generations_are_not_mirrored(
     cloud: Supabase, tmp_path: Path, more: dict[str, str]
 ) -> None:
     entry = told.make_record(told.make_image(tmp_path), **more)

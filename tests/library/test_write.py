@@ -53,7 +53,7 @@ def _ledger(library: Library) -> int:
     return sum(total.generations for total in sum_usage(library))
 
 
-def test_what_is_taken_in_is_found_again(library: Library) -> None:
+def test_a_recorded_generation_is_found(library: Library) -> None:
     assert record_generation(library, make_record(1, "a red fox")) is True
     (picture,) = search_images(library, Query()).images
     assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
@@ -62,7 +62,7 @@ def test_what_is_taken_in_is_found_again(library: Library) -> None:
     assert picture.path == Path("/images/1-0.png").absolute()
 
 
-def test_a_generation_is_taken_in_once(library: Library) -> None:
+def test_a_generation_is_recorded_once(library: Library) -> None:
     assert record_generation(library, make_record(), [make_delivery()]) is True
     assert record_generation(library, make_record(), [make_delivery()]) is False
     assert (count_images(library, Query()), _ledger(library), len(list_unsent(library))) == (
@@ -72,7 +72,7 @@ def test_a_generation_is_taken_in_once(library: Library) -> None:
     )
 
 
-def test_of_many_that_take_in_the_same_at_once_one_does(library: Library) -> None:
+def test_concurrent_writers_record_a_generation_once(library: Library) -> None:
     with ThreadPoolExecutor(6) as pool:
         taken = list(
             pool.map(
@@ -87,7 +87,7 @@ def test_of_many_that_take_in_the_same_at_once_one_does(library: Library) -> Non
     )
 
 
-def test_several_may_take_in_different_ones_at_once(library: Library) -> None:
+def test_concurrent_writers_record_different_generations(library: Library) -> None:
     with ThreadPoolExecutor(4) as pool:
         taken = list(
             pool.map(lambda number: record_generation(library, make_record(number)), range(40))
@@ -95,7 +95,7 @@ def test_several_may_take_in_different_ones_at_once(library: Library) -> None:
     assert (all(taken), count_images(library, Query())) == (True, 40)
 
 
-def test_all_of_it_is_kept_or_nothing(library: Library) -> None:
+def test_a_generation_is_recorded_completely_or_not_at_all(library: Library) -> None:
     same = make_delivery(1)
     with library.writing() as connection:
         connection.execute(text("DROP TABLE outbox"))
@@ -104,7 +104,7 @@ def test_all_of_it_is_kept_or_nothing(library: Library) -> None:
     assert (count_images(library, Query()), _ledger(library)) == (0, 0)
 
 
-def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> None:
+def test_a_failed_generation_has_no_image_and_no_cost(library: Library) -> None:
     assert record_generation(library, make_failure()) is True
     assert record_generation(library, make_failure()) is False
     assert (count_images(library, Query()), _ledger(library)) == (0, 0)
@@ -114,7 +114,7 @@ def test_a_failed_generation_has_no_picture_and_no_cost(library: Library) -> Non
     )
 
 
-def test_a_failed_generation_may_succeed_later(library: Library) -> None:
+def test_a_failed_generation_can_be_recorded_as_done_later(library: Library) -> None:
     record_generation(library, make_failure())
     assert record_generation(library, make_record()) is True
     assert (_row(library)["state"], count_images(library, Query()), _ledger(library)) == (
@@ -124,13 +124,13 @@ def test_a_failed_generation_may_succeed_later(library: Library) -> None:
     )
 
 
-def test_a_success_is_not_undone_by_a_failure(library: Library) -> None:
+def test_a_failure_does_not_replace_a_done_generation(library: Library) -> None:
     record_generation(library, make_record())
     assert record_generation(library, make_failure()) is False
     assert (_row(library)["state"], count_images(library, Query())) == ("done", 1)
 
 
-def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
+def test_a_record_replaces_an_import_of_the_same_files(
     library: Library,
 ) -> None:
     record_generation(library, make_record(source="import", caller="", estimated_usd=0.5))
@@ -145,7 +145,7 @@ def test_what_was_found_on_disk_before_its_own_process_told_of_it_is_told_of(
     assert _row(library)["source"] == "imagen"
 
 
-def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library) -> None:
+def test_a_deleted_generation_recorded_again_has_one_ledger_row(library: Library) -> None:
     record_generation(library, make_record())
     trash_images(library, images_of(library, uuid_of(1)))
     delete_images(library, images_of(library, uuid_of(1)))
@@ -153,7 +153,7 @@ def test_what_was_purged_and_comes_again_is_accounted_for_once(library: Library)
     assert (count_images(library, Query()), _ledger(library)) == (1, 1)
 
 
-def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Library) -> None:
+def test_images_of_a_failed_generation_are_replaced_by_success(library: Library) -> None:
     half = make_record(1, state="failed", images=(make_image(1, 0),))
     record_generation(library, half)
     assert (
@@ -166,7 +166,7 @@ def test_the_pictures_of_a_failed_generation_go_when_it_succeeds(library: Librar
     ]
 
 
-def test_a_success_is_told_where_the_failure_was_told_before(library: Library) -> None:
+def test_a_success_is_delivered_after_its_failure(library: Library) -> None:
     record_generation(library, make_failure(), [make_delivery(event="failed")])
     (told,) = claim(library)
     mark_sent(library, told, {})
@@ -174,12 +174,12 @@ def test_a_success_is_told_where_the_failure_was_told_before(library: Library) -
     assert [waiting.delivery.payload for waiting in list_unsent(library)] == [{"event": "finished"}]
 
 
-def test_generations_of_the_same_moment_all_find_a_number(library: Library) -> None:
+def test_generations_of_the_same_moment_get_different_keys(library: Library) -> None:
     record_all(library, map(make_record, range(120)))  # in 1024 places: many of them collide
     assert count_images(library, Query()) == 120
 
 
-def test_thousands_of_one_date_find_a_number_in_a_few_attempts() -> None:
+def test_thousands_of_images_with_one_date_get_keys() -> None:
     taken: set[int] = set()  # of one millisecond, which has 1024 places
     salts = [_drawn(uuid_of(number), taken) for number in range(5000)]
     assert (len(taken), max(salts) < 12) == (5000, True)
@@ -194,7 +194,7 @@ def _drawn(generation: str, taken: set[int]) -> int:
     return salt
 
 
-def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
+def test_images_with_the_same_index_are_all_recorded(library: Library) -> None:
     Image.new("RGB", (8, 8), "red").save("red.png")
     Image.new("RGB", (8, 8), "blue").save("blue.png")
     both = (make_image(1, 0, Path("red.png")), make_image(1, 0, Path("blue.png")))
@@ -205,7 +205,7 @@ def test_pictures_with_the_same_index_are_all_kept(library: Library) -> None:
     assert len(set(small)) == 2
 
 
-def test_the_largest_seed_is_kept_exactly(library: Library) -> None:
+def test_the_largest_seed_is_stored_exactly(library: Library) -> None:
     picture = make_image().model_copy(update={"seed": 2**64 - 1})
     record_generation(library, make_record(seed=2**64 - 1, images=(picture,)))
     (found,) = search_images(library, Query()).images
@@ -213,14 +213,14 @@ def test_the_largest_seed_is_kept_exactly(library: Library) -> None:
     assert _row(library)["ticket"]["request"]["seed"] == 18446744073709551615
 
 
-def test_a_prompt_with_nul_is_kept(library: Library) -> None:
+def test_a_prompt_with_nul_is_stored(library: Library) -> None:
     record_generation(library, make_record(1, "a\0fox"))
     (found,) = search_images(library, Query(text="fox")).images
     assert found.prompt == "afox"
     assert _row(library)["request"]["prompt"] == "a\0fox"
 
 
-def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> None:
+def test_lone_surrogates_are_stored_as_replacement_characters(library: Library) -> None:
     odd = make_record(
         facts={"model": "dr\ud800m", "engine": {"n\udfffte": ["\ud83d"]}},
         warnings=("w\ud800",),
@@ -232,7 +232,7 @@ def test_half_characters_of_an_engine_are_kept_as_signs(library: Library) -> Non
     assert row["facts"]["engine"] == {"n\ufffdte": ["\ufffd"]}
 
 
-def test_what_is_not_finite_is_unknown(library: Library) -> None:
+def test_nan_and_infinity_are_stored_as_null(library: Library) -> None:
     facts = {"model": "m", "latency_seconds": float("nan"), "engine": {"x": [float("inf"), 1.5]}}
     record_generation(library, make_record(facts=facts), [make_delivery(seconds=float("-inf"))])
     assert _row(library)["facts"] == {
@@ -244,7 +244,7 @@ def test_what_is_not_finite_is_unknown(library: Library) -> None:
     assert sum_usage(library)[0].latency_seconds == 0.0
 
 
-def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> None:
+def test_a_file_name_that_is_not_unicode_is_stored_exactly(library: Library) -> None:
     path = Path("/images/f\udcffx.png")
     record_generation(
         library, make_record(images=(make_image().model_copy(update={"path": path}),))
@@ -257,7 +257,7 @@ def test_a_name_that_is_no_unicode_is_kept_byte_for_byte(library: Library) -> No
     ("year", "is_last"),
     [pytest.param(1931, False, id="long ago"), pytest.param(9999, True, id="far ahead")],
 )
-def test_any_time_can_be_kept(library: Library, year: int, is_last: bool) -> None:
+def test_any_time_can_be_stored(library: Library, year: int, is_last: bool) -> None:
     record_generation(library, make_record(1))
     record_generation(library, make_record(2, began=NOON.replace(year=year), ended_at=NOON))
     found = [picture.id for picture in search_images(library, Query()).images]
@@ -265,7 +265,7 @@ def test_any_time_can_be_kept(library: Library, year: int, is_last: bool) -> Non
     assert len(found) == 2
 
 
-def test_an_entry_comes_back_from_its_json() -> None:
+def test_a_record_survives_json() -> None:
     whole: GenerationRecord = make_record(1, facts={"model": "m", "latency_seconds": float("nan")})
     assert type(whole).model_validate_json(whole.model_dump_json()) == whole
 
@@ -275,7 +275,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
         make_record(began=NOON.replace(tzinfo=None))
 
 
-def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> None:
+def test_an_unreadable_image_has_no_thumbnail(library: Library) -> None:
     Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
     record_generation(library, make_record(images=(make_image(1, 0, Path("torn.png")),)))
     with library.reading() as connection:
@@ -284,7 +284,7 @@ def test_a_picture_that_can_not_be_read_has_no_thumbnail(library: Library) -> No
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "F"])
-def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
+def test_images_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
     Image.new(mode, (640, 400)).save("picture.tif")
     with open_library(settings_at(sqlite_path)) as library:
         record_generation(library, make_record(images=(make_image(1, 0, Path("picture.tif")),)))
@@ -295,7 +295,7 @@ def test_pictures_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> 
         assert small.size == (320, 200)
 
 
-def test_a_picture_for_which_each_number_is_taken_is_an_error_and_nothing_of_it_is_kept(
+def test_a_generation_without_a_free_key_is_not_recorded(
     library: Library,
 ) -> None:
     taken = [image_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]

@@ -47,7 +47,7 @@ def _parts(found: list[PendingDelivery]) -> list[int]:
     return [waiting.delivery.part for waiting in found]
 
 
-def test_an_empty_outbox_has_nothing_to_send(library: Library) -> None:
+def test_an_empty_outbox_has_nothing_to_claim(library: Library) -> None:
     assert (claim(library), list_unsent(library), next_due(library), retry(library)) == (
         [],
         [],
@@ -56,7 +56,7 @@ def test_an_empty_outbox_has_nothing_to_send(library: Library) -> None:
     )
 
 
-def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
+def test_only_a_sent_image_gets_its_place_in_the_cloud(
     library: Library,
 ) -> None:
     pictures = tuple(make_image(1, number) for number in range(3))
@@ -72,7 +72,7 @@ def test_a_picture_that_is_sent_knows_its_place_in_the_cloud_and_no_other_does(
     assert len(found) == 5
 
 
-def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> None:
+def test_a_machine_does_not_claim_images_of_others(postgres_url: str) -> None:
     with open_library(settings_at(postgres_url)) as library:
         posted = [make_delivery(1, kind) for kind in ("cloud", "mirror", "webhook")]
         record_generation(library, make_record(1), posted)
@@ -84,7 +84,7 @@ def test_a_machine_claims_all_but_the_pictures_of_others(postgres_url: str) -> N
     assert found == {("mirror", uuid_of(1)), ("webhook", uuid_of(1)), ("cloud", uuid_of(2))}
 
 
-def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
+def test_a_queued_delivery_is_claimed_unchanged(library: Library) -> None:
     posted = make_delivery(1, "cloud", 2, path="fox.png", note="\0\ud800")
     record_generation(
         library, make_record(1), [posted.model_copy(update={"destination": "https://example"})]
@@ -96,7 +96,7 @@ def test_what_is_posted_is_claimed_as_it_was(library: Library) -> None:
     assert waiting.delivery.payload == {"path": "fox.png", "note": "\0\ufffd"}
 
 
-def test_a_claim_is_for_one_sender_alone(library: Library) -> None:
+def test_a_claimed_delivery_is_not_claimed_again(library: Library) -> None:
     _post(library, 5)
     assert _parts(claim(library, limit=2)) == [0, 1]
     assert _parts(claim(library, limit=2)) == [2, 3]
@@ -104,21 +104,21 @@ def test_a_claim_is_for_one_sender_alone(library: Library) -> None:
     assert claim(library) == []
 
 
-def test_of_several_senders_at_once_each_gets_other_ones(library: Library) -> None:
+def test_concurrent_senders_claim_different_deliveries(library: Library) -> None:
     _post(library, 40)
     with ThreadPoolExecutor(4) as pool:
         claimed = list(pool.map(lambda _: _parts(claim(library, limit=5)), range(8)))
     assert sorted(part for parts in claimed for part in parts) == list(range(40))
 
 
-def test_what_a_dead_sender_claimed_is_anybodys_after_ten_minutes(library: Library) -> None:
+def test_a_claim_expires_after_ten_minutes(library: Library) -> None:
     _post(library, 1)
     claim(library)
     assert claim(library, now_ms=_now_ms() + 9 * _MINUTE_MS) == []
     assert _parts(claim(library, now_ms=_now_ms() + 11 * _MINUTE_MS)) == [0]
 
 
-def test_what_was_sent_is_not_sent_again(library: Library) -> None:
+def test_a_sent_delivery_is_not_claimed(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
     mark_sent(library, waiting, {})
@@ -126,7 +126,7 @@ def test_what_was_sent_is_not_sent_again(library: Library) -> None:
     assert claim(library, now_ms=_now_ms() + 60 * _MINUTE_MS) == []
 
 
-def test_what_failed_waits_for_its_time(library: Library) -> None:
+def test_a_failed_delivery_waits_until_it_is_due(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
     mark_failed(library, waiting, "No answer\0.", again_in_seconds=120)
@@ -138,7 +138,7 @@ def test_what_failed_waits_for_its_time(library: Library) -> None:
     assert _parts(claim(library, now_ms=_now_ms() + 3 * _MINUTE_MS)) == [0]
 
 
-def test_what_makes_no_sense_to_send_again_is_stuck(library: Library) -> None:
+def test_a_delivery_without_another_attempt_is_stuck(library: Library) -> None:
     _post(library, 1)
     (waiting,) = claim(library)
     mark_failed(library, waiting, "Refused.", again_in_seconds=None)
@@ -150,7 +150,7 @@ def test_what_makes_no_sense_to_send_again_is_stuck(library: Library) -> None:
 
 
 @pytest.mark.parametrize("again_in_seconds", [None, 3600.0], ids=["stuck", "waiting"])
-def test_it_may_be_tried_again_at_once(library: Library, again_in_seconds: float | None) -> None:
+def test_retry_makes_a_delivery_due_now(library: Library, again_in_seconds: float | None) -> None:
     _post(library, 2)
     first, _ = claim(library)
     mark_failed(library, first, "Refused.", again_in_seconds=again_in_seconds)
@@ -158,7 +158,7 @@ def test_it_may_be_tried_again_at_once(library: Library, again_in_seconds: float
     assert [(w.delivery.part, w.attempts) for w in claim(library)] == [(0, 1)]
 
 
-def test_a_claim_of_a_clock_that_was_ahead_does_not_hold_for_ever(library: Library) -> None:
+def test_retry_drops_a_claim_of_a_wrong_clock(library: Library) -> None:
     _post(library, 1)
     claim(library, now_ms=_now_ms() + 10**9 * _MINUTE_MS)
     assert claim(library) == []
@@ -166,14 +166,14 @@ def test_a_claim_of_a_clock_that_was_ahead_does_not_hold_for_ever(library: Libra
     assert _parts(claim(library)) == [0]
 
 
-def test_what_another_has_in_hand_stays_with_it_when_all_is_tried_again(library: Library) -> None:
+def test_retry_keeps_the_claims_of_others(library: Library) -> None:
     _post(library, 1)
     claim(library)
     assert retry(library) == 1
     assert claim(library) == []
 
 
-def test_all_may_be_tried_again_at_once(library: Library) -> None:
+def test_retry_without_ids_makes_everything_due(library: Library) -> None:
     _post(library, 3)
     first, second, third = claim(library)
     mark_failed(library, first, "Refused.", again_in_seconds=None)
@@ -183,7 +183,7 @@ def test_all_may_be_tried_again_at_once(library: Library) -> None:
     assert _parts(claim(library)) == [0, 1]
 
 
-def test_a_sender_whose_claim_ran_out_does_not_undo_another_s_success(library: Library) -> None:
+def test_an_expired_sender_does_not_undo_a_success(library: Library) -> None:
     _post(library, 1)
     (slow,) = claim(library)
     (quick,) = claim(library, now_ms=_now_ms() + 11 * _MINUTE_MS)
@@ -197,7 +197,7 @@ def _due_in(library: Library) -> list[int]:
     return [round((waiting.due - now).total_seconds()) for waiting in list_unsent(library)]
 
 
-def test_an_arrival_hurries_what_failed_and_not_what_was_only_put_off(library: Library) -> None:
+def test_advance_destination_skips_postponed_deliveries(library: Library) -> None:
     _post(library, 3)
     failing, off, arriving = claim(library)
     mark_failed(library, failing, "No answer.", again_in_seconds=3600)
@@ -207,7 +207,7 @@ def test_an_arrival_hurries_what_failed_and_not_what_was_only_put_off(library: L
     assert _due_in(library) == [0, 3600]
 
 
-def test_after_the_longest_pause_each_further_one_is_as_long(library: Library) -> None:
+def test_the_last_pause_repeats(library: Library) -> None:
     _post(library, 3)
     failing, *_ = claim(library, limit=1)
     with library.writing() as connection:

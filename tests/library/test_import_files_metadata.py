@@ -18,7 +18,7 @@ from imagen.errors import OutputError
 from imagen.library.import_files import build_imported_record, is_image, read_image
 
 
-def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
+def test_read_image_keeps_the_ticket_and_time_of_an_imagen_image() -> None:
     assert run(["generate", "a fox", "--size", "64x48", "--seed", "5", "-q", "-o", "fox.png"]) == 0
     sidecar = json.loads(Path("fox.png.json").read_text())
     found = read_image(Path("fox.png"))
@@ -92,7 +92,7 @@ def test_a_picture_of_ours_keeps_its_ticket_and_its_time() -> None:
         ),
     ],
 )
-def test_a_picture_of_another_tool_tells_its_settings(
+def test_read_image_reads_the_settings_of_another_tool(
     texts: dict[str, str], tool: str, expected: Request
 ) -> None:
     found = read_image(png("x.png", **texts))
@@ -101,7 +101,7 @@ def test_a_picture_of_another_tool_tells_its_settings(
     assert found.sha256 == sha256(Path("x.png").read_bytes()).hexdigest()
 
 
-def test_a_graph_is_kept_so_that_it_can_be_sent_again() -> None:
+def test_a_comfyui_graph_is_stored_as_the_payload() -> None:
     found = read_image(comfyui("x.png", negative="blurry"))
     entry = build_imported_record([found], found.generation)
     assert entry.ticket.payload == graph(negative="blurry")
@@ -110,7 +110,7 @@ def test_a_graph_is_kept_so_that_it_can_be_sent_again() -> None:
     assert entry.images[0].seed == 99
 
 
-def test_a_graph_in_a_webp_is_read_too() -> None:
+def test_a_comfyui_graph_is_read_from_webp() -> None:
     exif = Image.Exif()
     exif[0x010F] = "workflow:{}"
     exif[0x0110] = "prompt:" + json.dumps(graph())
@@ -127,7 +127,7 @@ def test_a_graph_in_a_webp_is_read_too() -> None:
         pytest.param({}, datetime(2024, 5, 6, 7, 8, 9).astimezone(), id="without"),
     ],
 )
-def test_without_a_sidecar_the_time_is_that_of_the_exif_block(
+def test_an_image_without_a_sidecar_is_dated_by_exif(
     zone: dict[int, str], expected: datetime
 ) -> None:
     exif = Image.Exif()
@@ -141,7 +141,7 @@ def test_without_a_sidecar_the_time_is_that_of_the_exif_block(
         assert (found.created, found.dated_by) == (expected, "exif")
 
 
-def test_a_file_changed_at_no_time_is_dated_now() -> None:
+def test_a_file_with_an_invalid_modification_time_is_dated_now() -> None:
     path = png("x.png")
     try:
         os.utime(path, (2**40, 2**40))
@@ -151,7 +151,7 @@ def test_a_file_changed_at_no_time_is_dated_now() -> None:
 
 
 @pytest.mark.parametrize("taken", ["0000:00:00 00:00:00", "9999:01:01 00:00:00", "soon"])
-def test_else_it_is_that_of_the_file(taken: str) -> None:
+def test_an_image_without_exif_is_dated_by_its_modification_time(taken: str) -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0x9003] = taken
     path = webp("x.webp", exif)
@@ -163,14 +163,14 @@ def test_else_it_is_that_of_the_file(taken: str) -> None:
     )
 
 
-def test_a_picture_that_says_nothing_is_kept_by_its_file() -> None:
+def test_an_image_without_metadata_is_recorded_as_unknown() -> None:
     found = read_image(png("x.png"))
     entry = build_imported_record([found], found.generation)
     assert (found.provenance.tool, entry.backend, entry.request) == ("", "unknown", Request())
     assert entry.facts == {"model": "", "models": [], "width": 64, "height": 48}
 
 
-def test_the_same_bytes_are_the_same_generation_wherever_they_lie() -> None:
+def test_the_same_bytes_have_the_same_generation_id_at_any_path() -> None:
     data = png("x.png").read_bytes()
     Path("y.png").write_bytes(data)
     assert read_image(Path("x.png")).generation == read_image(Path("y.png")).generation
@@ -178,7 +178,7 @@ def test_the_same_bytes_are_the_same_generation_wherever_they_lie() -> None:
 
 
 @pytest.mark.parametrize("ticket", ["../../x", "5", None, "3C4AD4A2-9D0A-4A5C-8B60-5F6D5BE54B63"])
-def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> None:
+def test_an_invalid_ticket_is_not_used_as_the_id(ticket: str | None) -> None:
     path = png("x.png")
     told = {"imagen": 1, "sha256": sha256(path.read_bytes()).hexdigest(), "ticket": ticket}
     Path("x.png.json").write_text(json.dumps(told))
@@ -186,7 +186,7 @@ def test_a_ticket_that_is_none_is_not_taken_for_an_id(ticket: str | None) -> Non
     assert found.generation == found.content_id
 
 
-def test_what_no_request_can_hold_is_left_out() -> None:
+def test_values_that_a_request_cannot_hold_are_omitted() -> None:
     found = read_image(
         png("x.png", parameters="a cat\nSteps: 99999, Seed: -2, CFG scale: 7, Size: 4x4")
     )
@@ -201,13 +201,13 @@ def test_what_no_request_can_hold_is_left_out() -> None:
         pytest.param(b"GIF89a", "is not an image of a kind", id="another kind"),
     ],
 )
-def test_a_file_that_is_damaged_or_no_picture_is_refused(data: bytes, said: str) -> None:
+def test_read_image_refuses_damaged_files_and_other_kinds(data: bytes, said: str) -> None:
     Path("x.png").write_bytes(data)
     with pytest.raises(OutputError, match=said):
         read_image(Path("x.png"))
 
 
-def test_pictures_are_known_by_how_they_begin() -> None:
+def test_is_image_looks_at_the_first_bytes() -> None:
     noise().save("x.jpg")
     Path("y.png").write_text("no picture")
     assert (is_image(Path("x.jpg")), is_image(Path("y.png"))) == (True, False)

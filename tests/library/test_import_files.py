@@ -49,7 +49,7 @@ def _add(library: Library, **options: bool) -> AddedFiles:
     return add_files(library, [_HERE], **options)  # type: ignore[arg-type]
 
 
-def test_a_folder_is_taken_in_with_all_below_it(library: Library) -> None:
+def test_add_files_adds_a_folder_and_its_subfolders(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     comfyui("album/deep/er/fox.png")
     png("album/plain.png")
@@ -77,7 +77,7 @@ def _ring(start: str, end: str) -> str:
     return json.dumps(nodes)
 
 
-def test_one_odd_file_stops_no_other(library: Library) -> None:
+def test_a_file_with_invalid_metadata_does_not_stop_others(library: Library) -> None:
     deep = '{"a":' * 300 + "1" + "}" * 300
     png("album/a-deep-entry.png", imagen='{"imagen": 1, "request": ' + deep + "}")
     png("album/b-deep-graph.png", prompt=deep)
@@ -112,7 +112,7 @@ def test_one_odd_file_stops_no_other(library: Library) -> None:
     ],
     ids=["memory", "anything"],
 )
-def test_any_error_of_one_file_is_that_files(
+def test_an_unexpected_error_is_reported_for_its_file(
     library: Library, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     read = Path.read_bytes
@@ -155,7 +155,7 @@ def test_a_huge_image_is_added_without_a_thumbnail(library: Library) -> None:
     assert [Path(path).name for path in paths] == ["large.png"]
 
 
-def test_taking_it_in_again_changes_nothing(library: Library) -> None:
+def test_adding_a_folder_again_changes_nothing(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     _add(library)
     copyfile("album/cat.png", "album/copy.png")
@@ -163,14 +163,14 @@ def test_taking_it_in_again_changes_nothing(library: Library) -> None:
     assert len(search_images(library, Query()).images) == 1
 
 
-def test_a_copy_beside_it_is_taken_in_once(library: Library) -> None:
+def test_a_copy_in_the_same_folder_is_added_once(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     copyfile("album/cat.png", "album/copy.png")
     added = _add(library)
     assert (len(added.added), added.known) == (1, 1)
 
 
-def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
+def test_images_of_one_batch_become_one_generation(library: Library) -> None:
     _generated("fox.png", "--count", "3", "--latent-batch", "--seed", "5")
     added = _add(library)
     assert len({one.id for one in added.added}) == 1
@@ -182,7 +182,7 @@ def test_what_one_run_made_is_one_generation_again(library: Library) -> None:
     ]
 
 
-def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Library) -> None:
+def test_another_image_of_a_known_batch_becomes_its_own_generation(library: Library) -> None:
     _generated("fox.png", "--count", "2", "--seed", "5")
     Path("later").mkdir()
     for name in ("fox-2.png", "fox-2.png.json"):
@@ -193,7 +193,7 @@ def test_a_further_picture_of_a_known_run_is_a_generation_of_its_own(library: Li
     assert find_image(library, "later/fox-2.png").seed == 6
 
 
-def test_an_edited_copy_with_the_same_ticket_is_one_of_its_own(library: Library) -> None:
+def test_an_edited_copy_becomes_its_own_generation(library: Library) -> None:
     _generated("fox.png")
     text = Path("album/fox.png.json").read_text()
     _generated("other.png", "--seed", "8")
@@ -203,7 +203,7 @@ def test_an_edited_copy_with_the_same_ticket_is_one_of_its_own(library: Library)
     assert len({one.id for one in added.added}) == 2
 
 
-def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None:
+def test_an_unreadable_file_is_reported_and_others_are_added(library: Library) -> None:
     png("album/b.png")
     Path("album/a.png").write_bytes(Path("album/b.png").read_bytes()[:300])
     added = _add(library)
@@ -215,7 +215,7 @@ def test_what_cannot_be_read_is_told_and_stops_nothing(library: Library) -> None
     assert [one.path.name for one in added.added] == ["b.png"]
 
 
-def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) -> None:
+def test_other_files_and_hidden_files_are_skipped(library: Library) -> None:
     png("album/thumbnails/a.png")
     png("album/.cache/b.png")
     png("album/.imagen-1.part.png")
@@ -226,14 +226,14 @@ def test_what_is_no_picture_and_what_is_hidden_is_passed_over(library: Library) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
-def test_a_pipe_that_is_named_like_a_picture_is_not_waited_for(library: Library) -> None:
+def test_a_pipe_named_like_an_image_is_skipped(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     os.mkfifo("album/pipe.png")
     assert [one.path.name for one in _add(library).added] == ["cat.png"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
-def test_no_link_is_followed(library: Library) -> None:
+def test_symbolic_links_are_not_followed(library: Library) -> None:
     png("outside/a.png")
     png("album/b.png")
     os.symlink(Path("outside").absolute(), "album/link")
@@ -242,7 +242,7 @@ def test_no_link_is_followed(library: Library) -> None:
     assert [one.path.name for one in _add(library).added] == ["b.png"]
 
 
-def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) -> None:
+def test_adding_a_moved_image_updates_its_path(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     _add(library)
     Path("album/cat.png").rename("album/tom.png")
@@ -251,13 +251,13 @@ def test_a_picture_that_was_moved_is_known_at_its_new_place(library: Library) ->
     assert search_images(library, Query()).images[0].path.name == "tom.png"
 
 
-def test_a_dry_run_tells_and_writes_nothing(library: Library) -> None:
+def test_a_dry_run_reports_and_writes_nothing(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     assert len(_add(library, is_dry=True).added) == 1
     assert search_images(library, Query()).images == ()
 
 
-def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
+def test_the_record_of_another_tools_image_is_loaded_again(library: Library) -> None:
     path = png("album/cat.png", parameters=A1111)
     _add(library)
     record = load_record(library, find_image(library, str(path)))
@@ -265,14 +265,14 @@ def test_what_a_stranger_told_can_be_had_again(library: Library) -> None:
     assert find_provenance(record).values["clip_skip"] == 2
 
 
-def test_letters_that_no_database_takes_stop_nothing(library: Library) -> None:
+def test_characters_that_databases_refuse_do_not_stop_an_import(library: Library) -> None:
     png("album/a.png", parameters="a \0 cat\nSteps: 4, Seed: 7, Size: 64x48")
     comfyui("album/b.png", prompt="half \ud83d and \0")
     added = _add(library)
     assert (len(added.added), added.problems) == (2, ())
 
 
-def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library) -> None:
+def test_a_copy_is_not_a_move_while_the_original_exists(library: Library) -> None:
     first = png("album/cat.png", parameters=A1111).read_bytes()
     Path("other").mkdir()
     Path("other/cat.png").write_bytes(first)
@@ -290,7 +290,7 @@ def test_a_third_copy_is_no_move_while_another_is_where_it_was(library: Library)
     assert add_files(library, [Path("third")]).moved == ()
 
 
-def test_a_missing_picture_that_is_found_elsewhere_is_missing_no_more(library: Library) -> None:
+def test_adding_a_missing_image_clears_the_missing_mark(library: Library) -> None:
     png("album/cat.png", parameters=A1111)
     _add(library)
     Path("album/cat.png").rename("cat.png")

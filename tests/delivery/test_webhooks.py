@@ -44,7 +44,7 @@ def _told(entry: GenerationRecord, *answers: HttpAnswer, **more: Any) -> Receive
     return there
 
 
-def test_a_generation_is_told_with_all_that_is_known(tmp_path: Path) -> None:
+def test_the_body_describes_the_generation(tmp_path: Path) -> None:
     kept = told.make_image(tmp_path)
     (seen,) = _told(told.make_record(kept)).requests
     assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
@@ -83,7 +83,7 @@ def test_a_generation_is_told_with_all_that_is_known(tmp_path: Path) -> None:
     }
 
 
-def test_a_failure_is_told_without_the_places_of_this_machine(tmp_path: Path) -> None:
+def test_the_body_of_a_failure_has_no_paths(tmp_path: Path) -> None:
     home = Path.home()
     entry = told.make_record(
         state="failed",
@@ -100,7 +100,7 @@ def test_a_failure_is_told_without_the_places_of_this_machine(tmp_path: Path) ->
     ]
 
 
-def test_the_signature_is_that_of_standard_webhooks() -> None:
+def test_the_signature_follows_standard_webhooks() -> None:
     key = b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = webhooks.sign_headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}', key
@@ -119,7 +119,7 @@ def test_the_signature_is_that_of_standard_webhooks() -> None:
         pytest.param(" plain words ", b"plain words", id="plain"),
     ],
 )
-def test_the_secret_of_the_variable_signs(secret: str, key: bytes) -> None:
+def test_the_secret_of_the_variable_signs_the_body(secret: str, key: bytes) -> None:
     there = _told(told.make_record(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
     (seen,) = there.requests
     expected = webhooks.sign_headers(seen.headers["webhook-id"], _WHEN, seen.body, key)
@@ -127,7 +127,7 @@ def test_the_secret_of_the_variable_signs(secret: str, key: bytes) -> None:
     assert seen.headers["webhook-timestamp"] == "1764000000"
 
 
-def test_without_a_secret_there_is_no_signature() -> None:
+def test_a_webhook_without_a_secret_is_not_signed() -> None:
     (seen,) = _told(told.make_record()).requests
     assert "webhook-signature" not in seen.headers
 
@@ -145,7 +145,7 @@ def test_every_attempt_has_the_same_id_and_body() -> None:
     assert first.body == second.body
 
 
-def test_a_failure_and_the_end_after_all_are_two_messages() -> None:
+def test_a_failure_and_a_later_success_are_two_messages() -> None:
     settings = _settings("https://example.org")
     failed = _delivery(told.make_record(state="failed"), settings)
     finished = _delivery(told.make_record(), settings)
@@ -163,12 +163,12 @@ def test_a_failure_and_the_end_after_all_are_two_messages() -> None:
         (["finished", "failed"], "failed", 1),
     ],
 )
-def test_an_address_is_told_of_what_it_wants(events: list[str], state: str, count: int) -> None:
+def test_a_webhook_gets_only_its_events(events: list[str], state: str, count: int) -> None:
     settings = _settings("https://example.org", events=events)
     assert len(webhooks.deliveries(told.make_record(state=state), settings, {})) == count
 
 
-def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() -> None:
+def test_each_event_of_a_url_is_signed_with_its_secret() -> None:
     with Receiver() as there:
         hooks = [
             {"url": there.url, "secret_env": "SAD", "events": ["failed"]},
@@ -182,13 +182,13 @@ def test_an_address_with_a_secret_for_each_event_is_told_with_the_right_one() ->
     assert seen.headers["webhook-signature"] == expected["webhook-signature"]
 
 
-def test_an_address_that_stands_there_twice_is_told_once() -> None:
+def test_a_repeated_url_gets_one_message() -> None:
     hook = {"url": "https://example.org"}
     settings = told.settings(webhooks=[hook, hook])
     assert len(webhooks.deliveries(told.make_record(), settings, {})) == 1
 
 
-def test_what_was_taken_in_from_elsewhere_is_not_told() -> None:
+def test_imported_images_are_not_sent_to_webhooks() -> None:
     settings = _settings("https://example.org")
     assert webhooks.deliveries(told.make_record(source="import"), settings, {}) == []
 
@@ -210,7 +210,7 @@ def test_what_was_taken_in_from_elsewhere_is_not_told() -> None:
         pytest.param(CUT, Unavailable, True, id="cut"),
     ],
 )
-def test_what_is_answered_decides_whether_it_is_told_again(
+def test_the_response_decides_whether_to_retry(
     answer: HttpAnswer, kind: type[ImagenError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -218,7 +218,7 @@ def test_what_is_answered_decides_whether_it_is_told_again(
     assert caught.value.retryable is retryable
 
 
-def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> None:
+def test_stored_urls_differ_and_hold_no_secret() -> None:
     urls = [f"https://hooks.example/services/{word}" for word in ("s3cret", "t0ken")]
     settings = told.settings(webhooks=[{"url": url} for url in urls])
     made = webhooks.deliveries(told.make_record(), settings, {})
@@ -227,7 +227,7 @@ def test_what_the_library_keeps_tells_addresses_apart_and_holds_no_secret() -> N
     assert not any(word in one.model_dump_json() for one in made for word in ("s3cret", "t0ken"))
 
 
-def test_the_path_of_an_address_is_a_secret() -> None:
+def test_the_path_of_a_url_is_redacted() -> None:
     with Receiver(HttpAnswer(status=404)) as there:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")
         delivery = _delivery(told.make_record(), settings)
@@ -261,7 +261,7 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
         ),
     ],
 )
-def test_nor_is_it_shown_where_the_answer_repeats_it(answer: HttpAnswer, said: str) -> None:
+def test_a_secret_repeated_by_the_response_is_redacted(answer: HttpAnswer, said: str) -> None:
     with Receiver(answer) as there:
         settings = _settings(f"{there.url}{_HOOK}")
         delivery = _delivery(told.make_record(), settings)
@@ -271,14 +271,14 @@ def test_nor_is_it_shown_where_the_answer_repeats_it(answer: HttpAnswer, said: s
     assert caught.value.message == f"{there.url} {said}"
 
 
-def test_a_receiver_that_drips_its_answer_has_heard_it_by_its_status() -> None:
+def test_a_slow_response_body_is_not_waited_for() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
         settings = _settings(there.url)
         told_of = webhooks.send(_delivery(told.make_record(), settings), settings, {}, {})
     assert told_of["status"] == 200
 
 
-def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
+def test_slow_response_headers_time_out() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\n")) as there:
         settings = _settings(there.url)
         delivery = _delivery(told.make_record(), settings)
@@ -289,12 +289,12 @@ def test_a_receiver_that_drips_its_headers_is_given_up() -> None:
 @pytest.mark.parametrize(
     "url", ["http://[::1/x", "http://:80/x", "http://h:99999/", "http://h/\t", "http://a..b/"]
 )
-def test_an_address_that_is_none_is_told_of_before_anything_is_made(url: str) -> None:
+def test_an_invalid_webhook_url_is_refused_before_generating(url: str) -> None:
     with pytest.raises(ValidationError, match=r"must look like https://example\.org/hook"):
         _settings(url)
 
 
-def test_an_address_that_was_taken_out_is_told_no_more() -> None:
+def test_a_removed_webhook_gets_no_message() -> None:
     delivery = _delivery(told.make_record(), _settings("https://me:pw@example.org/T0PSECRET"))
     with pytest.raises(
         ConfigError, match=r"no longer has a webhook with the address https://example\.org"
@@ -316,7 +316,7 @@ def test_an_address_that_was_taken_out_is_told_no_more() -> None:
         ),
     ],
 )
-def test_nothing_is_sent_unsigned_that_is_to_be_signed(environ: dict[str, str], wrong: str) -> None:
+def test_a_webhook_with_a_missing_secret_is_not_sent(environ: dict[str, str], wrong: str) -> None:
     with Receiver() as there:
         settings = _settings(there.url, secret_env="HOOK_SECRET")
         delivery = _delivery(told.make_record(), settings)

@@ -168,7 +168,7 @@ def prompts(library: Library) -> Library:
         pytest.param("   ", [0, 1, 2, 3, 4, 5, 6, 7, 8], id="blanks"),
     ],
 )  # fmt: skip
-def test_a_query_finds_its_prompts(prompts: Library, query: str, numbers: list[int]) -> None:
+def test_a_query_finds_matching_prompts(prompts: Library, query: str, numbers: list[int]) -> None:
     assert _found(prompts, query) == numbers
 
 
@@ -179,7 +179,7 @@ def test_a_query_without_a_word_is_refused(prompts: Library, query: str) -> None
     assert caught.value.message == f"{query!r} has no word to search for."
 
 
-def test_a_query_of_nothing_but_exclusions_is_refused(prompts: Library) -> None:
+def test_a_query_with_only_exclusions_is_refused(prompts: Library) -> None:
     with pytest.raises(RequestError) as caught:
         _found(prompts, '-cat -"in snow"')
     assert caught.value.message == (
@@ -196,12 +196,12 @@ def test_a_query_of_nothing_but_exclusions_is_refused(prompts: Library) -> None:
         pytest.param(" ".join(f"w{n}" for n in range(499)) + " owl", False, id="one is not there"),
     ],
 )
-def test_a_long_query_is_answered(library: Library, query: str, is_found: bool) -> None:
+def test_a_query_of_500_words_is_answered(library: Library, query: str, is_found: bool) -> None:
     record_all(library, [make_record(1, " ".join(f"w{n}" for n in range(1000)) + " fox")])
     assert _found(library, query) == [1][: int(is_found)]
 
 
-def test_a_query_without_end_is_refused(library: Library) -> None:
+def test_a_query_of_more_than_500_words_is_refused(library: Library) -> None:
     with pytest.raises(RequestError) as caught:
         _found(library, "fox " * 501)
     assert caught.value.message == "The search is too long: at most 500 words."
@@ -249,5 +249,5 @@ def test_a_prompt_of_100_kb_is_found(library: Library, prompt: str) -> None:
         pytest.param("", [], id="nothing"),
     ],
 )
-def test_a_text_is_cut_into_words(text: str, words: list[str]) -> None:
+def test_tokenize_splits_a_text_into_words(text: str, words: list[str]) -> None:
     assert tokenize(text) == words

@@ -38,7 +38,7 @@ def _later(hours: int, number: int, prompt: str, **values: Any) -> Any:
     return make_failure(number, prompt=prompt, began=NOON + timedelta(hours=hours), **values)
 
 
-def test_all_that_is_known_of_a_failure_is_told(mishaps: Library) -> None:
+def test_a_failed_generation_has_its_error_and_request(mishaps: Library) -> None:
     newest = search_failures(mishaps, Query()).failures[0]
     assert (newest.id, newest.generation, newest.created) == (
         "00000004",
@@ -70,12 +70,14 @@ def test_all_that_is_known_of_a_failure_is_told(mishaps: Library) -> None:
         pytest.param(Query(text="kauz"), [2], id="without its accent"),
     ],
 )
-def test_only_what_is_wanted_is_found(mishaps: Library, query: Query, numbers: list[int]) -> None:
+def test_search_failures_applies_the_query(
+    mishaps: Library, query: Query, numbers: list[int]
+) -> None:
     found = search_failures(mishaps, query).failures
     assert [one.generation for one in found] == [uuid_of(number) for number in numbers]
 
 
-def test_pages_follow_each_other_and_the_last_says_so(mishaps: Library) -> None:
+def test_pages_of_failures_follow_each_other(mishaps: Library) -> None:
     first = search_failures(mishaps, Query(), limit=2)
     second = search_failures(mishaps, Query(), first.after, limit=2)
     assert [one.id for one in (*first.failures, *second.failures)] == [
@@ -86,11 +88,11 @@ def test_pages_follow_each_other_and_the_last_says_so(mishaps: Library) -> None:
     assert (first.after is None, second.after) == (False, None)
 
 
-def test_a_full_last_page_is_the_last(mishaps: Library) -> None:
+def test_a_full_last_page_of_failures_has_no_next(mishaps: Library) -> None:
     assert search_failures(mishaps, Query(), limit=3).after is None
 
 
-def test_those_of_one_moment_are_all_found_in_pages(library: Library) -> None:
+def test_failures_of_the_same_moment_are_paged_completely(library: Library) -> None:
     record_all(library, [make_failure(number) for number in range(1, 6)])
     first = search_failures(library, Query(), limit=2)
     second = search_failures(library, Query(), first.after, limit=2)
@@ -99,7 +101,7 @@ def test_those_of_one_moment_are_all_found_in_pages(library: Library) -> None:
     assert [one.generation for one in whole] == [uuid_of(number) for number in (5, 4, 3, 2, 1)]
 
 
-def test_a_rare_word_is_found_far_behind(library: Library) -> None:
+def test_a_rare_word_is_found_in_old_failures(library: Library) -> None:
     record_all(library, [make_failure(1, prompt="a fox")])
     record_all(
         library,
@@ -110,7 +112,7 @@ def test_a_rare_word_is_found_far_behind(library: Library) -> None:
     ]
 
 
-def test_one_is_found_by_the_beginning_of_its_id(mishaps: Library) -> None:
+def test_find_failure_accepts_the_beginning_of_an_id(mishaps: Library) -> None:
     assert find_failure(mishaps, "00000002").generation == uuid_of(2)
     assert find_failure(mishaps, uuid_of(1)).generation == uuid_of(1)
     with pytest.raises(RequestError, match="Failed generation '00000003' was not found"):

@@ -39,11 +39,11 @@ def test_the_urls_hold_no_password(postgres_url: str) -> None:
     assert postgres_url.startswith("postgresql://postgres@")
 
 
-def test_a_library_may_be_in_either_kind_of_database(library_url: str) -> None:
+def test_a_library_can_be_in_either_database(library_url: str) -> None:
     assert library_url.endswith("library.db") or library_url.startswith("postgresql://")
 
 
-def test_the_server_goes_when_the_process_that_started_it_is_killed() -> None:
+def test_the_server_ends_with_the_process_that_started_it() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _ASK_AND_WAIT],
         stdin=subprocess.PIPE,
@@ -58,7 +58,7 @@ def test_the_server_goes_when_the_process_that_started_it_is_killed() -> None:
                 connection.execute("SELECT pg_sleep(60)")
 
 
-def test_a_missing_package_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_postgresql_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_server, "_PACKAGES", ("no_such_package",))
     with (
         pytest.raises(postgres_server.NoServerError, match="no_such_package"),
@@ -67,13 +67,13 @@ def test_a_missing_package_is_said_by_name(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
 
-def test_no_postgres_skips_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_is_skipped_without_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_server, "_NEEDED", False)
     with pytest.raises(pytest.skip.Exception, match="no PostgreSQL: broken"):
         postgres_server.missing("broken")
 
 
-def test_no_postgres_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_fails_without_postgresql_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_server, "_NEEDED", True)
     with pytest.raises(pytest.fail.Exception, match="PostgreSQL is needed here: broken"):
         postgres_server.missing("broken")

@@ -106,16 +106,16 @@ def _prompts(library: Library, query: Query) -> dict[str, int]:
     return Counter(picture.prompt for picture in search_images(library, query, limit=1000).images)
 
 
-def test_the_shortest_list_leads_to_the_same_pictures_as_any_other(many: Library) -> None:
+def test_every_order_of_key_lists_finds_the_same_images(many: Library) -> None:
     assert {what: _prompts(many, query) for what, query in _WANTED.items()} == _FOUND
 
 
-def test_as_many_are_counted_as_are_found(many: Library) -> None:
+def test_count_images_agrees_with_search_images(many: Library) -> None:
     counted = {what: count_images(many, query) for what, query in _WANTED.items()}
     assert counted == {what: sum(found.values()) for what, found in _FOUND.items()}
 
 
-def test_pages_by_two_lists_go_on_where_the_last_one_ended(many: Library) -> None:
+def test_pages_of_combined_conditions_follow_each_other(many: Library) -> None:
     query = Query(text="red", rating=5)
     first, after = search_images(many, query, limit=100)
     rest, end = search_images(many, query, after, limit=100)

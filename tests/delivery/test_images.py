@@ -53,7 +53,7 @@ def _paths(cloud: Supabase) -> list[str]:
     return [path for _, path in cloud.objects]
 
 
-def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
+def test_an_image_is_uploaded_and_its_row_inserted(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     facts = _send(delivery, cloud)
@@ -86,7 +86,7 @@ def test_a_picture_lies_in_the_bucket_and_a_row_tells_of_it(
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
-def test_an_image_of_another_format_lies_there_as_what_it_is(
+def test_an_image_is_uploaded_with_its_own_format(
     cloud: Supabase, tmp_path: Path, kind: Kind
 ) -> None:
     png = told.make_image(tmp_path)
@@ -103,7 +103,9 @@ def test_an_image_of_another_format_lies_there_as_what_it_is(
     assert metadata.read_texts(stored.data) == metadata.read_texts(path.read_bytes())
 
 
-def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_path: Path) -> None:
+def test_a_style_does_not_change_the_prompt_hash_of_the_row(
+    cloud: Supabase, tmp_path: Path
+) -> None:
     typed = Request(prompt="a fox", style="photo")
     entry = told.make_record(told.make_image(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
     (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
@@ -112,15 +114,13 @@ def test_a_style_does_not_change_the_hash_of_the_prompt(cloud: Supabase, tmp_pat
     assert row["prompt_sha256"] == sha256(b"a fox").hexdigest()
 
 
-def test_the_row_tells_no_place_of_this_machine(cloud: Supabase, delivery: Delivery) -> None:
+def test_the_row_has_no_path_of_this_machine(cloud: Supabase, delivery: Delivery) -> None:
     _send(delivery, cloud)
     (row,) = cloud.rows("imagen", "images")
     assert row["sidecar"]["graph"] == {"1": {"inputs": {"model": "sd15.safetensors"}}}
 
 
-def test_the_same_picture_is_sent_twice_and_lies_there_once(
-    cloud: Supabase, delivery: Delivery
-) -> None:
+def test_an_image_sent_twice_is_stored_once(cloud: Supabase, delivery: Delivery) -> None:
     assert _send(delivery, cloud) == _send(delivery, cloud)
     assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
 
@@ -137,7 +137,7 @@ def test_the_same_picture_is_sent_twice_and_lies_there_once(
         pytest.param(SupabaseSwitches(lost_inserts=1), id="row taken, answer lost"),
     ],
 )
-def test_a_trouble_that_passes_leaves_one_object_and_one_row(
+def test_a_temporary_error_leaves_one_object_and_one_row(
     cloud: Supabase, delivery: Delivery, trouble: SupabaseSwitches
 ) -> None:
     cloud.switches = trouble
@@ -145,7 +145,7 @@ def test_a_trouble_that_passes_leaves_one_object_and_one_row(
     assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
 
 
-def test_what_was_uploaded_and_not_inserted_is_inserted_later(
+def test_a_missing_row_of_an_uploaded_image_is_inserted_later(
     cloud: Supabase, delivery: Delivery
 ) -> None:
     cloud.switches = SupabaseSwitches(broken_inserts=9)
@@ -157,7 +157,7 @@ def test_what_was_uploaded_and_not_inserted_is_inserted_later(
     assert (_paths(cloud), len(cloud.rows("imagen", "images"))) == ([_PATH], 1)
 
 
-def test_an_outage_is_worth_another_attempt(cloud: Supabase, delivery: Delivery) -> None:
+def test_an_outage_is_retryable(cloud: Supabase, delivery: Delivery) -> None:
     cloud.stop()
     with pytest.raises(Unavailable) as caught:
         _send(delivery, cloud)
@@ -166,7 +166,7 @@ def test_an_outage_is_worth_another_attempt(cloud: Supabase, delivery: Delivery)
     assert _send(delivery, cloud)["path"] == _PATH
 
 
-def test_two_pictures_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path) -> None:
+def test_two_images_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path) -> None:
     first, second = (_delivery(cloud, tmp_path, id, n) for n, id in enumerate((told.ID, _OTHER)))
     assert [_send(one, cloud)["path"] for one in (first, second, first, second)] == [
         _PATH,
@@ -177,7 +177,7 @@ def test_two_pictures_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path)
     assert len(cloud.rows("imagen", "images")) == 2
 
 
-def test_a_second_path_is_kept_when_its_answer_was_lost(cloud: Supabase, tmp_path: Path) -> None:
+def test_a_numbered_path_is_kept_after_a_lost_answer(cloud: Supabase, tmp_path: Path) -> None:
     _send(_delivery(cloud, tmp_path, told.ID, 0), cloud)
     cloud.switches = SupabaseSwitches(lost_uploads=1)
     second = _delivery(cloud, tmp_path, _OTHER, 1)
@@ -185,7 +185,9 @@ def test_a_second_path_is_kept_when_its_answer_was_lost(cloud: Supabase, tmp_pat
     assert len(cloud.objects) == 2
 
 
-def test_of_twenty_and_more_of_one_name_each_has_its_own(cloud: Supabase, tmp_path: Path) -> None:
+def test_more_than_twenty_images_of_one_name_get_their_own_paths(
+    cloud: Supabase, tmp_path: Path
+) -> None:
     ids = [f"{n:08d}-2222-4333-8444-555555555555" for n in range(22)]
     sent = [_send(_delivery(cloud, tmp_path, id, n), cloud) for n, id in enumerate(ids)]
     assert len(cloud.objects) == 22
@@ -193,7 +195,7 @@ def test_of_twenty_and_more_of_one_name_each_has_its_own(cloud: Supabase, tmp_pa
     assert sent[21]["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-{sent[21]['id']}.png"
 
 
-def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) -> None:
+def test_the_service_key_is_sent_only_to_the_project(cloud: Supabase, delivery: Delivery) -> None:
     with Supabase() as other:
         cloud.switches = SupabaseSwitches(redirect=f"{other.url}/storage/v1/bucket/{BUCKET}")
         with pytest.raises(ImagenError) as caught:
@@ -206,28 +208,28 @@ def test_the_key_goes_to_the_project_alone(cloud: Supabase, delivery: Delivery) 
     assert SERVICE_KEY not in delivery.model_dump_json()
 
 
-def test_a_picture_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
+def test_an_image_above_the_size_limit_is_not_sent(tmp_path: Path) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, file_size_limit=10)]) as cloud:
         with pytest.raises(Rejected, match="accepts at most 10"):
             _send(_delivery(cloud, tmp_path), cloud)
         assert cloud.objects == {}
 
 
-def test_a_kind_of_file_that_the_bucket_does_not_take_is_not_sent(tmp_path: Path) -> None:
+def test_a_media_type_the_bucket_refuses_is_not_sent(tmp_path: Path) -> None:
     with Supabase(buckets=[Bucket(name=BUCKET, allowed_mime_types=("image/jpeg",))]) as cloud:
         with pytest.raises(Rejected, match="image/png"):
             _send(_delivery(cloud, tmp_path), cloud)
         assert cloud.objects == {}
 
 
-def test_a_file_that_is_gone_is_said(cloud: Supabase, delivery: Delivery, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(cloud: Supabase, delivery: Delivery, tmp_path: Path) -> None:
     (tmp_path / "fox7.png").unlink()
     with pytest.raises(OutputError, match="No such file") as caught:
         _send(delivery, cloud)
     assert not caught.value.retryable
 
 
-def test_a_file_that_was_changed_does_not_go_under_its_record(
+def test_a_changed_file_is_not_uploaded(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     (tmp_path / "fox7.png").write_bytes(b"other")
@@ -236,7 +238,9 @@ def test_a_file_that_was_changed_does_not_go_under_its_record(
     assert cloud.objects == {}
 
 
-def test_without_a_sidecar_the_picture_itself_tells(cloud: Supabase, tmp_path: Path) -> None:
+def test_the_record_in_the_image_replaces_a_missing_sidecar(
+    cloud: Supabase, tmp_path: Path
+) -> None:
     entry = told.make_record(told.make_image(tmp_path, sidecar=False))
     (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     _send(made, cloud)
@@ -244,7 +248,7 @@ def test_without_a_sidecar_the_picture_itself_tells(cloud: Supabase, tmp_path: P
 
 
 @pytest.mark.parametrize("text", ["", "no json", "[1]"])
-def test_a_sidecar_that_says_nothing_does_not_stop_it(
+def test_an_invalid_sidecar_does_not_stop_an_upload(
     cloud: Supabase, delivery: Delivery, tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "fox7.png.json").write_text(text)
@@ -252,14 +256,14 @@ def test_a_sidecar_that_says_nothing_does_not_stop_it(
     assert cloud.rows("imagen", "images")[0]["sidecar"]["seed"] == 2**64 - 1
 
 
-def test_a_character_that_no_database_keeps_is_left_out(cloud: Supabase, tmp_path: Path) -> None:
+def test_characters_that_postgresql_refuses_are_removed(cloud: Supabase, tmp_path: Path) -> None:
     entry = told.make_record(told.make_image(tmp_path), prompt="a\0b")
     (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
     _send(made, cloud)
     assert cloud.rows("imagen", "images")[0]["prompt"] == "ab"
 
 
-def test_each_picture_is_a_delivery_with_its_share_of_the_cost(
+def test_each_image_is_a_delivery_with_its_share_of_the_cost(
     cloud: Supabase, tmp_path: Path
 ) -> None:
     pictures = [told.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
@@ -277,26 +281,26 @@ def test_each_picture_is_a_delivery_with_its_share_of_the_cost(
     [{"state": "failed"}, {"source": "import"}],
     ids=["failed", "taken in from elsewhere"],
 )
-def test_only_what_was_made_here_goes_to_the_cloud(
+def test_imported_and_failed_generations_are_not_uploaded(
     cloud: Supabase, tmp_path: Path, more: dict[str, str]
 ) -> None:
     entry = told.make_record(told.make_image(tmp_path), **more)
     assert sink.deliveries(entry, told.settings(), told.environ(cloud)) == []
 
 
-def test_what_is_no_picture_does_not_go_to_the_cloud(cloud: Supabase, tmp_path: Path) -> None:
+def test_outputs_that_are_not_images_are_not_uploaded(cloud: Supabase, tmp_path: Path) -> None:
     video = told.make_image(tmp_path).model_copy(update={"media_type": "video/mp4"})
     assert sink.deliveries(told.make_record(video), told.settings(), told.environ(cloud)) == []
 
 
-def test_a_bucket_that_is_missing_names_the_remedy(tmp_path: Path) -> None:
+def test_a_missing_bucket_names_the_remedy(tmp_path: Path) -> None:
     with Supabase(buckets=[]) as cloud, pytest.raises(Rejected) as caught:
         _send(_delivery(cloud, tmp_path), cloud)
     assert "Bucket not found (404 NoSuchBucket)" in caught.value.message
     assert "docs/supabase.sql" in caught.value.remedy
 
 
-def test_a_wrong_key_names_the_variable(cloud: Supabase, delivery: Delivery) -> None:
+def test_a_wrong_key_names_its_variable(cloud: Supabase, delivery: Delivery) -> None:
     environ = {"SUPABASE_URL": cloud.url, "SUPABASE_SERVICE_KEY": ANON_KEY}
     with pytest.raises(ImagenError) as caught:
         sink.send(delivery, told.settings(), environ, {})
@@ -305,14 +309,12 @@ def test_a_wrong_key_names_the_variable(cloud: Supabase, delivery: Delivery) -> 
     assert ANON_KEY not in str(caught.value)
 
 
-def test_nothing_can_be_sent_without_an_owner(cloud: Supabase, delivery: Delivery) -> None:
+def test_an_upload_needs_an_owner(cloud: Supabase, delivery: Delivery) -> None:
     with pytest.raises(ConfigError, match="owner_user_id is not set"):
         _send(delivery, cloud, owner_user_id=None)
 
 
-def test_a_picture_of_the_cloud_can_be_shown_to_others(
-    cloud: Supabase, delivery: Delivery, tmp_path: Path
-) -> None:
+def test_a_signed_url_shows_the_image(cloud: Supabase, delivery: Delivery, tmp_path: Path) -> None:
     facts = _send(delivery, cloud)
     url = sink.signed_url(
         told.settings(),
@@ -332,7 +334,7 @@ def _read(url: str) -> bytes:
     return httpx.get(url, trust_env=False).content
 
 
-def test_without_its_sidecar_a_picture_is_told_by_what_is_in_it(
+def test_the_record_in_the_image_replaces_an_unreadable_sidecar(
     cloud: Supabase, delivery: Delivery, tmp_path: Path
 ) -> None:
     sidecar = tmp_path / "fox7.png.json"
@@ -344,9 +346,7 @@ def test_without_its_sidecar_a_picture_is_told_by_what_is_in_it(
     assert "graph" not in row["sidecar"]
 
 
-def test_a_picture_for_which_each_path_is_taken_is_refused(
-    cloud: Supabase, delivery: Delivery
-) -> None:
+def test_an_image_without_a_free_path_is_refused(cloud: Supabase, delivery: Delivery) -> None:
     stem, id = _PATH.removesuffix(".png"), _send(delivery, cloud)["id"]
     ends = ["", *(f"-{n}" for n in range(2, 21)), f"-{id}"]
     for end in ends:

@@ -86,29 +86,29 @@ def test_an_empty_library_has_an_empty_page(library: Library) -> None:
     assert search_images(library, Query()) == ((), None)
 
 
-def test_the_newest_comes_first(four: Library) -> None:
+def test_images_are_sorted_newest_first(four: Library) -> None:
     assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
 
 
-def test_a_batch_stands_together(library: Library) -> None:
+def test_images_of_a_batch_are_adjacent(library: Library) -> None:
     batch = tuple(make_image(1, index) for index in range(3))
     record_all(library, [_hours(2), _hours(1, pictures=batch), _hours(0)])
     assert _ids(library) == ["00000002", "00000001.3", "00000001.2", "00000001", "00000000"]
 
 
-def test_pages_hold_each_picture_once(library: Library) -> None:
+def test_pages_have_each_image_once(library: Library) -> None:
     record_all(library, map(_hours, range(23)))
     assert _walked(library, 5) == [uuid_of(number)[:8] for number in reversed(range(23))]
 
 
-def test_pages_miss_nothing_while_pictures_are_added(library: Library) -> None:
+def test_pages_are_complete_while_images_are_added(library: Library) -> None:
     record_all(library, map(_hours, range(10)))
     newer = iter(range(100, 200))
     found = _walked(library, 3, lambda: record_all(library, [_hours(next(newer))]))
     assert found == [uuid_of(number)[:8] for number in reversed(range(10))]
 
 
-def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
+def test_pages_are_complete_while_images_are_trashed(library: Library) -> None:
     record_all(library, map(_hours, range(9)))
     found = _walked(
         library, 3, lambda: trash_images(library, search_images(library, Query(), limit=1).images)
@@ -121,12 +121,12 @@ def test_pages_miss_nothing_while_pictures_go(library: Library) -> None:
     [(3, 3, True), (3, 4, True), (3, 2, False)],
     ids=["just so many", "fewer", "more"],
 )
-def test_the_last_page_says_so(library: Library, many: int, limit: int, is_last: bool) -> None:
+def test_the_last_page_has_no_next(library: Library, many: int, limit: int, is_last: bool) -> None:
     record_all(library, map(_hours, range(many)))
     assert (search_images(library, Query(), limit=limit).after is None) is is_last
 
 
-def test_a_page_may_be_larger_than_a_statement(library: Library) -> None:
+def test_a_page_can_be_larger_than_a_statement(library: Library) -> None:
     thousands = tuple(make_image(1, index) for index in range(1020))
     record_all(library, [make_record(number, pictures=thousands) for number in range(2)])
     found = search_images(library, Query(), limit=100_000).images
@@ -158,12 +158,12 @@ def test_a_page_may_be_larger_than_a_statement(library: Library) -> None:
         pytest.param(Query(in_trash=True), [], id="trash"),
     ],
 )  # fmt: skip
-def test_only_what_is_wanted_is_on_a_page(four: Library, query: Query, ids: list[str]) -> None:
+def test_search_images_applies_each_condition(four: Library, query: Query, ids: list[str]) -> None:
     assert _ids(four, query) == ids
     assert count_images(four, query) == len(ids)
 
 
-def test_since_is_meant_with_its_moment_and_until_without(four: Library) -> None:
+def test_since_is_inclusive_and_until_exclusive(four: Library) -> None:
     at_two = NOON + timedelta(hours=2)
     assert _ids(four, Query(since=at_two)) == [_OWL, _CAT]
     assert _ids(four, Query(until=at_two)) == [_FOX, _OLD]
@@ -195,20 +195,20 @@ def _combinations() -> Iterator[tuple[Query, list[str]]]:
         yield Query(**{name: value for name, (value, _) in chosen.items()}), newest
 
 
-def test_all_filters_go_together(four: Library) -> None:
+def test_all_conditions_are_combined(four: Library) -> None:
     both = [(query, ids, _ids(four, query)) for query, ids in _combinations()]
     assert len(both) == 128
     assert [found for found in both if found[1] != found[2]] == []
 
 
-def test_filters_go_over_pages_too(four: Library) -> None:
+def test_conditions_apply_to_every_page(four: Library) -> None:
     first = search_images(four, Query(text="red"), limit=1)
     assert [picture.id for picture in first.images] == [_CAT]
     second = search_images(four, Query(text="red"), first.after, 1)
     assert ([picture.id for picture in second.images], second.after) == ([_FOX], None)
 
 
-def test_what_is_in_the_trash_is_on_no_other_page(four: Library) -> None:
+def test_images_in_the_trash_are_listed_only_there(four: Library) -> None:
     owl = search_images(four, Query(), limit=1).images
     trash_images(four, owl)
     assert (_ids(four), _ids(four, Query(in_trash=True))) == ([_CAT, _FOX, _OLD], [_OWL])
@@ -218,17 +218,17 @@ def test_what_is_in_the_trash_is_on_no_other_page(four: Library) -> None:
     assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
 
 
-def test_every_backend_model_and_tag_is_known(four: Library) -> None:
+def test_list_values_lists_backends_models_and_tags(four: Library) -> None:
     assert list_values(four, "backend") == ["cloud", "studio"]
     assert list_values(four, "model") == ["dream.safetensors", "grey"]
     assert list_values(four, "tag") == ["good", "print"]
 
 
-def test_an_empty_library_knows_nothing(library: Library) -> None:
+def test_list_values_of_an_empty_library_is_empty(library: Library) -> None:
     assert [list_values(library, "backend"), list_values(library, "tag")] == [[], []]
 
 
-def test_the_pictures_of_a_generation_are_in_their_order(library: Library) -> None:
+def test_images_of_a_generation_are_in_order(library: Library) -> None:
     record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
     assert [picture.id for picture in images_of(library, uuid_of(1))] == [
         "00000001",
@@ -237,6 +237,6 @@ def test_the_pictures_of_a_generation_are_in_their_order(library: Library) -> No
     assert images_of(library, uuid_of(2)) == ()
 
 
-def test_a_failed_generation_has_no_place_on_a_page(library: Library) -> None:
+def test_a_failed_generation_is_not_on_a_page_of_images(library: Library) -> None:
     record_all(library, [make_failure(1)])
     assert _ids(library) == []
