@@ -160,24 +160,6 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
             remedy="Download it and name the file, or set inputs.allow_urls: true in imagen.yaml.",
         )
     file = Path(path).expanduser()
-    data = _read_bytes(file, what)
-    try:
-        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
-            image.load()
-            kind = image.format or ""
-            width, height = image.size
-    except UnidentifiedImageError as error:
-        raise RequestError(f"{what}: {file} is not an image that imagen can read.") from error
-    except TooManyPixels as error:
-        raise RequestError(
-            f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
-        ) from error
-    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:  # a frame beyond the image
-        raise RequestError(f"{what}: {file} cannot be decoded: {error}.") from error
-    return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
-
-
-def _read_bytes(file: Path, what: str) -> bytes:
     try:
         data = read_at_most(file, LARGEST_BYTES + 1)  # a device never ends
     except FileNotFoundError as error:
@@ -194,7 +176,20 @@ def _read_bytes(file: Path, what: str) -> bytes:
             f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB.",
             remedy="Make it smaller: no engine takes such an image.",
         )
-    return data
+    try:
+        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
+            image.load()
+            kind = image.format or ""
+            width, height = image.size
+    except UnidentifiedImageError as error:
+        raise RequestError(f"{what}: {file} is not an image that imagen can read.") from error
+    except TooManyPixels as error:
+        raise RequestError(
+            f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
+        ) from error
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:  # a frame beyond the image
+        raise RequestError(f"{what}: {file} cannot be decoded: {error}.") from error
+    return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
 
 
 def media_type(data: bytes) -> str | None:

@@ -62,7 +62,27 @@ def prepare_outpainting(
         image = _make_room(work, file, image, sides, rules)
     size = ImageSize(*image.size)
     canvas = plan_canvas(size, sides, rules)
-    _record_outcomes(work, canvas, sides)
+    asked, used = sides.model_dump(), canvas.sides.model_dump()
+    work.receipt["outpaint"] = (
+        ParameterOutcome(outcome="applied", asked=asked)
+        if asked == used
+        else ParameterOutcome(
+            outcome="mapped",
+            asked=asked,
+            used=used,
+            why="rounded up to a size that the backend can generate",
+        )
+    )
+    if request.feather is not None:
+        work.receipt["feather"] = ParameterOutcome(outcome="applied", asked=request.feather)
+    for name, side in zip(("width", "height"), canvas.size, strict=True):
+        if getattr(request, name) not in (None, side):
+            work.receipt[name] = ParameterOutcome(
+                outcome="mapped",
+                asked=getattr(request, name),
+                used=side,
+                why="the image and the added sides determine the size",
+            )
     left, top, right, bottom = canvas.kept
     kept = ImageSize(right - left, bottom - top)
     if rules is not None and size.width - kept.width + size.height - kept.height > _MOST_TRIMMED:
@@ -106,32 +126,6 @@ def _make_room(
     wanted = size.times(factor)
     warn_of_scaling(work, file, size, wanted)
     return cover(image, wanted)
-
-
-def _record_outcomes(work: InputPreparation, canvas: Canvas, sides: Outpaint) -> None:
-    """Add to the receipt what became of outpaint, feather, width and height."""
-    request = work.request
-    asked, used = sides.model_dump(), canvas.sides.model_dump()
-    work.receipt["outpaint"] = (
-        ParameterOutcome(outcome="applied", asked=asked)
-        if asked == used
-        else ParameterOutcome(
-            outcome="mapped",
-            asked=asked,
-            used=used,
-            why="rounded up to a size that the backend can generate",
-        )
-    )
-    if request.feather is not None:
-        work.receipt["feather"] = ParameterOutcome(outcome="applied", asked=request.feather)
-    for name, side in zip(("width", "height"), canvas.size, strict=True):
-        if getattr(request, name) not in (None, side):
-            work.receipt[name] = ParameterOutcome(
-                outcome="mapped",
-                asked=getattr(request, name),
-                used=side,
-                why="the image and the added sides determine the size",
-            )
 
 
 def plan_canvas(size: ImageSize, sides: Outpaint, rules: SizeRules | None) -> Canvas:

@@ -91,7 +91,13 @@ def prepare_images(
     references = [work.read(path, f"references.{n}") for n, path in enumerate(request.references)]
     controls = [work.read(control.image, f"controls.{n}") for n, control in enumerate(used)]
     if request.task not in _SIZE_PRESERVING_TASKS and rules is not None:
-        size = size or _size_without_image(request, references, controls, rules)
+        # Without an initial image: the first reference's size, or the first control's shape.
+        first = next(iter([*references, *controls]), None)
+        if size is None and first is not None:
+            if request.width is not None or request.height is not None:
+                size = rules.requested(request.width, request.height, first.size)
+            else:
+                size = rules.own(first.size) if references else rules.shaped(first.size)
         for name, side in zip(("width", "height"), size or (), strict=False):
             # A size that was given stays: the backend reports what it makes of it.
             if request.outpaint is not None or getattr(request, name) is None:
@@ -131,18 +137,6 @@ def _prepare_initial_image(work: InputPreparation) -> tuple[dict[str, object], I
         return prepare_outpainting(work, file, request.outpaint)
     upscale = request.upscale if upscales_before_img2img(request, work.capabilities) else None
     return prepare_init_image(work, file, upscale)
-
-
-def _size_without_image(
-    request: Request, references: list[DecodedImage], controls: list[DecodedImage], rules: SizeRules
-) -> ImageSize | None:
-    """The size of the first reference, or the aspect ratio of the first control image."""
-    first = next(iter([*references, *controls]), None)
-    if first is None:
-        return None
-    if request.width is not None or request.height is not None:
-        return rules.requested(request.width, request.height, first.size)
-    return rules.own(first.size) if references else rules.shaped(first.size)
 
 
 def _prepare_controls(

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from imagen.core.image_file import DECODE_ERRORS, open_image
 from imagen.errors import OutputError
 from imagen.outputs import metadata
-from imagen.outputs.metadata import NAMES, exif
+from imagen.outputs.metadata import NAMES, exif, stealth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,11 @@ def _encode(
     texts: dict[str, str] = {}
     unread: list[str] = []
     try:
-        texts = _read_texts(data) if keeps_metadata else {}
+        if keeps_metadata:
+            texts = metadata.read_texts(data, (*metadata.WANTED, "workflow"))
+            if not texts and metadata.kind(data) in ("png", "webp"):
+                hidden = stealth.read_hidden_text(data)
+                texts = {"parameters": hidden} if hidden else {}
     except OutputError as error:
         unread = [f"Its texts were left out: {error.message}."]
     quality = None if kind == "png" else quality or _QUALITY[kind]
@@ -127,17 +131,6 @@ def _encode(
         converted, remark = metadata.embed(converted, texts)
         remarks += [remark] if remark else []
     return ConvertedImage(converted, quality, tuple(remarks))
-
-
-def _read_texts(data: bytes) -> dict[str, str]:
-    """All that any program wrote about generating the image, by name."""
-    texts = metadata.read_texts(data, (*metadata.WANTED, "workflow"))
-    if texts or metadata.kind(data) not in ("png", "webp"):
-        return texts
-    from imagen.outputs.metadata import stealth
-
-    hidden = stealth.read_hidden_text(data)
-    return {"parameters": hidden} if hidden else {}
 
 
 def _metadata_options(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from imagen.config import OutputSettings
-    from imagen.config.settings import ImageFormat
     from imagen.core.request import Request
     from imagen.core.result import Output, Result
     from imagen.core.ticket import Ticket
@@ -261,8 +260,23 @@ class _Saver:
         wanted = self.settings.format
         if wanted is None or not self._needs_conversion(piece.media_type):
             return piece, path
+        settings, kind = self.settings, metadata.KINDS[wanted]
         try:
-            converted = self._convert(piece, wanted)
+            from imagen.outputs.convert import convert_image  # Pillow, which few runs need here
+
+            image = convert_image(
+                piece.data, kind, settings.quality, keeps_metadata=settings.metadata
+            )
+            data, warning = image.data, ""
+            if settings.metadata and metadata.kind(piece.data) is None:
+                data, warning = metadata.embed(data, self._texts(piece.output))
+            converted = piece._replace(
+                data=data,
+                media_type=f"image/{kind}",
+                name=self._name(piece.output, wanted),
+                warning=" ".join(filter(None, (piece.warning, *image.remarks, warning))),
+                conversion={"from": piece.media_type, "quality": image.quality},
+            )
             new = self._write(converted, path.parent)
         except (OSError, OutputError) as error:
             sentence = (
@@ -274,24 +288,6 @@ class _Saver:
             with suppress(OSError):
                 path.unlink()
         return converted, new
-
-    def _convert(self, piece: _Piece, wanted: ImageFormat) -> _Piece:
-        from imagen.outputs.convert import convert_image  # Pillow, which few runs need here
-
-        settings, kind = self.settings, metadata.KINDS[wanted]
-        converted = convert_image(
-            piece.data, kind, settings.quality, keeps_metadata=settings.metadata
-        )
-        data, warning = converted.data, ""
-        if settings.metadata and metadata.kind(piece.data) is None:
-            data, warning = metadata.embed(data, self._texts(piece.output))
-        return piece._replace(
-            data=data,
-            media_type=f"image/{kind}",
-            name=self._name(piece.output, wanted),
-            warning=" ".join(filter(None, (piece.warning, *converted.remarks, warning))),
-            conversion={"from": piece.media_type, "quality": converted.quality},
-        )
 
     def _write_sidecar(self, piece: _Piece, path: Path) -> SavedImage | _Problem:
         about = sidecar.describe_file(piece.data, piece.media_type, path.name, self.now)

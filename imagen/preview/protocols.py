@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from imagen.core.image_file import read_image_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from PIL import Image
@@ -91,11 +90,7 @@ def encode_sixel(image: Image.Image) -> bytes:
     for colour in range(len(palette) // 3):
         percent = (round(v * 100 / 255) for v in palette[3 * colour : 3 * colour + 3])
         parts.append(b"#%d;2;%d;%d;%d" % (colour, *percent))
-    return b"".join((*parts, b"-".join(_sixel_bands(indexed)), b"\x1b\\"))
-
-
-def _sixel_bands(indexed: Image.Image) -> Iterator[bytes]:
-    width, height = indexed.size
+    bands = []
     data = indexed.tobytes()
     for top in range(0, height, _SIXEL_ROWS):
         bottom = min(top + _SIXEL_ROWS, height)
@@ -109,4 +104,5 @@ def _sixel_bands(indexed: Image.Image) -> Iterator[bytes]:
             columns = bits.to_bytes(width).translate(_COLUMNS).rstrip(_NO_DOTS)
             counted = _REPEATS.sub(lambda run: b"!%d%b" % (len(run[0]), run[1]), columns)
             layers.append(b"#%d%b" % (colour, counted))
-        yield b"$".join(layers)
+        bands.append(b"$".join(layers))
+    return b"".join((*parts, b"-".join(bands), b"\x1b\\"))

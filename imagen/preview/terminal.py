@@ -9,17 +9,13 @@ import shutil
 import struct
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 if sys.platform != "win32":
     import fcntl
     import termios
     import tty
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 """The answer to `ESC [ c`: https://vt100.net/docs/vt510-rm/DA1.html"""
@@ -44,7 +40,9 @@ def measure_terminal(descriptor: int) -> TerminalSize:
     columns, rows = shutil.get_terminal_size()
     width = height = 0
     if sys.platform != "win32":
-        rows, columns, width, height = _window_size(descriptor) or (rows, columns, 0, 0)
+        with suppress(OSError):
+            answer = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8))
+            rows, columns, width, height = struct.unpack("HHHH", answer)
     columns, rows = columns or 80, rows or 24
     return TerminalSize(
         columns=columns,
@@ -58,11 +56,20 @@ def supports_sixel(
     reading: int = 0, writing: int = 1, *, timeout_seconds: float = _TIMEOUT_SECONDS
 ) -> bool:
     """Ask the terminal on these descriptors whether it supports sixel."""
-    if sys.platform == "win32" or not _can_ask(reading, writing):
+    if sys.platform == "win32":
+        return False
+    try:
+        if not (os.isatty(reading) and os.isatty(writing)):
+            return False
+        if os.tcgetpgrp(reading) != os.getpgrp():  # a background job would be stopped
+            return False
+    except OSError:
         return False
     answer = b""
     deadline = time.monotonic() + timeout_seconds
-    with _without_echo(reading):
+    before = termios.tcgetattr(reading)
+    tty.setcbreak(reading, termios.TCSANOW)  # read the answer at once, and do not print it
+    try:
         os.write(writing, b"\x1b[c")
         while not (attributes := _ATTRIBUTES.search(answer)):
             left = max(0.0, deadline - time.monotonic())
@@ -71,34 +78,6 @@ def supports_sixel(
             if not more:
                 return False
             answer += more
+    finally:
+        termios.tcsetattr(reading, termios.TCSANOW, before)
     return _SIXEL in attributes[1].split(b";")
-
-
-if sys.platform != "win32":
-
-    def _window_size(descriptor: int) -> tuple[int, int, int, int] | None:
-        """Rows, columns, width and height."""
-        try:
-            answer = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, bytes(8))
-        except OSError:
-            return None
-        rows, columns, width, height = struct.unpack("HHHH", answer)
-        return rows, columns, width, height
-
-    def _can_ask(reading: int, writing: int) -> bool:
-        """Whether both are this process's terminal; a background job would be stopped."""
-        try:
-            both = os.isatty(reading) and os.isatty(writing)
-            return both and os.tcgetpgrp(reading) == os.getpgrp()
-        except OSError:
-            return False
-
-    @contextmanager
-    def _without_echo(descriptor: int) -> Iterator[None]:
-        """Read input at once and do not show it, so that the answer is not printed."""
-        before = termios.tcgetattr(descriptor)
-        tty.setcbreak(descriptor, termios.TCSANOW)
-        try:
-            yield
-        finally:
-            termios.tcsetattr(descriptor, termios.TCSANOW, before)

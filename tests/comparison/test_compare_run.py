@@ -116,10 +116,10 @@ def test_a_second_run_repeats_no_finished_cell(settings: Settings, tmp_path: Pat
 
 def test_a_second_run_repeats_failed_cells(settings: Settings, tmp_path: Path) -> None:
     _compare(settings, tmp_path / "c", "one", "broken")
-    mended = settings.model_copy(
+    repaired = settings.model_copy(
         update={"backends": settings.backends | {"broken": {"type": "mock"}}}
     )
-    made, worked = _compare(mended, tmp_path / "c", "one", "broken")
+    made, worked = _compare(repaired, tmp_path / "c", "one", "broken")
     assert (worked, made.failed) == (["broken"], ())
 
 

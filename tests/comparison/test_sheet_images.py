@@ -85,7 +85,7 @@ def test_reduced_images_do_not_keep_their_file_open(tmp_path: Path) -> None:
         pytest.param(5, 2, 2, id="no more than there are cells"),
         pytest.param(1, 2, 1, id="two above each other"),
         pytest.param(1, 9, 3, id="one model wraps"),
-        pytest.param(2, 100, 10, id="a tower stands in several columns"),
+        pytest.param(2, 100, 10, id="a tower gets several columns"),
         pytest.param(100, 100, 100, id="as wide as asked"),
         pytest.param(9000, 9000, 500, id="never wider than a sheet may be"),
         pytest.param(0, 0, 1, id="nothing"),

@@ -40,7 +40,7 @@ def test_format_parameters_omits_null_characters() -> None:
     "prompt",
     [
         pytest.param("a cat", id="a line"),
-        pytest.param("a cat\nSeed: is no number\n\nin the snow", id="lines that look like pairs"),
+        pytest.param("a cat\nSeed: not a number\n\nin the snow", id="lines that look like pairs"),
         pytest.param("", id="nothing"),
         pytest.param("🦊 雪 \u202e", id="any script"),
     ],

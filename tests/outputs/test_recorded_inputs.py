@@ -14,7 +14,7 @@ from imagen.core.result import Output
 from imagen.core.ticket import InputImage
 from imagen.outputs import read_record, save_outputs
 
-_HOME = "/home/ann/pictures"
+_HOME = "/home/ann/photos"
 _ASKED = Request.of(
     {
         "image": f"{_HOME}/fox.png",

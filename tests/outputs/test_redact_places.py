@@ -27,7 +27,7 @@ def _comfy(path: str) -> bytes:
 
 
 def test_paths_are_removed_from_a_workflow_in_a_png() -> None:
-    told = redact_file(_comfy("/home/ann/pictures/fox.png"), "full")
+    told = redact_file(_comfy("/home/ann/photos/fox.png"), "full")
     workflow = metadata.read_texts(told, ("workflow",))["workflow"]
     assert workflow == '{"nodes":[{"widgets_values":["fox.png","a fox"]}]}'
 

@@ -203,7 +203,7 @@ def test_the_media_type_follows_from_the_bytes() -> None:
         pytest.param("model/gltf-binary", ".glb", id="a 3D model"),
         pytest.param("application/json", ".json", id="JSON"),
         pytest.param("application/zip", ".zip", id="an archive"),
-        pytest.param("application/../../x.exe", ".bin", id="nobody knows"),
+        pytest.param("application/../../x.exe", ".bin", id="unknown"),
     ],
 )
 def test_other_files_are_saved_unchanged(media_type: str, extension: str) -> None:

@@ -15,7 +15,7 @@ from imagen.outputs.redact import strip_paths
         pytest.param("/srv/a/b.png is gone.", "b.png is gone.", id="path"),
         pytest.param("'/srv/a/b.png' is gone.", "'b.png' is gone.", id="quoted"),
         pytest.param(r"C:\Users\fox\b.png is gone.", "b.png is gone.", id="Windows"),
-        pytest.param("~/pictures/b.png is gone.", "b.png is gone.", id="home"),
+        pytest.param("~/photos/b.png is gone.", "b.png is gone.", id="home"),
         pytest.param("'/mnt/my own/b.png' is gone.", "'b.png' is gone.", id="blanks"),
         pytest.param(r'"C:\my own\b.png" is gone.', '"b.png" is gone.', id="blanks on Windows"),
         pytest.param("'a' and /srv/c/d.png, 'e'", "'a' and d.png, 'e'", id="between quotes"),

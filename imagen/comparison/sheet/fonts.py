@@ -105,7 +105,14 @@ class FontSet:
                 for name in names:
                     if os.path.splitext(name)[1].lower() in _EXTENSIONS:
                         paths[Path(where, name)] = None
-        return sorted(paths, key=_rank)
+
+        def rank(path: Path) -> tuple[int, str]:
+            """Plain sans-serif fonts first."""
+            name = path.name.lower().replace("-", "").replace(" ", "")
+            plain, fancy = (sum(word in name for word in words) for words in (_PLAIN, _FANCY))
+            return 2 * fancy - plain, name
+
+        return sorted(paths, key=rank)
 
     def _open(self, path: Path) -> Font | None:
         if path not in self._opened:
@@ -153,10 +160,3 @@ def _read_characters(path: Path) -> Collection[str]:
             return frozenset(map(chr, font.getBestCmap() or ()))
     except (TTLibError, AssertionError, AttributeError, *DECODE_ERRORS):
         return frozenset()
-
-
-def _rank(path: Path) -> tuple[int, str]:
-    """Plain sans-serif fonts before all others."""
-    name = path.name.lower().replace("-", "").replace(" ", "")
-    plain, fancy = (sum(word in name for word in words) for words in (_PLAIN, _FANCY))
-    return 2 * fancy - plain, name

@@ -50,24 +50,21 @@ def load_reduced(path: Path, size: Size, *, background: Colour) -> Image.Image:
         as_stored = size[::-1] if _is_sideways(image) else size
         image.draft("RGB", as_stored)
         image.load()
-        # Reduce first: all that follows then works on a quarter of the pixels.
-        small = _convert_to_rgb(_reduce(image, as_stored), background)
+        # Reduce first, if that is exact or leaves enough for a finer filter: all that follows then
+        # works on a quarter of the pixels.
+        width, height = as_stored
+        factor = int(min(image.width / width, image.height / height))
+        if image.size != (width * factor, height * factor):
+            factor //= 2
+        reduced: Image.Image = image
+        if factor >= 2 and image.mode in ("RGB", "L"):
+            reduced = image.reduce(factor)
+            reduced.info = image.info
+        small = _convert_to_rgb(reduced, background)
         if "exif" in image.info:
             small.info = image.info
             small = ImageOps.exif_transpose(small)
         return small if small.size == size else small.resize(size, Image.Resampling.LANCZOS)
-
-
-def _reduce(image: Image.Image, size: Size) -> Image.Image:
-    """A half, a third, … of it, if that is exact or leaves enough for a finer filter."""
-    factor = int(min(image.width / size[0], image.height / size[1]))
-    if image.size != (size[0] * factor, size[1] * factor):
-        factor //= 2
-    if factor < 2 or image.mode not in ("RGB", "L"):
-        return image
-    small = image.reduce(factor)
-    small.info = image.info
-    return small
 
 
 def _convert_to_rgb(image: Image.Image, background: Colour) -> Image.Image:

@@ -185,32 +185,29 @@ class _Draft:
         shown = [fit_size(one.size, box) if one.size else (0, 0) for one in row]
         label = 0 if all(one.size for one in row) else min(self._side, _LABEL_HEIGHT)
         height = max(label, self._side // 8, *(high for _, high in shown))
-        step = self._width + self._gap
-        return [
-            PlacedCell(
-                box=(i * step, top, i * step + self._width, top + height),
-                caption=self._fit_caption(one.cell),
-                leading=self._leading,
-                image=one.cell.image if one.size else None,
-                shown=shown[i],
-                why=one.why,
-                failed=one.failed,
+        large = max(10, min(17, self._side // 28))
+        small = max(10, large - 3)
+        caption_height = max(self._side // 3, 3 * large)
+        placed = []
+        for i, one in enumerate(row):
+            left, cell = i * (self._width + self._gap), one.cell
+            texts = ((cell.title, large), (cell.details, small), (cell.text, small))
+            caption = [
+                self._fit(text, self._width, caption_height, [size, 10])
+                for text, size in (*texts, (cell.remark, small))
+            ]
+            placed.append(
+                PlacedCell(
+                    box=(left, top, left + self._width, top + height),
+                    caption=tuple(caption),
+                    leading=self._leading,
+                    image=cell.image if one.size else None,
+                    shown=shown[i],
+                    why=one.why,
+                    failed=one.failed,
+                )
             )
-            for i, one in enumerate(row)
-        ]
-
-    def _fit_caption(self, cell: SheetCell) -> tuple[TextBlock, ...]:
-        """Title, details, text and remark, each at most a third as high as an image may be."""
-        size = max(10, min(17, self._side // 28))
-        small = max(10, size - 3)
-        texts = (
-            (cell.title, size),
-            (cell.details, small),
-            (cell.text, small),
-            (cell.remark, small),
-        )
-        height = max(self._side // 3, 3 * size)
-        return tuple(self._fit(text, self._width, height, [first, 10]) for text, first in texts)
+        return placed
 
     def _fit(self, text: str, width: int, height: int, sizes: Sequence[int]) -> TextBlock:
         if not text:

@@ -168,7 +168,13 @@ def _find_box(data: bytes, outer: _Box, kind: bytes) -> _Box:
 def _items(data: bytes) -> Iterator[_Item]:
     """Each item of metadata, and the position of its bytes."""
     meta = _meta(data)
-    types = _types(data, _find_box(data, meta, b"iinf"))
+    types: dict[int, int] = {}  # the position of the type of each item, by its number
+    infos = _find_box(data, meta, b"iinf")
+    if infos.content != infos.end:
+        wide = 4 if data[infos.content] else 2
+        for entry in _boxes(data, infos.content + 4 + wide, infos.end):
+            id_bytes = 4 if _number(data, entry.content, 1) > 2 else 2
+            types[_number(data, entry.content + 4, id_bytes)] = entry.content + 4 + id_bytes + 2
     inner = _find_box(data, meta, b"idat").content
     for id, is_inner, extents in _locations(data, _find_box(data, meta, b"iloc")):
         type_at = types.get(id, 0)
@@ -182,18 +188,6 @@ def _items(data: bytes) -> Iterator[_Item]:
         if start + length > len(data):
             raise OutputError("the AVIF is damaged: an item leads out of it")
         yield _Item(kind, type_at, start, start + length)
-
-
-def _types(data: bytes, box: _Box) -> dict[int, int]:
-    """The position of the type of each item, by its number."""
-    if box.content == box.end:
-        return {}
-    wide = 4 if data[box.content] else 2
-    found: dict[int, int] = {}
-    for entry in _boxes(data, box.content + 4 + wide, box.end):
-        id_bytes = 4 if _number(data, entry.content, 1) > 2 else 2
-        found[_number(data, entry.content + 4, id_bytes)] = entry.content + 4 + id_bytes + 2
-    return found
 
 
 def _locations(data: bytes, box: _Box) -> Iterator[tuple[int, bool, list[tuple[int, int]]]]:

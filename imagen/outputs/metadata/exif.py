@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from imagen.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _EMPTY = b"MM\x00*\x00\x00\x00\x00"
 _BYTE_ORDERS = {b"II*\x00": "<", b"MM\x00*": ">"}
@@ -121,7 +121,16 @@ def _with_main(body: bytes, order: str, main: _Directory) -> bytes:
 def read_texts(tiff: bytes) -> dict[str, str]:
     """The user comment as `parameters`, and what ComfyUI wrote, by its own names."""
     block = _parse(tiff)
-    texts = dict(_read_comfy_texts(tiff, block))
+    texts: dict[str, str] = {}
+    for tag, entry in block.main.entries.items():
+        if tag not in _COMFY_TAGS or unpack_from(f"{block.order}H", entry, 2)[0] != _ASCII:
+            continue
+        raw = _read_value(tiff, block.order, entry).rstrip(b"\0").decode("utf-8", "replace")
+        name, colon, text = raw.partition(":")
+        if tag == _MODEL and raw.startswith("{"):  # of old versions of SwarmUI
+            texts["parameters"] = raw
+        elif colon and text.lstrip().startswith("{"):
+            texts[name.strip().lower()] = text.lstrip()
     comment = block.exif.entries.get(_USER_COMMENT, block.main.entries.get(_USER_COMMENT))
     if comment:
         texts["parameters"] = _decode_comment(_read_value(tiff, block.order, comment))
@@ -230,18 +239,6 @@ def _read_value(tiff: bytes, order: str, entry: bytes) -> bytes:
         return bytes(raw[:count])
     (at,) = unpack_from(f"{order}I", raw)
     return tiff[at : at + count]
-
-
-def _read_comfy_texts(tiff: bytes, block: _Block) -> Iterator[tuple[str, str]]:
-    for tag, entry in block.main.entries.items():
-        if tag not in _COMFY_TAGS or unpack_from(f"{block.order}H", entry, 2)[0] != _ASCII:
-            continue
-        raw = _read_value(tiff, block.order, entry).rstrip(b"\0").decode("utf-8", "replace")
-        name, colon, text = raw.partition(":")
-        if tag == _MODEL and raw.startswith("{"):  # of old versions of SwarmUI
-            yield "parameters", raw
-        elif colon and text.lstrip().startswith("{"):
-            yield name.strip().lower(), text.lstrip()
 
 
 def _decode_comment(raw: bytes) -> str:
