@@ -227,7 +227,7 @@ class _Preparation:
         """Report a parameter that gives way to a part of another one."""
         asked = self._asked.get(name)
         if asked not in (None, used, self._parameters[name].default):
-            self._report_mapped(name, asked, used, f"{by} settles it")
+            self._report_mapped(name, asked, used, f"{by} determines it")
 
     def _report_mapped(self, name: str, asked: Any, used: Any, why: str) -> None:
         self.receipt[name] = ParameterOutcome(outcome="mapped", asked=asked, used=used, why=why)

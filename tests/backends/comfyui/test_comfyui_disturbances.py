@@ -39,10 +39,10 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
     server.submit_foreign(seconds=60)
     with closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST)
-        listener = ComfyWebSocket(backend.client(), 5)
-        listener.open()
-        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
-        listener.prompt_id = ticket.id
+        comfy_socket = ComfyWebSocket(backend.client(), 5)
+        comfy_socket.open()
+        backend.client().submit(ticket.payload, ticket.id, comfy_socket.client_id)
+        comfy_socket.prompt_id = ticket.id
         answers = (_refusal(word, ticket.id) for word in script)
         server.switches = FailureSwitches(http_errors=(*answers, *server.switches.http_errors))
 
@@ -53,14 +53,16 @@ def _ended(server: ComfyUI, *script: str, counted: str = "/queue", **block: Any)
         usual = {"poll_seconds": 0.02, "total_seconds": 200, "idle_seconds": 1000} | block
         known = {"url": server.url, "workflow": "x", **usual}
         config = validate_block("lab", known, ComfyUIConfig)
-        record, telling = (
+        record, comfy_progress = (
             ComfyJobRecord(ticket.payload),
             ComfyProgress(ticket.payload, job_progress()),
         )
-        following = JobFollower(backend.client(), listener, record, telling, config, clock=clock)
+        follower = JobFollower(
+            backend.client(), comfy_socket, record, comfy_progress, config, clock=clock
+        )
         with pytest.raises(BackendError) as caught:
-            following.follow()
-        listener.close()
+            follower.follow()
+        comfy_socket.close()
     return caught.value
 
 

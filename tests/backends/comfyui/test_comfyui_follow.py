@@ -31,7 +31,7 @@ class _Clock:
         return self.now
 
 
-class _Listener(ComfyWebSocket):
+class _CountingSocket(ComfyWebSocket):
     """Counts its signs of life."""
 
     pings = 0
@@ -41,63 +41,65 @@ class _Listener(ComfyWebSocket):
         super().ping()
 
 
-def _waited(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
+def _follow_to_timeout(server: ComfyUI, **block: Any) -> tuple[list[Progress], TimedOut]:
     """What is reported of a job that never ends, and how the wait for it ends."""
     config = validate_block("lab", {"url": server.url, "workflow": "x", **block}, ComfyUIConfig)
-    told: list[Progress] = []
+    reports: list[Progress] = []
     with closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST)
-        listener = _Listener(backend.client(), 5)
-        listener.open()
-        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
-        listener.prompt_id = ticket.id
-        record, telling = (
+        comfy_socket = _CountingSocket(backend.client(), 5)
+        comfy_socket.open()
+        backend.client().submit(ticket.payload, ticket.id, comfy_socket.client_id)
+        comfy_socket.prompt_id = ticket.id
+        record, comfy_progress = (
             ComfyJobRecord(ticket.payload),
-            ComfyProgress(ticket.payload, job_progress(told.append)),
+            ComfyProgress(ticket.payload, job_progress(reports.append)),
         )
-        following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
+        follower = JobFollower(
+            backend.client(), comfy_socket, record, comfy_progress, config, clock=_Clock()
+        )
         with pytest.raises(TimedOut) as caught:
-            following.follow()
-        listener.close()
-        assert listener.pings > 30
-    return told, caught.value
+            follower.follow()
+        comfy_socket.close()
+        assert comfy_socket.pings > 30
+    return reports, caught.value
 
 
 def test_a_job_waits_in_the_queue_for_hours() -> None:
     with ComfyUI() as server:
         server.submit_foreign(seconds=60)
-        told, error = _waited(server, total_seconds=7200, idle_seconds=10800)
+        reports, error = _follow_to_timeout(server, total_seconds=7200, idle_seconds=10800)
     assert "in all" in error.message
-    assert len(told) > 30
-    assert {progress.stage for progress in told[-20:]} == {"queued"}
+    assert len(reports) > 30
+    assert {progress.stage for progress in reports[-20:]} == {"queued"}
 
 
 def test_a_job_without_progress_times_out_after_idle_seconds() -> None:
     with ComfyUI(silent_load=60) as server:
-        _, error = _waited(server, idle_seconds=7200)
+        _, error = _follow_to_timeout(server, idle_seconds=7200)
     assert "without any progress" in error.message
     assert error.remedy == "If it needs longer, raise backends.lab.idle_seconds."
 
 
 def test_the_interval_between_looks_grows_to_a_limit() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url, poll_seconds=0.5)) as backend:
-        listener = ComfyWebSocket(backend.client(), 5)
-        record, telling = ComfyJobRecord({}), ComfyProgress({}, job_progress())
+        comfy_socket = ComfyWebSocket(backend.client(), 5)
+        record, comfy_progress = ComfyJobRecord({}), ComfyProgress({}, job_progress())
         config = validate_block(
             "lab", {"url": server.url, "workflow": "x", "poll_seconds": 0.5}, ComfyUIConfig
         )
-        following = JobFollower(backend.client(), listener, record, telling, config)
-        assert [following.interval(looks) for looks in (0, 1, 2, 100_000)] == [
+        follower = JobFollower(backend.client(), comfy_socket, record, comfy_progress, config)
+        assert [follower.interval(looks) for looks in (0, 1, 2, 100_000)] == [
             0.1,
             pytest.approx(0.15),
             pytest.approx(0.225),
             1.0,
         ]
-        listener.open()
-        assert [following.interval(looks) for looks in (0, 1, 100_000)] == [0.5, 0.75, 5.0]
+        comfy_socket.open()
+        assert [follower.interval(looks) for looks in (0, 1, 100_000)] == [0.5, 0.75, 5.0]
         record.apply(websocket.JobSucceeded(None))
-        assert following.interval(100_000) == 0.1
-        listener.close()
+        assert follower.interval(100_000) == 0.1
+        comfy_socket.close()
 
 
 def test_following_ends_at_once_where_the_history_has_everything() -> None:
@@ -110,13 +112,15 @@ def test_following_ends_at_once_where_the_history_has_everything() -> None:
     with ComfyUI(silent=True) as server, closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = ComfyWebSocket(backend.client(), 5)
-        listener.open()
-        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
-        listener.prompt_id = ticket.id
-        telling = ComfyProgress(ticket.payload, job_progress())
-        JobFollower(backend.client(), listener, record, telling, config, clock=clock).follow()
-        listener.close()
+        comfy_socket = ComfyWebSocket(backend.client(), 5)
+        comfy_socket.open()
+        backend.client().submit(ticket.payload, ticket.id, comfy_socket.client_id)
+        comfy_socket.prompt_id = ticket.id
+        comfy_progress = ComfyProgress(ticket.payload, job_progress())
+        JobFollower(
+            backend.client(), comfy_socket, record, comfy_progress, config, clock=clock
+        ).follow()
+        comfy_socket.close()
     assert list(record.outputs) == ["99"]
 
 
@@ -125,16 +129,18 @@ def test_closing_the_backend_ends_following_at_once() -> None:
         backend = open_comfyui(server.url)
         ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = ComfyWebSocket(backend.client(), 5)
-        listener.prompt_id = ticket.id
-        record, telling = (
+        comfy_socket = ComfyWebSocket(backend.client(), 5)
+        comfy_socket.prompt_id = ticket.id
+        record, comfy_progress = (
             ComfyJobRecord(ticket.payload),
             ComfyProgress(ticket.payload, job_progress()),
         )
-        following = JobFollower(backend.client(), listener, record, telling, config, clock=_Clock())
+        follower = JobFollower(
+            backend.client(), comfy_socket, record, comfy_progress, config, clock=_Clock()
+        )
         backend.close()
         with pytest.raises(BackendError, match="was closed") as caught:
-            following.follow()
+            follower.follow()
     assert type(caught.value) is BackendError
 
 
@@ -149,13 +155,15 @@ def test_a_slow_answer_is_awaited_without_a_busy_loop() -> None:
     with ComfyUI(slow=0.3) as server, closing(open_comfyui(server.url)) as backend:
         ticket = backend.prepare(REQUEST)
         config = validate_block("lab", {"url": server.url, "workflow": "x"}, ComfyUIConfig)
-        listener = ComfyWebSocket(backend.client(), 5)
-        backend.client().submit(ticket.payload, ticket.id, listener.client_id)
-        listener.prompt_id = ticket.id
-        record, telling = (
+        comfy_socket = ComfyWebSocket(backend.client(), 5)
+        backend.client().submit(ticket.payload, ticket.id, comfy_socket.client_id)
+        comfy_socket.prompt_id = ticket.id
+        record, comfy_progress = (
             ComfyJobRecord(ticket.payload),
             ComfyProgress(ticket.payload, job_progress()),
         )
-        JobFollower(backend.client(), listener, record, telling, config, clock=clock).follow()
+        JobFollower(
+            backend.client(), comfy_socket, record, comfy_progress, config, clock=clock
+        ).follow()
     assert record.ended
     assert reads < 500

@@ -37,9 +37,9 @@ class _Clock:
         return self.now
 
 
-def _heard(*told: websocket.ComfyEvent, graph: dict[str, Any] = GRAPH) -> ComfyJobRecord:
+def _record(*reports: websocket.ComfyEvent, graph: dict[str, Any] = GRAPH) -> ComfyJobRecord:
     record = ComfyJobRecord(graph, _Clock())
-    for event in told:
+    for event in reports:
         record.apply(event)
     return record
 
@@ -49,7 +49,7 @@ def _image(name: str, kind: str = "output", subfolder: str = "") -> dict[str, st
 
 
 def test_each_node_is_timed() -> None:
-    record = _heard(
+    record = _record(
         websocket.JobStarted(None),
         websocket.NodeRunning("1", "1"),
         websocket.NodeRunning("8", "8"),
@@ -61,18 +61,18 @@ def test_each_node_is_timed() -> None:
 
 def test_a_blocked_branch_is_recorded_once() -> None:
     blocked = websocket.NodeFailed("9", "SaveImage", "ExecutionBlocked", "no")
-    record = _heard(blocked, blocked)
+    record = _record(blocked, blocked)
     assert (record.blocked, record.failure) == ((blocked,), None)
 
 
 def test_a_job_is_complete_once_each_output_node_gave_something() -> None:
-    assert _heard(websocket.NodeOutput("9.0.1", "9", {"images": []})).is_complete()
-    assert not _heard(websocket.NodeOutput("9", "9", {})).is_complete()
-    assert not _heard().is_complete()
+    assert _record(websocket.NodeOutput("9.0.1", "9", {"images": []})).is_complete()
+    assert not _record(websocket.NodeOutput("9", "9", {})).is_complete()
+    assert not _record().is_complete()
 
 
 def test_the_history_completes_the_record() -> None:
-    record = _heard(websocket.JobStarted(5.0))
+    record = _record(websocket.JobStarted(5.0))
     messages: tuple[tuple[str, dict[str, Any]], ...] = (
         ("execution_start", {"timestamp": 1000}),
         ("execution_success", {"timestamp": 3500}),
@@ -85,9 +85,9 @@ def test_the_history_completes_the_record() -> None:
 
 def test_a_preview_without_a_node_counts_only_while_our_job_runs() -> None:
     image = websocket.SocketImage(b"x", None)
-    assert _heard(image).preview is None
-    assert _heard(websocket.NodeRunning("8", "8"), image).take_preview() == b"x"
-    assert _heard(websocket.NodeRunning("8", "8"), websocket.JobEnded(), image).preview is None
+    assert _record(image).preview is None
+    assert _record(websocket.NodeRunning("8", "8"), image).take_preview() == b"x"
+    assert _record(websocket.NodeRunning("8", "8"), websocket.JobEnded(), image).preview is None
 
 
 def test_files_of_any_key_count_once_each() -> None:
@@ -97,7 +97,7 @@ def test_files_of_any_key_count_once_each() -> None:
         "animated": [True],
         "text": "one text",
     }
-    assert list_outputs(_heard(websocket.NodeOutput("9", "9", output))) == [
+    assert list_outputs(_record(websocket.NodeOutput("9", "9", output))) == [
         ComfyFile("9", 0, "a.png", "", "output"),
         ComfyFile("9", 1, "a.png", "b", "output"),
         ComfyFile("9", 2, "c.mp4", "", "output"),
@@ -106,7 +106,7 @@ def test_files_of_any_key_count_once_each() -> None:
 
 
 def test_only_named_output_nodes_count() -> None:
-    record = _heard(
+    record = _record(
         websocket.NodeOutput("8", "8", {"images": [_image("a.png")]}),
         websocket.NodeOutput("9.0.1", "9", {"images": [_image("b.png")]}),
     )
@@ -128,43 +128,45 @@ def test_texts_do_not_replace_missing_images(
     assert lacks_images(graph, things) is lacks
 
 
-def _told(record: ComfyJobRecord, sight: ComfyJobStatus | None = None) -> Progress:
-    told: list[Progress] = []
-    ComfyProgress(record.graph, job_progress(told.append)).report(record, sight)
-    return told[0]
+def _report(record: ComfyJobRecord, sight: ComfyJobStatus | None = None) -> Progress:
+    reports: list[Progress] = []
+    ComfyProgress(record.graph, job_progress(reports.append)).report(record, sight)
+    return reports[0]
 
 
 @pytest.mark.parametrize(
     ("record", "sight", "stage"),
     [
-        pytest.param(_heard(), None, "submitted", id="nothing known"),
-        pytest.param(_heard(), ComfyJobStatus(position=3), "queued", id="in the queue"),
-        pytest.param(_heard(), ComfyJobStatus(runs=True), "running", id="seen to run"),
-        pytest.param(_heard(websocket.NodeRunning("1", "1")), None, "loading", id="a loader runs"),
-        pytest.param(_heard(websocket.NodeRunning("8", "8")), None, "running", id="a sampler runs"),
+        pytest.param(_record(), None, "submitted", id="nothing known"),
+        pytest.param(_record(), ComfyJobStatus(position=3), "queued", id="in the queue"),
+        pytest.param(_record(), ComfyJobStatus(runs=True), "running", id="seen to run"),
+        pytest.param(_record(websocket.NodeRunning("1", "1")), None, "loading", id="a loader runs"),
+        pytest.param(
+            _record(websocket.NodeRunning("8", "8")), None, "running", id="a sampler runs"
+        ),
     ],
 )
 def test_the_stage_follows_events_and_looks(
     record: ComfyJobRecord, sight: ComfyJobStatus | None, stage: str
 ) -> None:
-    assert _told(record, sight).stage == stage
+    assert _report(record, sight).stage == stage
 
 
 def test_the_fraction_is_weighted_and_never_falls() -> None:
-    told: list[Progress] = []
-    record = _heard(websocket.NodeRunning("1", "1"), websocket.NodeRunning("8", "8"))
-    telling = ComfyProgress(GRAPH, job_progress(told.append))
-    telling.report(record, None)
+    reports: list[Progress] = []
+    record = _record(websocket.NodeRunning("1", "1"), websocket.NodeRunning("8", "8"))
+    comfy_progress = ComfyProgress(GRAPH, job_progress(reports.append))
+    comfy_progress.report(record, None)
     record.apply(websocket.NodeStepped("8", 2, 4))
-    telling.report(record, None)
+    comfy_progress.report(record, None)
     record.apply(websocket.NodeStepped("8", 1, 4))
-    telling.report(record, None)
-    first, second, third = (progress.fraction for progress in told)
+    comfy_progress.report(record, None)
+    first, second, third = (progress.fraction for progress in reports)
     assert first < 0.1
     assert 0.4 < second < 0.6
     assert third == second
 
 
 def test_a_node_is_shown_by_its_title() -> None:
-    assert _told(_heard(websocket.NodeRunning("9", "9"))).node == "Keep[1m"
-    assert _told(_heard(websocket.NodeRunning("8", "8"))).node == "KSampler"
+    assert _report(_record(websocket.NodeRunning("9", "9"))).node == "Keep[1m"
+    assert _report(_record(websocket.NodeRunning("8", "8"))).node == "KSampler"

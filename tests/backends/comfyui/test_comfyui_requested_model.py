@@ -116,7 +116,7 @@ def test_a_requested_model_replaces_the_models_parameter_of_the_workflow() -> No
     ticket = open_workflow(UNREACHABLE_URL, "mine").prepare(asked)
     fate = ticket.receipt["checkpoint"]
     assert ticket.payload["1"]["inputs"]["ckpt_name"] == "dream"
-    assert (fate.outcome, fate.used, fate.why) == ("mapped", "dream", "model settles it")
+    assert (fate.outcome, fate.used, fate.why) == ("mapped", "dream", "model determines it")
     assert "checkpoint" not in ticket.request.extra
 
 

@@ -247,7 +247,7 @@ def test_the_upscale_factor_overrides_a_requested_size_and_is_reported() -> None
     values = {"image": write_image("a.png"), "upscale": Upscale(factor=2), "prompt": ""}
     ticket = mine().prepare(REQUEST.with_values(values | {"width": 100, "height": None}))
     fate = ticket.receipt["width"]
-    assert (fate.outcome, fate.used, fate.why) == ("mapped", 128, "upscale settles it")
+    assert (fate.outcome, fate.used, fate.why) == ("mapped", 128, "upscale determines it")
     assert ticket.request.width == 128
 
 

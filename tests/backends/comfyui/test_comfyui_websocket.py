@@ -33,34 +33,34 @@ if TYPE_CHECKING:
     from imagen.backends.comfyui import ComfyUIBackend as Backend
 
 
-def _listener(backend: Backend) -> ComfyWebSocket:
+def _comfy_socket(backend: Backend) -> ComfyWebSocket:
     return ComfyWebSocket(backend.client(), 5)
 
 
 def test_each_connection_has_its_own_client_id() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
-        listener = _listener(backend)
-        listener.open()
-        assert listener.next(5) == websocket.QueueChanged()
-        listener.open()
-        listener.close()
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.open()
+        assert comfy_socket.next(5) == websocket.QueueChanged()
+        comfy_socket.open()
+        comfy_socket.close()
         first, second = server.client_ids
-        assert first != second == listener.client_id
+        assert first != second == comfy_socket.client_id
 
 
 def test_a_ping_never_fails() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
-        listener = _listener(backend)
-        listener.ping()
-        listener.open()
-        listener.ping()
-        assert listener.next(5) == websocket.QueueChanged()
-        assert listener.next(5) is None  # the server's own flags
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.ping()
+        comfy_socket.open()
+        comfy_socket.ping()
+        assert comfy_socket.next(5) == websocket.QueueChanged()
+        assert comfy_socket.next(5) is None  # the server's own flags
         server.die()
-        assert listener.next(5) is None
-        listener.ping()
-        assert (listener.is_open, listener.breaks) == (False, 1)
-        assert listener.trouble.startswith("broke (")
+        assert comfy_socket.next(5) is None
+        comfy_socket.ping()
+        assert (comfy_socket.is_open, comfy_socket.breaks) == (False, 1)
+        assert comfy_socket.trouble.startswith("broke (")
 
 
 def _announce(size: int) -> Callable[[socket.socket], None]:
@@ -88,31 +88,34 @@ def test_a_frame_beyond_the_limit_breaks_the_connection_and_is_named() -> None:
         RawServer(_announce((256 << 20) + 1)) as server,
         closing(open_comfyui(server.url)) as backend,
     ):
-        listener = _listener(backend)
-        listener.open()
-        assert listener.next(1) is None
-        assert "exceeds limit of 268435456 bytes" in listener.trouble
-        assert not listener.is_open
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.open()
+        assert comfy_socket.next(1) is None
+        assert "exceeds limit of 268435456 bytes" in comfy_socket.trouble
+        assert not comfy_socket.is_open
 
 
 def test_a_connection_that_never_opened_is_retried_with_the_same_client_id() -> None:
     with ComfyUI(refuse_ws=True) as server, closing(open_comfyui(server.url)) as backend:
-        listener = _listener(backend)
-        listener.open("our-name")
-        assert (listener.is_open, listener.trouble) == (False, "could not be opened (status 403)")
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.open("our-name")
+        assert (comfy_socket.is_open, comfy_socket.trouble) == (
+            False,
+            "could not be opened (status 403)",
+        )
         server.switches = ComfyUI().switches
-        listener.reopen()
-        assert (listener.is_open, listener.trouble) == (True, "")
-        listener.close()
+        comfy_socket.reopen()
+        assert (comfy_socket.is_open, comfy_socket.trouble) == (True, "")
+        comfy_socket.close()
         assert server.client_ids == ["our-name"]
 
 
 def test_a_connection_that_opens_after_close_is_closed() -> None:
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
-        listener = _listener(backend)
-        listener.close()
-        listener.open()
-        assert not listener.is_open
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.close()
+        comfy_socket.open()
+        assert not comfy_socket.is_open
 
 
 @pytest.mark.parametrize(
@@ -126,9 +129,9 @@ def test_a_connection_that_opens_after_close_is_closed() -> None:
 def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("socks_proxy", proxy)
     with closing(open_comfyui("http://studio.invalid:8188")) as backend:
-        listener = _listener(backend)
-        listener.open()
-        assert listener.trouble == "could not be opened (the proxy cannot be used)"
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.open()
+        assert comfy_socket.trouble == "could not be opened (the proxy cannot be used)"
 
 
 def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
@@ -140,9 +143,9 @@ def test_an_expired_certificate_is_named(tmp_path: Path) -> None:
     with RawServer(answer(b"hello"), tls=context) as server:
         at = server.url.replace("http:", "https:")
         with closing(open_comfyui(at, ca_file=tmp_path / "ca.pem")) as backend:
-            listener = _listener(backend)
-            listener.open()
-    assert listener.trouble == (
+            comfy_socket = _comfy_socket(backend)
+            comfy_socket.open()
+    assert comfy_socket.trouble == (
         "could not be opened (it cannot be trusted: its certificate has expired)"
     )
 
@@ -152,18 +155,18 @@ def test_a_slow_signal_handler_does_not_block_next_for_ever() -> None:
     """In Python 3.11 SimpleQueue.get, on which websockets waits, then has no timeout left."""
     previous = signal.signal(signal.SIGUSR1, lambda *_: time.sleep(0.4))
     with ComfyUI() as server, closing(open_comfyui(server.url)) as backend:
-        listener = _listener(backend)
-        listener.open()
-        assert listener.next(5) == websocket.QueueChanged()
-        assert listener.next(5) is None  # the server's own flags
+        comfy_socket = _comfy_socket(backend)
+        comfy_socket.open()
+        assert comfy_socket.next(5) == websocket.QueueChanged()
+        assert comfy_socket.next(5) is None  # the server's own flags
         interrupt = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
         rescue = threading.Timer(10, server.die)
         try:
             interrupt.start()
             rescue.start()
-            assert listener.next(0.3) is None
-            assert listener.is_open
+            assert comfy_socket.next(0.3) is None
+            assert comfy_socket.is_open
         finally:
             rescue.cancel()
             signal.signal(signal.SIGUSR1, previous)
-            listener.close()
+            comfy_socket.close()
