@@ -108,14 +108,6 @@ class _Preparation:
         self._workflows = workflows
         capabilities = workflow_capabilities(workflows, request.task, workflow)
         self._parameters = capabilities.parameters
-        for name in _NEEDED.get(request.task, ()):
-            if name not in self._parameters:
-                raise WorkflowError(
-                    f"The workflow {workflow.name!r} cannot do {request.task}: it has no "
-                    f"parameter {name!r}.",
-                    remedy="Give it a token for that, or name another workflow: "
-                    f"tasks.{request.task}.",
-                )
         self._addressed = {
             name: value
             for name, value in request.extra.items()
@@ -125,6 +117,14 @@ class _Preparation:
         extra = {n: v for n, v in request.extra.items() if n not in self._addressed}
         self._request = request.model_copy(update={"extra": extra})
         self._asked, self.receipt = resolve_parameters(self._request, capabilities)
+        for name in _NEEDED.get(request.task, ()):
+            if name not in self._parameters:
+                raise WorkflowError(
+                    f"The workflow {workflow.name!r} cannot do {request.task}: it has no "
+                    f"parameter {name!r}.",
+                    remedy="Give it a token for that, or name another workflow: "
+                    f"tasks.{request.task}.",
+                )
         self._defaults: dict[str, Any] = {
             name: parameter.default
             for name, parameter in self._parameters.items()
