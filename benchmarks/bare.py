@@ -1,4 +1,4 @@
-"""The script one would write by hand to get one image of a ComfyUI: what imagen is measured by.
+"""Get one image from a ComfyUI with a minimal script: what imagen is compared with.
 
 python benchmarks/bare.py URL GRAPH.json IMAGE.png
 """
@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 from websockets.sync.client import connect
 
 
-def image(url: str, graph: dict[str, Any]) -> bytes:
+def fetch_image(url: str, graph: dict[str, Any]) -> bytes:
     """One websocket, one POST, the wait for the end, the history, the image."""
     client_id = uuid.uuid4().hex
     with connect(f"ws{url.removeprefix('http')}/ws?clientId={client_id}", max_size=None) as socket:
@@ -44,4 +44,4 @@ def _is_end(message: dict[str, Any], prompt_id: str) -> bool:
 if __name__ == "__main__":
     server, graph_file, target = sys.argv[1:]
     graph = json.loads(Path(graph_file).read_text(encoding="utf-8"))
-    Path(target).write_bytes(image(server, graph))
+    Path(target).write_bytes(fetch_image(server, graph))

@@ -123,7 +123,7 @@ def word_distance(word: str, name: str) -> int | None:
     """
     mine, theirs = _words(word), _words(name)
     if mine and theirs and mine[-1] == theirs[-1] and "." in word and "." in name:
-        mine, theirs = mine[:-1], theirs[:-1]  # a common file ending is no similarity
+        mine, theirs = mine[:-1], theirs[:-1]  # a common file ending does not count
     short, long = sorted(("".join(mine), "".join(theirs)), key=len)
     length = len(short)
     most = 0 if length < _SHORTEST_WORD else 1 if length < 7 else 2 if length < 11 else _MOST_ERRORS

@@ -117,8 +117,7 @@ class Preparation:
         ]
 
     def _prepare(self, request: Request, *, preprocess: bool | None) -> list[Ticket]:
-        """The tickets of the request; `preprocess` is what the engine is told of controls that
-        are yet to be made."""
+        """The tickets of the request, with this value of `preprocess` for controls to make."""
         staged = inputs.prepare_inputs(
             self._with_preprocess(request, preprocess),
             self._capabilities,

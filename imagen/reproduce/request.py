@@ -38,7 +38,7 @@ class ImageSource:
     record: ImageRecord
     told_by: str
     """`sidecar`, `imagen`, `parameters`, `invokeai`, `prompt`, or `library`."""
-    picture: Path | None
+    image: Path | None
     folder: Path
     """Where its input images are looked for first."""
 
@@ -58,7 +58,7 @@ def find_source(word: str, settings: Settings) -> ImageSource:
         image: Path | None = path
         if record.source == "sidecar" and path.suffix == ".json":
             image = path.with_suffix("") if os.path.isfile(path.with_suffix("")) else None
-        return ImageSource(record=record, told_by=record.source, picture=image, folder=path.parent)
+        return ImageSource(record=record, told_by=record.source, image=image, folder=path.parent)
     if settings.library.enabled and os.path.isfile(path):
         with suppress(RequestError):
             return _find_in_library(word, settings)
@@ -76,7 +76,7 @@ def _find_in_library(word: str, settings: Settings) -> ImageSource:
         image = find_image(library, word)
         record = load_record(library, image)
     path = next((p for p in (image.path, Path(word)) if os.path.isfile(p)), None)
-    return ImageSource(record=record, told_by="library", picture=path, folder=image.path.parent)
+    return ImageSource(record=record, told_by="library", image=path, folder=image.path.parent)
 
 
 def find_input_places(found: ImageSource, settings: Settings) -> list[Path]:

@@ -37,7 +37,7 @@ _SIDE = Parameter(type="int", min=64, max=2048, multiple_of=16)
         pytest.param(Parameter(), [1, {"a": None}], [1, {"a": None}], id="json is anything"),
     ],
 )
-def test_a_value_is_fitted(parameter: Parameter, asked: Any, used: Any) -> None:
+def test_fit_clamps_rounds_and_converts_values(parameter: Parameter, asked: Any, used: Any) -> None:
     fitted = parameter.fit("it", asked)
     assert (fitted, type(fitted)) == (used, type(used))
 
@@ -71,7 +71,7 @@ def test_a_value_is_fitted(parameter: Parameter, asked: Any, used: Any) -> None:
         "no choice",
     ],
 )
-def test_a_value_of_another_kind_is_refused(
+def test_fit_refuses_values_of_another_type(
     parameter: Parameter, asked: Any, sentence: str
 ) -> None:
     with pytest.raises(RequestError, match=sentence):
@@ -84,7 +84,7 @@ _CAPABILITIES = Capabilities(
 )
 
 
-def test_each_parameter_has_its_fate() -> None:
+def test_receipt_has_an_outcome_for_each_parameter() -> None:
     request = Request(prompt="a", steps=50, negative="blur", extra={"step": 3})
     values, receipt = resolve_parameters(request, _CAPABILITIES)
     assert values == {"prompt": "a", "steps": 10}
@@ -100,13 +100,13 @@ def test_each_parameter_has_its_fate() -> None:
     }
 
 
-def test_a_task_that_is_none_of_its_is_refused() -> None:
+def test_unsupported_task_is_refused() -> None:
     with pytest.raises(RequestError, match="This backend cannot do upscale") as caught:
         resolve_parameters(Request(image="a.png", upscale=Upscale()), _CAPABILITIES)
     assert caught.value.remedy == "It does: text-to-image."
 
 
-def test_what_was_not_honoured_is_told_in_sentences() -> None:
+def test_not_honoured_parameters_have_sentences() -> None:
     _, receipt = resolve_parameters(Request(prompt="a", steps=50, negative="blur"), _CAPABILITIES)
     assert not_honoured(receipt) == [
         "negative: 'blur' was dropped (it runs at cfg 1)",
@@ -114,14 +114,14 @@ def test_what_was_not_honoured_is_told_in_sentences() -> None:
     ]
 
 
-def test_an_empty_text_that_was_dropped_is_no_loss() -> None:
+def test_dropped_empty_text_is_ignored() -> None:
     _, receipt = resolve_parameters(
         Request(prompt="", negative="", extra={"sparkle": 0}), _CAPABILITIES
     )
     assert not_honoured(receipt) == ["sparkle: 0 was dropped (this backend has no sparkle)"]
 
 
-def test_several_values_in_place_of_one_are_told_by_name() -> None:
+def test_sentence_names_several_used_values() -> None:
     used = {"aspect_ratio": "4:3", "megapixels": "1"}
     fate = ParameterOutcome(outcome="mapped", asked=1024, used=used, why="it takes no pixels")
     assert fate.sentence("width") == (
@@ -139,13 +139,13 @@ def test_several_values_in_place_of_one_are_told_by_name() -> None:
     ],
     ids=["a value", "what is not asked", "several values", "several texts"],
 )
-def test_what_was_asked_is_told_as_people_write_it(asked: Any, told: str) -> None:
+def test_sentence_formats_the_original_value(asked: Any, told: str) -> None:
     assert (
         ParameterOutcome(outcome="dropped", asked=asked).sentence("it") == f"it: {told} was dropped"
     )
 
 
-def test_a_long_value_is_cut_in_a_sentence() -> None:
+def test_sentence_shortens_a_long_value() -> None:
     sentence = ParameterOutcome(outcome="dropped", asked="x" * 1000).sentence("negative")
     assert len(sentence) < 100
 
@@ -160,13 +160,15 @@ def test_a_long_value_is_cut_in_a_sentence() -> None:
     ],
     ids=["distilled", "classifier-free", "a parameter of its own", "none"],
 )
-def test_guidance_scale_is_what_the_model_has(known: tuple[str, ...], used: dict[str, Any]) -> None:
+def test_guidance_scale_is_mapped_to_guidance_or_cfg(
+    known: tuple[str, ...], used: dict[str, Any]
+) -> None:
     request = Request(extra={"guidance_scale": 3.5})
     capabilities = Capabilities(parameters={name: Parameter(type="float") for name in known})
     assert resolve_parameters(request, capabilities)[0] == used
 
 
-def test_the_receipt_says_what_guidance_scale_was() -> None:
+def test_receipt_shows_how_guidance_scale_was_mapped() -> None:
     capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
     _, receipt = resolve_parameters(Request(extra={"guidance_scale": 3.5}), capabilities)
     assert receipt["guidance_scale"] == ParameterOutcome(
@@ -174,7 +176,7 @@ def test_the_receipt_says_what_guidance_scale_was() -> None:
     )
 
 
-def test_two_words_for_one_scale_must_agree() -> None:
+def test_contradicting_scales_are_refused() -> None:
     capabilities = Capabilities(parameters={"cfg": Parameter(type="float")})
     request = Request(cfg=7, extra={"guidance_scale": 3.5})
     with pytest.raises(RequestError, match="guidance_scale means cfg for this backend"):

@@ -20,7 +20,7 @@ def _tree() -> dict[str, tuple[str, int, str, bool]]:
     }
 
 
-def test_the_tree_is_the_documented_one() -> None:
+def test_error_classes_match_the_documented_tree() -> None:
     assert _tree() == {
         "ImagenError": ("Exception", 1, "error", False),
         "ConfigError": ("ImagenError", 2, "config", False),
@@ -46,32 +46,32 @@ def test_the_tree_is_the_documented_one() -> None:
 
 
 @pytest.mark.parametrize("name", list(_tree()))
-def test_each_class_is_drawn_in_the_modules_docstring(name: str) -> None:
+def test_module_docstring_lists_each_class(name: str) -> None:
     assert name in (errors.__doc__ or "")
 
 
-def test_an_error_with_a_remedy_says_both() -> None:
+def test_error_text_has_message_and_remedy() -> None:
     assert str(errors.RequestError("No.", remedy="Do this.")) == "No.\nDo this."
 
 
-def test_an_unknown_backend_lists_the_known_ones() -> None:
+def test_unknown_backend_lists_known_backends() -> None:
     error = errors.UnknownBackend("mcok", ["studio", "mock"])
     assert str(error) == ("Unknown backend 'mcok'. Did you mean 'mock'?\nKnown: mock, studio.")
 
 
-def test_a_missing_dependency_names_its_extra() -> None:
+def test_missing_dependency_names_its_extra() -> None:
     error = errors.MissingDependency("torch", "diffusers")
     assert error.remedy == f"Install it with: {errors.install_command('diffusers')}"
 
 
-def test_an_extra_is_installed_from_the_checkout_one_works_in(
+def test_install_command_uses_the_current_checkout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(_CHECKOUT)
     assert errors.install_command("diffusers") == 'pip install ".[diffusers]"'
 
 
-def test_an_extra_is_installed_from_a_checkout_elsewhere_by_its_path(
+def test_install_command_names_another_checkout_by_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -71,7 +71,7 @@ def _killed_in(folder: Path) -> None:
     ],
     ids=["generate", "compare"],
 )
-def test_a_killed_writers_part_is_gone_after_the_next_run(command: list[str]) -> None:
+def test_next_run_removes_the_part_of_a_killed_writer(command: list[str]) -> None:
     _killed_in(Path("made"))
     assert run(command) == 0
     assert [name for name in _names(Path("made")) if name.startswith(".")] == []
@@ -79,7 +79,7 @@ def test_a_killed_writers_part_is_gone_after_the_next_run(command: list[str]) ->
 
 
 @_POSIX
-def test_a_part_whose_writer_lives_stays() -> None:
+def test_part_of_a_running_writer_stays() -> None:
     with _writer(Path("made")):
         (part,) = _names(Path("made"))
         assert run([*_MAKE, "-o", "made/fox.png"]) == 0
@@ -90,7 +90,7 @@ def test_a_part_whose_writer_lives_stays() -> None:
 
 
 @_POSIX
-def test_files_of_others_stay() -> None:
+def test_remove_parts_keeps_other_files() -> None:
     ours = f".imagen-{'0' * 16}.part"
     Path(".imagen-notes.part").write_text("a user's")
     Path(f"{ours}.txt").write_text("a user's")
@@ -102,14 +102,14 @@ def test_files_of_others_stay() -> None:
     assert _names(Path()) == before
 
 
-def test_a_part_that_was_not_moved_is_removed() -> None:
+def test_unmoved_part_is_removed() -> None:
     with part_in(Path()) as part:
         part.write_bytes(b"half")
     assert _names(Path()) == []
 
 
 @_POSIX
-def test_a_part_that_cannot_be_removed_hides_no_error() -> None:
+def test_failed_removal_of_a_part_does_not_hide_an_error() -> None:
     """A file took the place of its folder."""
     folder = Path("made")
     folder.mkdir()
@@ -124,14 +124,14 @@ def test_a_part_that_cannot_be_removed_hides_no_error() -> None:
         fail()
 
 
-def test_a_file_is_replaced_whole() -> None:
+def test_write_whole_replaces_a_file() -> None:
     Path("note").write_text("an older and longer one")
     write_whole(Path("note"), b"new")
     assert (_names(Path()), Path("note").read_text()) == (["note"], "new")
 
 
 @_POSIX
-def test_a_killed_process_leaves_no_files_in_the_state_folder(tmp_path: Path) -> None:
+def test_killed_process_leaves_no_files_in_the_state_directory(tmp_path: Path) -> None:
     state = tmp_path / "home/.local/state/imagen"
     _killed_in_state(state / "cache/replicate")
     folder = state / "tickets"
@@ -153,7 +153,7 @@ def _killed_in_state(folder: Path) -> None:
 
 
 @_POSIX
-def test_an_input_half_staged_is_removed_by_the_next_run(tmp_path: Path) -> None:
+def test_next_run_removes_a_half_written_input(tmp_path: Path) -> None:
     assert run([*_MAKE, "-o", "fox.png"]) == 0
     again = ["generate", "snow", "-b", "mock", "--image", "fox.png", "-q", "-o", "snow.png"]
     assert run(again) == 0
@@ -179,7 +179,7 @@ def _usual_umask() -> Iterator[None]:
 
 @_POSIX
 @pytest.mark.usefixtures("_usual_umask")
-def test_only_the_owner_can_read_what_imagen_keeps(tmp_path: Path) -> None:
+def test_files_of_imagen_are_private(tmp_path: Path) -> None:
     assert run([*_MAKE, "-o", "fox.png"]) == 0
     assert run(["generate", "snow", "-b", "bad", "--image", "fox.png", "-q"]) == 2
     assert run(["generate", "snow", "-b", "mock", "--image", "fox.png", "-q", "-o", "s.png"]) == 0
@@ -192,7 +192,7 @@ def test_only_the_owner_can_read_what_imagen_keeps(tmp_path: Path) -> None:
 
 @_POSIX
 @pytest.mark.usefixtures("_usual_umask")
-def test_what_others_could_read_is_tightened(tmp_path: Path) -> None:
+def test_readable_files_are_made_private(tmp_path: Path) -> None:
     words = ["generate", "snow", "-b", "mock", "--image", "fox.png", "-q", "-o", "s.png"]
     assert run([*_MAKE, "-o", "fox.png"]) == 0
     assert run(words) == 0
@@ -207,7 +207,7 @@ def test_what_others_could_read_is_tightened(tmp_path: Path) -> None:
 
 @_POSIX
 @pytest.mark.usefixtures("_usual_umask")
-def test_a_folder_that_may_hold_more_keeps_its_rights() -> None:
+def test_shared_folder_keeps_its_permissions() -> None:
     Path("shared").mkdir()
     Path("imagen.yaml").write_text("state_dir: shared\nlibrary: {url: shared/library.db}")
     assert run([*_MAKE, "-o", "fox.png"]) == 0
@@ -217,7 +217,7 @@ def test_a_folder_that_may_hold_more_keeps_its_rights() -> None:
 
 @_POSIX
 @pytest.mark.usefixtures("_usual_umask")
-def test_rights_are_only_taken_away() -> None:
+def test_tighten_only_removes_permissions() -> None:
     Path("secret").write_text("x")
     Path("secret").chmod(0o400)
     tighten(Path("secret"))
@@ -226,7 +226,7 @@ def test_rights_are_only_taken_away() -> None:
     assert (_modes(Path())["secret"], _modes(Path("a"))) == ("400", {"a": "700", "b": "700"})
 
 
-def test_reading_stops_at_the_bound() -> None:
+def test_read_at_most_stops_at_the_limit() -> None:
     Path("fox").write_bytes(b"0123456789")
     assert [read_at_most(Path("fox"), most) for most in (4, 10, 11)] == [
         b"0123",
@@ -236,7 +236,7 @@ def test_reading_stops_at_the_bound() -> None:
 
 
 @_POSIX
-def test_a_pipe_is_read_to_its_end() -> None:
+def test_read_at_most_reads_a_pipe_to_its_end() -> None:
     os.mkfifo("pipe")
     words = "import os; os.write(os.open('pipe', os.O_WRONLY), b'x' * 3_000_000)"
     with subprocess.Popen([sys.executable, "-c", words]):

@@ -24,19 +24,19 @@ from imagen.core.json_values import parse_json
         ("9" * 5000, "holds the number 99999999999999999999…, which is too large"),
     ],
 )
-def test_the_phrase_says_what_is_wrong(text: str | bytes, phrase: str) -> None:
+def test_parse_json_explains_what_is_wrong(text: str | bytes, phrase: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_json(text)
     assert str(caught.value).startswith(phrase)
 
 
-def test_a_text_beyond_the_limit_is_refused_before_it_is_parsed() -> None:
+def test_too_large_text_is_refused_before_parsing() -> None:
     with pytest.raises(ValueError, match=r"^is larger than 2 MB$"):
         parse_json("x" * (2 * 1024**2 + 1), max_bytes=2 * 1024**2)
 
 
 @pytest.mark.parametrize("text", ["[" * 100 + "]" * 100, '{"a":' * 100 + "1" + "}" * 100])
-def test_the_deepest_permitted_nesting_is_read(text: str) -> None:
+def test_deepest_permitted_nesting_is_read(text: str) -> None:
     assert parse_json(text)
 
 

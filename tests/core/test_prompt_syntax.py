@@ -23,7 +23,7 @@ from imagen.core.prompt_syntax import LoraTag, find_unread, lora_tags
         ("a fox <lora:styles/ink v2>", "<lora:styles/ink v2>"),
     ],
 )
-def test_syntax_is_found(text: str, example: str) -> None:
+def test_find_unread_finds_syntax(text: str, example: str) -> None:
     assert find_unread(text, ()) == [example]
 
 
@@ -49,18 +49,18 @@ def test_syntax_is_found(text: str, example: str) -> None:
         "",
     ],
 )
-def test_ordinary_text_is_no_syntax(text: str) -> None:
+def test_ordinary_text_has_no_syntax(text: str) -> None:
     assert find_unread(text, ()) == []
 
 
-def test_each_syntax_that_is_not_read_is_named_once_by_its_first_example() -> None:
+def test_find_unread_gives_the_first_example_of_each_syntax() -> None:
     text = "(a:1.1) (b:1.2) {c|d} {e|f} <lora:g> <lora:h>"
     assert find_unread(text, ()) == ["(a:1.1)", "{c|d}", "<lora:g>"]
     assert find_unread(text, {"weights"}) == ["{c|d}", "<lora:g>"]
     assert find_unread(text, ("weights", "choices", "loras")) == []
 
 
-def test_a_long_example_is_cut() -> None:
+def test_long_example_is_shortened() -> None:
     assert find_unread(f"({'x' * 100}:1.5)", ()) == ["(" + "x" * 38 + "…"]
 
 
@@ -79,8 +79,6 @@ def test_a_long_example_is_cut() -> None:
         ("<lora:ink:te=0.5:unet=1>", "ink", None),
     ],
 )
-def test_a_lora_tag_has_a_name_and_one_strength(
-    text: str, name: str, strength: float | None
-) -> None:
+def test_lora_tag_has_a_name_and_one_strength(text: str, name: str, strength: float | None) -> None:
     weights = text.strip("<>").partition(":")[2].partition(":")[2]
     assert lora_tags(f"a {text} fox") == [LoraTag(text, name, strength, weights)]

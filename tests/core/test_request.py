@@ -12,11 +12,11 @@ from imagen.errors import RequestError
 _NASTY = "quotes \" ' \\ lines\nand\ttabs, 猫 🎨 שלום \x01 $<seed> ${seed} {prompt}"
 
 
-def test_what_was_not_asked_is_not_in_it() -> None:
+def test_unset_fields_are_not_asked() -> None:
     assert Request(prompt="a fox").asked() == {"prompt": "a fox"}
 
 
-def test_zero_empty_and_false_are_values() -> None:
+def test_zero_empty_text_and_false_are_values() -> None:
     request = Request(prompt="", seed=0, cfg=0, negative="", strength=0, extra={"tile": False})
     assert request.asked() == {
         "prompt": "",
@@ -28,7 +28,7 @@ def test_zero_empty_and_false_are_values() -> None:
     }
 
 
-def test_it_survives_json_with_the_greatest_seed_and_any_text() -> None:
+def test_request_survives_json() -> None:
     request = Request(
         prompt=_NASTY,
         seed=2**64 - 1,
@@ -40,7 +40,7 @@ def test_it_survives_json_with_the_greatest_seed_and_any_text() -> None:
     assert Request.model_validate_json(request.model_dump_json()) == request
 
 
-def test_it_cannot_be_changed() -> None:
+def test_request_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Request(prompt="a").seed = 1  # type: ignore[misc]
 
@@ -67,7 +67,7 @@ def test_it_cannot_be_changed() -> None:
         ),
     ],
 )
-def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
+def test_invalid_value_is_named(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         Request.of(values)
 
@@ -84,7 +84,7 @@ def test_what_is_off_is_named(values: dict[str, Any], sentence: str) -> None:
         pytest.param({"extra": {"\ud83d": 1}}, "^extra", id="a parameter's name"),
     ],
 )
-def test_half_a_character_is_no_text(values: dict[str, Any], sentence: str) -> None:
+def test_lone_surrogate_is_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         Request.of(values)
 
@@ -92,16 +92,16 @@ def test_half_a_character_is_no_text(values: dict[str, Any], sentence: str) -> N
 @pytest.mark.parametrize(
     "values", [{"extra": 5}, {"loras": "ink"}, {"controls": {"kind": "depth"}}]
 )
-def test_a_value_of_another_shape_is_refused_later_too(values: dict[str, Any]) -> None:
+def test_with_values_validates_values(values: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match=f"^{next(iter(values))}: must "):
         Request(prompt="a", extra={"unet": "x"}).with_values(values)
 
 
-def test_settled_values_are_all_there_is() -> None:
+def test_exactly_has_only_the_given_values() -> None:
     assert Request.exactly({"steps": 4, "shift": 1.5}) == Request(steps=4, extra={"shift": 1.5})
 
 
-def test_several_faults_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(RequestError) as caught:
         Request.of({"steps": -1, "count": 0})
     assert [line.split(":")[0] for line in caught.value.message.splitlines()] == ["steps", "count"]
@@ -118,11 +118,11 @@ def test_several_faults_are_told_at_once() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_the_task_follows_from_what_is_given(request_: Request, task: str) -> None:
+def test_task_follows_from_the_fields_that_are_set(request_: Request, task: str) -> None:
     assert request_.task == task
 
 
-def test_values_of_no_field_go_to_extra() -> None:
+def test_with_values_puts_other_parameters_into_extra() -> None:
     request = Request(prompt="a", extra={"unet": "x"}).with_values({"steps": 4, "shift": 1.5})
     assert request == Request(prompt="a", steps=4, extra={"unet": "x", "shift": 1.5})
 
@@ -131,11 +131,11 @@ def test_values_of_no_field_go_to_extra() -> None:
     ("text", "read"),
     [("1024x768", (1024, 768)), ("64X64", (64, 64)), (" 512 × 512 ", (512, 512))],
 )
-def test_a_size_is_width_and_height(text: str, read: tuple[int, int]) -> None:
+def test_read_size_parses_width_and_height(text: str, read: tuple[int, int]) -> None:
     assert read_size(text) == read
 
 
 @pytest.mark.parametrize("text", ["16:9", "axb", "-5x5", "10x", "10x10x10", ""])
-def test_what_is_no_size_is_said_so(text: str) -> None:
+def test_read_size_refuses_invalid_text(text: str) -> None:
     with pytest.raises(RequestError, match=r"is not a valid size. Write it as 1024x768, or as 768"):
         read_size(text)

@@ -54,17 +54,17 @@ REPLICATE = ("DDIM", "DPMSolverMultistep", "KarrasDPM", "K_EULER_ANCESTRAL", "K_
         ("k_", ("k_", "")),
     ],
 )
-def test_a_sampler_is_known_by_any_tools_name(name: str, meaning: tuple[str, str]) -> None:
+def test_sampler_names_of_all_tools_are_known(name: str, meaning: tuple[str, str]) -> None:
     assert parse_sampler(name) == meaning
 
 
 @pytest.mark.parametrize("name", COMFYUI_SAMPLERS)
-def test_each_sampler_of_comfyui_means_itself(name: str) -> None:
+def test_comfyui_samplers_mean_themselves(name: str) -> None:
     assert parse_sampler(name) == (name, "")
 
 
 @pytest.mark.parametrize("name", COMFYUI_SCHEDULERS)
-def test_each_scheduler_of_comfyui_means_itself(name: str) -> None:
+def test_comfyui_schedulers_mean_themselves(name: str) -> None:
     assert parse_scheduler(name) == name
 
 
@@ -80,7 +80,7 @@ def test_each_scheduler_of_comfyui_means_itself(name: str) -> None:
         ("beta57", "beta57"),
     ],
 )
-def test_a_schedule_is_known_by_any_tools_name(name: str, meaning: str) -> None:
+def test_scheduler_names_of_all_tools_are_known(name: str, meaning: str) -> None:
     assert parse_scheduler(name) == meaning
 
 
@@ -101,39 +101,39 @@ def test_a_schedule_is_known_by_any_tools_name(name: str, meaning: str) -> None:
         pytest.param("DPM++ 2M Karras", REPLICATE, "KarrasDPM", id="the schedule in both"),
     ],
 )
-def test_an_engine_is_asked_for_its_own_name(
+def test_sampler_is_translated_to_the_engines_name(
     name: str, choices: tuple[str, ...] | None, used: str
 ) -> None:
     assert _settled(choices, sampler=name)[0]["sampler"] == used
 
 
-def test_what_a_name_became_is_in_the_receipt() -> None:
+def test_receipt_shows_the_translated_name() -> None:
     mapped = ParameterOutcome(
         outcome="mapped", asked="Euler a", used="euler_a", why="its name here"
     )
     assert _settled(SD_CPP, sampler="Euler a")[1] == {"sampler": mapped}
 
 
-def test_the_nearest_is_called_the_nearest() -> None:
+def test_receipt_says_that_a_substitute_was_used() -> None:
     why = "the nearest that this backend has"
     mapped = ParameterOutcome(outcome="mapped", asked="ddim", used="ddim_trailing", why=why)
     assert _settled(SD_CPP, sampler="ddim")[1] == {"sampler": mapped}
 
 
-def test_the_engines_own_name_is_applied_as_it_is() -> None:
+def test_engines_own_name_is_applied_unchanged() -> None:
     assert _settled(SD_CPP, sampler="euler_a")[1] == {
         "sampler": ParameterOutcome(outcome="applied", asked="euler_a")
     }
 
 
-def test_a_name_with_a_schedule_sets_the_scheduler() -> None:
+def test_sampler_name_with_a_scheduler_sets_the_scheduler() -> None:
     values, receipt = _settled(SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras")
     assert values == {"sampler": "dpm++2m", "scheduler": "karras"}
     why = "the sampler 'DPM++ 2M Karras' names it"
     assert receipt["scheduler"] == ParameterOutcome(outcome="applied", asked="karras", why=why)
 
 
-def test_the_schedule_of_a_name_gets_the_engines_name() -> None:
+def test_scheduler_in_a_sampler_name_is_translated() -> None:
     values, receipt = _settled(SD_CPP, ("discrete",), sampler="euler normal")
     assert values == {"sampler": "euler", "scheduler": "discrete"}
     why = "the sampler 'euler normal' names it; its name here"
@@ -141,7 +141,7 @@ def test_the_schedule_of_a_name_gets_the_engines_name() -> None:
     assert receipt["scheduler"] == mapped
 
 
-def test_a_scheduler_that_is_asked_for_goes_before_that_of_the_name() -> None:
+def test_requested_scheduler_overrides_the_one_in_the_sampler_name() -> None:
     values, receipt = _settled(
         SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras", scheduler="discrete"
     )
@@ -150,20 +150,20 @@ def test_a_scheduler_that_is_asked_for_goes_before_that_of_the_name() -> None:
     assert receipt["sampler"].why == "the request also has scheduler 'discrete'"
 
 
-def test_the_same_schedule_twice_is_no_conflict() -> None:
+def test_same_scheduler_twice_does_not_conflict() -> None:
     _, receipt = _settled(
         SD_CPP, ("discrete", "karras"), sampler="DPM++ 2M Karras", scheduler="Karras"
     )
     assert receipt["sampler"].outcome == "mapped"
 
 
-def test_a_schedule_without_a_place_is_dropped() -> None:
+def test_scheduler_is_dropped_without_a_parameter() -> None:
     values, receipt = _settled(SD_CPP, sampler="DPM++ 2M Karras")
     assert values == {"sampler": "dpm++2m"}
     assert receipt["scheduler"].outcome == "dropped"
 
 
-def test_a_sampler_that_is_called_scheduler_is_the_sampler() -> None:
+def test_sampler_given_as_scheduler_is_the_sampler() -> None:
     values, receipt = _settled(REPLICATE, scheduler="DDIM")
     assert values == {"sampler": "DDIM"}
     assert receipt["scheduler"] == ParameterOutcome(
@@ -171,7 +171,7 @@ def test_a_sampler_that_is_called_scheduler_is_the_sampler() -> None:
     )
 
 
-def test_an_automatic_schedule_is_left_to_the_backend() -> None:
+def test_automatic_scheduler_is_left_to_the_backend() -> None:
     values, receipt = _settled(SD_CPP, ("discrete",), scheduler="Automatic")
     assert values == {}
     mapped = ParameterOutcome(outcome="mapped", asked="Automatic", why="left to the backend")
@@ -182,7 +182,7 @@ def test_an_automatic_schedule_is_left_to_the_backend() -> None:
     ("name", "meant"),
     [("eular", "euler"), ("dpmpp_2n", "dpm++2m"), ("DPM++ 2N SDE", "dpm++2m_sde")],
 )
-def test_an_unknown_sampler_gets_the_nearest_of_the_engine(name: str, meant: str) -> None:
+def test_unknown_sampler_suggests_one_of_the_engine(name: str, meant: str) -> None:
     with pytest.raises(RequestError, match=r"sampler cannot be .* Did you mean") as caught:
         _settled(SD_CPP, sampler=name)
     assert f"Did you mean {meant!r}?" in caught.value.message

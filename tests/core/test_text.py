@@ -32,16 +32,16 @@ def test_printable_text_cannot_steer_a_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
-def test_one_line_joins_lines_and_says_where_it_ends() -> None:
+def test_one_line_joins_lines_and_marks_the_cut() -> None:
     assert one_line("a\n  b\tc", limit=10) == "a b c"
     assert one_line("abcdefghijkl", limit=5) == "abcd…"
 
 
-def test_the_nearest_word_ignores_case() -> None:
+def test_nearest_ignores_case() -> None:
     assert nearest("EULER_A", ["euler", "euler_ancestral", "heun"]) == "euler"
 
 
-def test_no_word_is_near_to_something_else() -> None:
+def test_nearest_is_none_for_a_different_word() -> None:
     assert nearest("xyz", ["euler", "heun"]) is None
     assert did_you_mean("xyz", ["euler"]) == ""
 
@@ -74,17 +74,15 @@ def test_no_word_is_near_to_something_else() -> None:
         pytest.param("…", "a", None, id="no letter"),
     ],
 )
-def test_a_word_is_proposed_only_where_it_is_likely_meant(
-    word: str, known: str, meant: str | None
-) -> None:
+def test_nearest_proposes_only_likely_words(word: str, known: str, meant: str | None) -> None:
     assert nearest(word, [known]) == meant
 
 
-def test_of_several_the_one_with_the_fewest_slips_is_proposed() -> None:
+def test_nearest_prefers_the_fewest_errors() -> None:
     assert nearest("dpmpp2n", ["dpm2", "dpmpp_2m_sde", "dpmpp_2m"]) == "dpmpp_2m"
 
 
-def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
+def test_did_you_mean_is_a_following_sentence() -> None:
     assert did_you_mean("eulr", ["euler"]) == " Did you mean 'euler'?"
 
 
@@ -92,7 +90,7 @@ def test_did_you_mean_is_a_sentence_that_follows_one() -> None:
     ("seconds", "shown"),
     [(0.0412, "0.04 s"), (2.649, "2.6 s"), (59.94, "59.9 s"), (125.4, "2 min 5 s")],
 )
-def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> None:
+def test_format_duration_rounds_by_length(seconds: float, shown: str) -> None:
     assert format_duration(seconds) == shown
 
 
@@ -112,7 +110,7 @@ def test_a_duration_is_as_exact_as_anyone_wants(seconds: float, shown: str) -> N
         pytest.param("", False, id="nothing"),
     ],
 )
-def test_the_name_of_a_variable_is_told_from_a_secret(text: str, is_name: bool) -> None:
+def test_variable_name_is_distinguished_from_a_secret(text: str, is_name: bool) -> None:
     assert is_variable_name(text) is is_name
 
 
@@ -125,7 +123,7 @@ def test_the_name_of_a_variable_is_told_from_a_secret(text: str, is_name: bool) 
         pytest.param("a b\n" * 3000, 12_000, id="many lines"),
     ],
 )
-def test_a_long_word_or_line_loses_its_middle(text: str, length: int) -> None:
+def test_shorten_words_removes_the_middle(text: str, length: int) -> None:
     shown = shorten_words(text)
     assert len(shown) == length
     assert (shown[:9], shown[-4:]) == (text[:9], text[-4:])

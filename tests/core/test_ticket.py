@@ -9,17 +9,17 @@ from imagen.core.request import Request
 from imagen.core.ticket import InputImage, Ticket, new_id
 
 
-def test_an_id_is_a_canonical_random_uuid() -> None:
+def test_new_id_is_a_canonical_random_uuid() -> None:
     id = new_id()
     assert (str(UUID(id)), UUID(id).version) == (id, 4)
     assert UUID(id).variant == "specified in RFC 4122"
 
 
-def test_ids_differ() -> None:
+def test_new_ids_differ() -> None:
     assert len({new_id() for _ in range(1000)}) == 1000
 
 
-def test_a_ticket_survives_json() -> None:
+def test_ticket_survives_json() -> None:
     ticket = Ticket(
         id=new_id(),
         backend="studio",
@@ -32,7 +32,7 @@ def test_a_ticket_survives_json() -> None:
     assert Ticket.model_validate_json(ticket.model_dump_json()) == ticket
 
 
-def test_a_sent_ticket_keeps_what_it_knew() -> None:
+def test_sent_ticket_keeps_earlier_engine_ids() -> None:
     ticket = Ticket(id="a", backend="b", request=Request(), receipt={}, engine={"client_id": "c"})
     sent = ticket.sent(prompt_id="p")
     assert (ticket.submitted, sent.submitted) == (False, True)

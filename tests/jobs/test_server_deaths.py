@@ -1,4 +1,4 @@
-"""A server that dies before any word of its own costs no picture, and makes none twice unasked."""
+"""A server that dies before any word of its own costs no image, and makes none twice unasked."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _recovered(folder: Path, runner: Runner, servers: _Servers) -> _Death:
     return _Death(outcome(folder, servers.made()), bool(forgotten))
 
 
-def test_a_picture_survives_its_server_wherever_it_dies(tmp_path: Path) -> None:
+def test_image_survives_the_death_of_its_server(tmp_path: Path) -> None:
     deaths = list(_deaths(tmp_path))
     once = Outcome(generations=1, in_library=1, on_disk=1, accounted=1, left=0)
     assert [death.outcome for death in deaths] == [once] * len(deaths)

@@ -44,49 +44,49 @@ def _resolved(asked: Request, side: Parameter, largest: tuple[int, int] = _LARGE
         ("1:16", "128x2048"),
     ],
 )
-def test_a_shape_has_the_area_of_the_default_size(aspect: str, size: str) -> None:
+def test_aspect_keeps_the_area_of_the_default_size(aspect: str, size: str) -> None:
     assert _size(aspect, _SDXL) == size
 
 
-def test_sides_are_multiples_of_eight_where_a_backend_takes_any() -> None:
+def test_aspect_gives_multiples_of_eight() -> None:
     assert _size("16:9", Parameter(type="int", default=512)) == "680x384"
 
 
-def test_without_a_default_size_the_area_is_a_megapixel() -> None:
+def test_aspect_without_default_size_gives_a_megapixel() -> None:
     assert _size("16:9", Parameter(type="int")) == "1368x768"
 
 
-def test_a_shape_keeps_within_the_limits_of_the_configuration() -> None:
+def test_aspect_respects_configured_limits() -> None:
     assert _size("16:9", _SDXL, (960, 16384)) == "960x512"
 
 
 @pytest.mark.parametrize(
     ("sides", "size"), [({"width": 1280}, "1280x704"), ({"height": 768}, "1344x768")], ids=repr
 )
-def test_a_side_that_is_given_is_kept(sides: dict[str, int], size: str) -> None:
+def test_aspect_keeps_a_given_side(sides: dict[str, int], size: str) -> None:
     assert _resolved(Request(aspect="16:9").with_values({**sides}), _SDXL) == size
 
 
-def test_the_receipt_says_what_a_shape_became() -> None:
+def test_receipt_shows_the_size_of_an_aspect() -> None:
     _, receipt = resolve_aspect(Request(prompt="x", aspect="16:9"), _backend(_SDXL), _LARGEST)
     used = {"width": 1344, "height": 768}
     assert receipt == {"aspect": ParameterOutcome(outcome="mapped", asked="16:9", used=used)}
 
 
-def test_a_backend_without_sizes_drops_a_shape() -> None:
+def test_backend_without_sizes_drops_an_aspect() -> None:
     request, receipt = resolve_aspect(Request(prompt="x", aspect="16:9"), _backend(None), _LARGEST)
     why = "this backend has no size parameters"
     assert receipt == {"aspect": ParameterOutcome(outcome="dropped", asked="16:9", why=why)}
     assert request == Request(prompt="x")
 
 
-def test_a_backend_with_a_parameter_of_this_name_gets_it() -> None:
+def test_backend_with_an_aspect_parameter_gets_it() -> None:
     asked = Request(prompt="x", aspect="16:9")
     capabilities = Capabilities(parameters={"aspect": Parameter(type="string"), "width": _SDXL})
     assert resolve_aspect(asked, capabilities, _LARGEST) == (asked, {})
 
 
-def test_a_request_of_python_may_hold_a_shape() -> None:
+def test_python_request_may_have_an_aspect() -> None:
     (ticket,) = prepare(
         open_named("mock", Settings()), Request(prompt="x", aspect="3:2"), Settings()
     )
@@ -95,7 +95,7 @@ def test_a_request_of_python_may_hold_a_shape() -> None:
     assert ticket.receipt["aspect"].outcome == "mapped"
 
 
-def test_a_shape_goes_over_the_size_of_a_style() -> None:
+def test_aspect_overrides_the_size_of_a_style() -> None:
     settings = Settings(styles={"wide": Style(width=1024, height=256)})
     request = Request(prompt="x", aspect="1:1", style="wide")
     (ticket,) = prepare(open_named("mock", settings), request, settings)
@@ -103,12 +103,12 @@ def test_a_shape_goes_over_the_size_of_a_style() -> None:
 
 
 @pytest.mark.parametrize("aspect", ["", "16", "16x9", "0:9", "9:0", "1:65", "a:b", "-1:2", "1:2:3"])
-def test_what_is_not_a_shape_is_refused(aspect: str) -> None:
+def test_invalid_aspect_is_refused(aspect: str) -> None:
     with pytest.raises(RequestError, match="aspect: must be an aspect ratio such as 16:9"):
         Request.of({"aspect": aspect})
 
 
-def test_a_width_and_a_height_leave_no_shape_to_choose() -> None:
+def test_aspect_with_width_and_height_is_refused() -> None:
     with pytest.raises(
         RequestError, match="aspect can be combined with a width or a height, not with both"
     ):
@@ -124,7 +124,7 @@ def test_a_width_and_a_height_leave_no_shape_to_choose() -> None:
         ({"width": 64}, {"aspect": None}, {"width": 64}),
     ],
 )
-def test_the_later_of_a_size_and_a_shape_counts(
+def test_later_of_size_and_aspect_wins(
     before: dict[str, object], after: dict[str, object], result: dict[str, object]
 ) -> None:
     assert Request.of(before).with_values(after) == Request.of(result)
@@ -138,11 +138,11 @@ def test_the_later_of_a_size_and_a_shape_counts(
         ("16:9", {"aspect": "16:9"}),
     ],
 )
-def test_a_size_is_sides_or_a_shape(text: str, values: dict[str, object]) -> None:
+def test_size_values_parses_a_size_or_an_aspect(text: str, values: dict[str, object]) -> None:
     assert size_values(text) == values
 
 
-def test_the_sidecar_holds_the_shape_and_the_size() -> None:
+def test_sidecar_has_aspect_and_size() -> None:
     assert run(["generate", "x", "-q", "--size", "2:1", "-o", "a.png"]) == 0
     sidecar = json.loads(Path("a.png.json").read_text("utf-8"))
     assert sidecar["request"]["aspect"] == "2:1"
@@ -150,7 +150,7 @@ def test_the_sidecar_holds_the_shape_and_the_size() -> None:
     assert "aspect" not in sidecar["resolved"]
 
 
-def test_an_image_is_made_again_in_another_shape(capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_accepts_another_aspect(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", "-q", "--size", "96x64", "-o", "a.png"]) == 0
     capsys.readouterr()
     assert run(["again", "a.png", "--size", "1:1", "--dry-run", "--json"]) == 0
@@ -158,7 +158,7 @@ def test_an_image_is_made_again_in_another_shape(capsys: pytest.CaptureFixture[s
     assert (request["width"], request["height"]) == (1024, 1024)
 
 
-def test_a_comparison_varies_shapes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparison_varies_aspects(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = "size=1:1,2:1,64"
     assert run(["compare", "x", "-m", "mock", "--vary", sizes, "--dry-run"]) == 0
     said = capsys.readouterr().out
@@ -169,7 +169,7 @@ def test_a_comparison_varies_shapes(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_comparison_is_found_by_later_versions(capsys: pytest.CaptureFixture[str]) -> None:
+def test_later_versions_find_a_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     """Fields that a request gets later leave the folder and the keys of the cells as they were."""
     arguments = ["compare", "x", "-m", "mock", "--steps", "2", "--seed", "1", "-q"]
     assert run(arguments) == 0

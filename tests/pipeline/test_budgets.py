@@ -79,11 +79,11 @@ def _refusal(settings: Settings, plan: list[Ticket], *budgets: dict[str, Any]) -
     return caught.value.message
 
 
-def test_a_run_within_its_budget_is_not_spoken_of(settings: Settings) -> None:
+def test_run_within_its_budget_has_no_warning(settings: Settings) -> None:
     assert _told(settings, [_ticket(0.5)], {"amount": 1, "per": "run"}) == []
 
 
-def test_all_the_tickets_of_a_run_count_together(settings: Settings) -> None:
+def test_tickets_of_a_run_are_added_up(settings: Settings) -> None:
     plan = [_ticket(0.5), _ticket(0.5), _ticket(0.25)]
     assert _refusal(settings, plan, {"amount": 1, "per": "run"}) == (
         "This would exceed the budget of $1.00 for one run: $0.00 was spent in this run, and "
@@ -91,14 +91,14 @@ def test_all_the_tickets_of_a_run_count_together(settings: Settings) -> None:
     )
 
 
-def test_what_a_run_has_made_before_counts(settings: Settings) -> None:
+def test_earlier_tickets_of_a_run_count(settings: Settings) -> None:
     budget = Budget(amount=1, per="run")
     whole = settings.model_copy(update={"budgets": (budget,)})
     with pytest.raises(OverBudget, match=r"\$0\.75 was spent in this run"):
         refuse_over_budget([_ticket(0.5)], whole, before=[_ticket(0.75)], now=_NOW)
 
 
-def test_a_budget_that_is_just_enough_is_enough(settings: Settings, spend: Spend) -> None:
+def test_exact_budget_is_enough(settings: Settings, spend: Spend) -> None:
     spend(0.7)
     assert _told(settings, [_ticket(0.3)], {"amount": 1, "per": "day"}) == [
         "This nearly uses up the budget of $1.00 for a day: $0.70 was spent today, and this would "
@@ -106,9 +106,7 @@ def test_a_budget_that_is_just_enough_is_enough(settings: Settings, spend: Spend
     ]
 
 
-def test_sums_that_binary_fractions_round_up_are_not_beyond_the_budget(
-    settings: Settings, spend: Spend
-) -> None:
+def test_rounding_errors_do_not_exceed_a_budget(settings: Settings, spend: Spend) -> None:
     spend(0.1)
     assert 0.1 + 0.2 > 0.3
     assert not _is_refused(settings, [_ticket(0.2)], {"amount": 0.3, "per": "day"})
@@ -123,7 +121,7 @@ def test_sums_that_binary_fractions_round_up_are_not_beyond_the_budget(
         ("month", timedelta(days=40), False),
     ],
 )
-def test_days_and_months_begin_anew(
+def test_budgets_restart_each_day_and_month(
     settings: Settings, spend: Spend, per: str, ago: timedelta, counts: bool
 ) -> None:
     spend(0.9, ago=ago)
@@ -161,7 +159,7 @@ def _in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("2026-10-25T12:00+01:00", "2026-10-24T23:30+02:00", False),
     ],
 )
-def test_a_day_on_which_the_clock_is_changed_begins_at_its_midnight(
+def test_day_of_a_clock_change_begins_at_midnight(
     settings: Settings, spend: Spend, now: str, ended: str, counts: bool
 ) -> None:
     spend(0.9, ago=_NOW - datetime.fromisoformat(ended))
@@ -173,7 +171,7 @@ def test_a_day_on_which_the_clock_is_changed_begins_at_its_midnight(
 @pytest.mark.parametrize(
     ("ended", "counts"), [("2026-03-28T23:30-04:00", False), ("2026-03-29T00:30-04:00", True)]
 )
-def test_a_day_begins_in_the_time_zone_of_the_ledger(
+def test_day_begins_in_the_time_zone_of_the_ledger(
     settings: Settings, spend: Spend, ended: str, counts: bool
 ) -> None:
     spend(0.9, ago=_NOW - datetime.fromisoformat(ended))
@@ -182,7 +180,7 @@ def test_a_day_begins_in_the_time_zone_of_the_ledger(
     assert _is_refused(there, [_ticket(0.2)], {"amount": 1, "per": "day"}, now=moment) == counts
 
 
-def test_a_budget_of_one_backend_is_not_for_the_others(settings: Settings, spend: Spend) -> None:
+def test_budget_of_one_backend_ignores_others(settings: Settings, spend: Spend) -> None:
     spend(5.0, backend="other")
     budget = {"amount": 1, "per": "month", "backend": "cloud"}
     assert _told(settings, [_ticket(0.5), _ticket(9.0, "other")], budget) == []
@@ -191,7 +189,7 @@ def test_a_budget_of_one_backend_is_not_for_the_others(settings: Settings, spend
     )
 
 
-def test_a_budget_of_all_backends_is_for_each(settings: Settings, spend: Spend) -> None:
+def test_budget_of_all_backends_applies_to_each(settings: Settings, spend: Spend) -> None:
     spend(0.9, backend="other")
     assert "$0.90 was spent today" in _refusal(
         settings, [_ticket(0.5)], {"amount": 1, "per": "day"}
@@ -203,20 +201,20 @@ def test_a_budget_of_all_backends_is_for_each(settings: Settings, spend: Spend) 
     [_ticket(0.9), _ticket(0.9).sent(prediction_id="p")],
     ids=["about to be sent", "at its engine"],
 )
-def test_what_is_at_work_elsewhere_counts_as_spent(settings: Settings, ticket: Ticket) -> None:
+def test_jobs_of_other_processes_count_as_spent(settings: Settings, ticket: Ticket) -> None:
     file_store.write(Job(ticket=ticket, request=_ASKED), settings.state_dir)
     assert "$0.90 was spent today" in _refusal(
         settings, [_ticket(0.5)], {"amount": 1, "per": "day"}
     )
 
 
-def test_what_was_left_of_the_plan_itself_is_not_paid_twice(settings: Settings) -> None:
+def test_own_jobs_are_not_counted_twice(settings: Settings) -> None:
     left = _ticket(0.9).sent(prediction_id="p")
     file_store.write(Job(ticket=left, request=_ASKED), settings.state_dir)
     assert not _is_refused(settings, [left], {"amount": 1, "per": "day"})
 
 
-def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> None:
+def test_unreadable_job_does_not_hide_others(settings: Settings) -> None:
     job = Job(ticket=_ticket(0.9), request=_ASKED)
     file_store.write(job, settings.state_dir)
     (settings.state_dir / "tickets" / "0.json").write_text("{")
@@ -225,7 +223,7 @@ def test_an_unreadable_ticket_does_not_hide_the_others(settings: Settings) -> No
     )
 
 
-def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -> None:
+def test_unrecorded_failure_costs_nothing(settings: Settings) -> None:
     job = Job(ticket=_ticket(0.9), request=_ASKED)
     failed = build_failure(job, Failed("It broke."))
     with file_store.lock_job(job.id, settings.state_dir):
@@ -233,7 +231,7 @@ def test_a_failed_job_that_the_library_lacks_costs_nothing(settings: Settings) -
         assert not _is_refused(settings, [_ticket(0.5)], {"amount": 1, "per": "day"})
 
 
-def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settings) -> None:
+def test_budget_needs_a_lockable_state_directory(settings: Settings) -> None:
     settings.state_dir.write_text("not a folder")
     whole = settings.model_copy(update={"budgets": (Budget(amount=1, per="run"),)})
     job = Job(ticket=_ticket(0.5), request=_ASKED)
@@ -246,7 +244,7 @@ def test_a_state_folder_without_locks_refuses_what_has_a_budget(settings: Settin
         pytest.fail("it was planned")
 
 
-def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend) -> None:
+def test_unknown_past_costs_are_reported(settings: Settings, spend: Spend) -> None:
     spend(None)
     assert _told(settings, [_ticket(0.1)], {"amount": 1, "per": "day"}) == [
         "The cost of 1 generation today is unknown, so the budget of $1.00 for a day cannot "
@@ -259,40 +257,40 @@ def test_what_was_paid_and_nobody_knows_is_said(settings: Settings, spend: Spend
     ]
 
 
-def test_a_price_that_nobody_knows_is_said(settings: Settings) -> None:
+def test_unknown_price_is_reported(settings: Settings) -> None:
     assert _told(settings, [_ticket(None)], {"amount": 1, "per": "run"}) == [
         "The cost of this is unknown, so the budget of $1.00 for one run cannot be enforced."
     ]
 
 
-def test_what_is_not_known_comes_near_to_nothing(settings: Settings, spend: Spend) -> None:
+def test_unknown_price_does_not_warn_of_the_limit(settings: Settings, spend: Spend) -> None:
     spend(0.9)
     assert _told(settings, [_ticket(None)], {"amount": 1, "per": "day"}) == [
         "The cost of this is unknown, so the budget of $1.00 for a day cannot be enforced."
     ]
 
 
-def test_engines_of_ones_own_need_no_budget(settings: Settings) -> None:
+def test_free_engines_need_no_budget(settings: Settings) -> None:
     assert _told(settings, [_local()], {"amount": 0, "per": "day"}) == []
 
 
-def test_no_dollar_counts_against_a_budget_in_euros(settings: Settings) -> None:
+def test_dollars_do_not_count_against_a_budget_in_euros(settings: Settings) -> None:
     assert _told(settings, [_ticket(9.0)], {"amount": 1, "per": "run", "currency": "EUR"}) == []
 
 
-def test_a_budget_of_nothing_lets_nothing_through(settings: Settings) -> None:
+def test_zero_budget_refuses_every_cost(settings: Settings) -> None:
     assert "the budget of $0.00 for one run" in _refusal(
         settings, [_ticket(0.003)], {"amount": 0, "per": "run"}
     )
 
 
-def test_a_warning_comes_from_the_share_that_is_set(settings: Settings) -> None:
+def test_warning_starts_at_the_configured_share(settings: Settings) -> None:
     budget = {"amount": 1, "per": "run", "warn_at": 0.3}
     assert _told(settings, [_ticket(0.2)], budget) == []
     assert len(_told(settings, [_ticket(0.3)], budget)) == 1
 
 
-def test_without_a_library_nobody_knows_what_a_day_did_cost(settings: Settings) -> None:
+def test_daily_budget_needs_the_library(settings: Settings) -> None:
     off = settings.model_copy(update={"library": LibrarySettings(enabled=False)})
     with pytest.raises(ConfigError, match=r"library\.enabled is false"):
         _told(off, [_ticket(0.5)], {"amount": 1, "per": "day"})

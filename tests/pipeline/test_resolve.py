@@ -35,7 +35,7 @@ def _resolved(request: Request, settings: Settings | None = None) -> Request:
     return resolve_request(request, settings or Settings(), _CAPABILITIES, draw=lambda: 99)
 
 
-def test_nothing_is_left_to_default() -> None:
+def test_resolved_request_is_complete() -> None:
     assert _resolved(Request(prompt="a fox")) == Request(
         prompt="a fox",
         width=512,
@@ -48,16 +48,16 @@ def test_nothing_is_left_to_default() -> None:
     )
 
 
-def test_what_is_asked_for_stays_even_zero() -> None:
+def test_given_values_are_kept_even_zero() -> None:
     resolved = _resolved(Request(prompt="a", seed=0, cfg=0, extra={"unet": "b"}))
     assert (resolved.seed, resolved.cfg, resolved.extra) == (0, 0, {"unet": "b"})
 
 
-def test_no_seed_is_drawn_for_a_backend_without_one() -> None:
+def test_no_seed_is_drawn_without_a_seed_parameter() -> None:
     assert resolve_request(Request(prompt="a"), Settings(), Capabilities()) == Request(prompt="a")
 
 
-def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
+def test_drawn_seed_fits_into_53_bits() -> None:
     assert 0 <= draw_seed() < 2**53
 
 
@@ -65,13 +65,13 @@ def test_a_drawn_seed_is_one_that_every_page_can_show() -> None:
     ("greatest", "seed"),
     [(None, 2**53 - 1), (2**64 - 1, 2**53 - 1), (2**31 - 1, 2**31 - 1), (9, 1)],
 )
-def test_a_drawn_seed_is_one_that_the_engine_takes(greatest: int | None, seed: int) -> None:
+def test_drawn_seed_is_within_the_engines_range(greatest: int | None, seed: int) -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", min=0, max=greatest)})
     resolved = resolve_request(Request(prompt="a"), Settings(), known, draw=lambda: 2**53 - 1)
     assert resolved.seed == seed
 
 
-def test_a_style_wraps_the_texts_and_gives_what_was_not_asked() -> None:
+def test_style_wraps_texts_and_fills_unset_values() -> None:
     resolved = _resolved(Request(prompt="a fox", negative="blur", style="ink"), _STYLES)
     assert (
         resolved.prompt,
@@ -88,7 +88,7 @@ def test_a_style_wraps_the_texts_and_gives_what_was_not_asked() -> None:
     )
 
 
-def test_what_is_asked_goes_before_the_style() -> None:
+def test_request_overrides_the_style() -> None:
     assert _resolved(Request(prompt="a", width=320, style="ink"), _STYLES).width == 320
 
 
@@ -97,12 +97,12 @@ def test_resolving_twice_changes_nothing() -> None:
     assert _resolved(once, _STYLES) == once
 
 
-def test_a_style_has_no_say_in_what_is_only_enlarged() -> None:
+def test_style_text_is_ignored_for_upscaling() -> None:
     asked = Request(image="fox.png", upscale=Upscale(), style="ink")
     assert apply_style(asked, _STYLES).task == "upscale"
 
 
-def test_a_styles_strength_makes_no_drawing_of_an_enlargement() -> None:
+def test_style_strength_is_ignored_for_upscaling() -> None:
     known = Settings(styles={"bold": Style(strength=0.9)})
     asked = Request(image="a.png", upscale=Upscale(factor=2), style="bold")
     assert apply_style(asked, known) == Request(image="a.png", upscale=Upscale(factor=2))
@@ -117,14 +117,12 @@ def test_a_styles_strength_makes_no_drawing_of_an_enlargement() -> None:
     ],
     ids=["a strength", "a share of a second noise", "an image at the engine"],
 )
-def test_a_default_makes_no_other_task_of_what_was_asked(
-    asked: Request, name: str, default: object
-) -> None:
+def test_defaults_do_not_change_the_task(asked: Request, name: str, default: object) -> None:
     known = Capabilities(parameters={name: Parameter(default=default)})
     assert resolve_request(asked, Settings(), known) == asked
 
 
-def test_an_unknown_style_is_named_with_the_nearest() -> None:
+def test_unknown_style_has_a_suggestion() -> None:
     with pytest.raises(RequestError) as caught:
         _resolved(Request(prompt="a", style="inkk"), _STYLES)
     assert str(caught.value) == ("Unknown style 'inkk'. Did you mean 'ink'?\nKnown: ink, plain.")
@@ -147,22 +145,22 @@ def test_an_unknown_style_is_named_with_the_nearest() -> None:
     ],
     ids=["width", "a default counts too", "compute"],
 )
-def test_limits_hold(limits: Limits, request_: Request, sentence: str) -> None:
+def test_limits_are_enforced(limits: Limits, request_: Request, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         _resolved(request_, Settings(limits=limits))
 
 
-def test_a_compute_at_the_limit_is_allowed() -> None:
+def test_compute_at_the_limit_is_allowed() -> None:
     limits = Limits(max_compute=5.24288)
     assert _resolved(Request(), Settings(limits=limits)).steps == 20
 
 
-def test_a_count_within_reach_is_one_run() -> None:
+def test_count_within_a_batch_is_one_run() -> None:
     asked = Request(count=4, seed=7, latent_batch=True)
     assert list(split_runs(asked, _CAPABILITIES)) == [asked]
 
 
-def test_more_than_a_batch_takes_several_runs() -> None:
+def test_count_beyond_a_batch_takes_several_runs() -> None:
     asked = Request(count=9, seed=7, latent_batch=True)
     assert list(split_runs(asked, _CAPABILITIES)) == [
         Request(count=4, seed=7, latent_batch=True),
@@ -171,26 +169,26 @@ def test_more_than_a_batch_takes_several_runs() -> None:
     ]
 
 
-def test_a_backend_without_count_runs_once_a_picture() -> None:
+def test_backend_without_count_runs_once_per_image() -> None:
     assert list(split_runs(Request(count=2, seed=2**64 - 1), _NO_COUNT)) == [
         Request(seed=2**64 - 1),
         Request(seed=0),
     ]
 
 
-def test_the_seeds_of_several_runs_begin_again_beyond_the_last_that_an_engine_takes() -> None:
+def test_seeds_wrap_around_at_the_engines_maximum() -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
     several = split_runs(Request(prompt="a", seed=8, count=4), known)
     assert [run.seed for run in several] == [8, 9, 0, 1]
 
 
-def test_a_seed_beyond_the_last_is_left_for_the_engine_to_tell_of() -> None:
+def test_seed_beyond_the_maximum_is_left_to_the_engine() -> None:
     known = Capabilities(parameters={"seed": Parameter(type="int", max=9)})
     several = split_runs(Request(prompt="a", seed=25, count=2), known)
     assert [run.seed for run in several] == [25, 6]
 
 
-def test_a_count_of_one_is_no_parameter_of_a_backend_without_count() -> None:
+def test_count_of_one_is_left_out_without_a_count_parameter() -> None:
     assert list(split_runs(Request(count=1, seed=3), _NO_COUNT)) == [Request(seed=3)]
 
 
@@ -204,22 +202,22 @@ _TWO_TEXTS = Capabilities(
 )
 
 
-def test_a_second_text_encoder_is_given_the_same_as_the_first() -> None:
+def test_second_text_encoder_gets_the_first_prompt() -> None:
     complete = resolve_request(Request(prompt="a fox"), Settings(), _TWO_TEXTS)
     assert (complete.prompt_2, complete.negative_2) == ("a fox", "blur")
 
 
-def test_a_second_text_that_was_asked_for_stays_even_empty() -> None:
+def test_second_prompt_is_kept_even_empty() -> None:
     asked = Request(prompt="a fox", prompt_2="", negative="noise", negative_2="rain")
     assert resolve_request(asked, Settings(), _TWO_TEXTS) == asked
 
 
-def test_a_style_goes_into_the_second_text_too() -> None:
+def test_style_applies_to_the_second_prompt() -> None:
     complete = resolve_request(Request(prompt="a fox", style="ink"), _STYLES, _TWO_TEXTS)
     assert complete.prompt_2 == "ink drawing of a fox, a fox!"
 
 
-def test_a_backend_without_second_texts_is_given_none() -> None:
+def test_backend_without_second_prompt_gets_none() -> None:
     assert _resolved(Request(prompt="a fox")).prompt_2 is None
 
 
@@ -228,29 +226,29 @@ _VARIED = Capabilities(
 )
 
 
-def test_a_second_seed_is_drawn_where_a_share_of_it_is_asked() -> None:
+def test_variation_seed_is_drawn_with_a_variation_strength() -> None:
     numbers = iter((1, 2))
     asked = Request(variation_strength=0.4)
     complete = resolve_request(asked, Settings(), _VARIED, draw=lambda: next(numbers))
     assert (complete.seed, complete.variation_seed) == (1, 2)
 
 
-def test_no_second_seed_is_drawn_without_need() -> None:
+def test_variation_seed_is_not_drawn_without_need() -> None:
     assert resolve_request(Request(), Settings(), _VARIED).variation_seed is None
 
 
-def test_images_share_a_run_where_a_batch_gives_what_their_seeds_give_alone() -> None:
+def test_images_share_a_run_if_batches_use_their_seeds() -> None:
     known = _CAPABILITIES.model_copy(update={"batch_seeds": True})
     assert list(split_runs(Request(count=4, seed=7), known)) == [Request(count=4, seed=7)]
 
 
-def test_a_seed_of_minus_one_is_drawn_also_where_a_style_has_one() -> None:
+def test_seed_minus_one_overrides_the_style() -> None:
     settings = Settings(styles={"ink": Style(seed=99)})
     asked = Request(prompt="a", style="ink", seed=-1)
     assert resolve_request(asked, settings, _CAPABILITIES, draw=lambda: 5).seed == 5
 
 
-def test_the_smaller_of_two_limits_of_compute_holds() -> None:
+def test_smaller_compute_limit_wins() -> None:
     settings = Settings(limits=Limits(max_compute=4))
     asked = Request(width=512, height=512, steps=10)
     with pytest.raises(RequestError, match=r"exceeds max_compute, 2"):
@@ -259,19 +257,19 @@ def test_the_smaller_of_two_limits_of_compute_holds() -> None:
         _resolved(asked.with_values({"max_compute": 3}), Settings(limits=Limits(max_compute=2)))
 
 
-def test_a_seed_of_nought_is_a_seed() -> None:
+def test_seed_zero_is_a_seed() -> None:
     assert (
         resolve_request(Request(prompt="a", seed=0), Settings(), _CAPABILITIES, draw=lambda: 5).seed
         == 0
     )
 
 
-def test_a_second_seed_of_minus_one_is_drawn() -> None:
+def test_variation_seed_minus_one_is_drawn() -> None:
     asked = Request(prompt="a", seed=1, variation_seed=-1, variation_strength=0.5)
     assert resolve_request(asked, Settings(), _VARIED, draw=lambda: 5).variation_seed == 5
 
 
-def test_no_steps_are_the_backends_default_also_where_a_style_has_some() -> None:
+def test_zero_steps_override_the_style() -> None:
     settings = Settings(styles={"ink": Style(steps=99)})
     known = Capabilities(parameters={"steps": Parameter(type="int", default=20, min=1)})
     assert resolve_request(Request(prompt="a", style="ink", steps=0), settings, known).steps == 20

@@ -64,7 +64,7 @@ def _fail_in(*images: int, error: type[BaseException] = Failed) -> OnProgress:
     return fail
 
 
-def test_each_image_is_a_run_with_the_seed_that_follows(settings: Settings) -> None:
+def test_each_image_is_a_run_with_the_next_seed(settings: Settings) -> None:
     made = generate(_ASKED, settings)
     assert [run.ticket.request.seed for run in made] == [7, 8, 9]
     assert [[saved.seed for saved in run.saved] for run in made] == [[7], [8], [9]]
@@ -76,12 +76,12 @@ def test_each_image_can_be_made_alone(settings: Settings) -> None:
     assert _pixels(alone) == _pixels(third)
 
 
-def test_after_the_last_seed_comes_the_first(settings: Settings) -> None:
+def test_seed_wraps_around_after_the_last(settings: Settings) -> None:
     made = generate(_ASKED.with_values({"seed": 2**64 - 2}), settings)
     assert [run.ticket.request.seed for run in made] == [2**64 - 2, 2**64 - 1, 0]
 
 
-def test_a_seed_is_drawn_once_and_counted_up(settings: Settings) -> None:
+def test_seed_is_drawn_once_and_incremented(settings: Settings) -> None:
     first, second, third = generate(_ASKED.with_values({"seed": None}), settings)
     drawn = first.ticket.request.seed or 0
     assert second.ticket.request.seed == drawn + 1
@@ -93,14 +93,14 @@ def test_all_images_share_the_second_noise(settings: Settings) -> None:
     assert len({run.ticket.request.variation_seed for run in made}) == 1
 
 
-def test_a_latent_batch_is_one_run(settings: Settings) -> None:
+def test_latent_batch_is_one_run(settings: Settings) -> None:
     (made,) = generate(_ASKED.with_values({"latent_batch": True}), settings)
     assert len(made.saved) == 3
     assert made.ticket.receipt["latent_batch"].outcome == "applied"
     assert (made.ticket.request.count, made.ticket.request.latent_batch) == (3, True)
 
 
-def test_a_backend_without_batches_says_so(settings: Settings, tmp_path: Path) -> None:
+def test_backend_without_batches_drops_latent_batch(settings: Settings, tmp_path: Path) -> None:
     Image.new("RGB", (16, 16)).save(tmp_path / "fox.png")
     given = {"image": str(tmp_path / "fox.png"), "upscale": {"method": "mock-x2"}}
     asked = Request().with_values(given | {"latent_batch": True})
@@ -132,13 +132,13 @@ def test_replicate_makes_a_prediction_for_each_image(settings: Settings) -> None
     assert [(one["seed"], one["num_outputs"]) for one in inputs] == [(9, 1), (8, 1), (7, 1)]
 
 
-def test_names_count_through_all_images(settings: Settings) -> None:
+def test_file_names_number_all_images(settings: Settings) -> None:
     output = settings.output.model_copy(update={"name": "fox-{index}"})
     made = generate(_ASKED, settings.model_copy(update={"output": output}))
     assert [run.saved[0].path.name for run in made] == ["fox-0.png", "fox-1.png", "fox-2.png"]
 
 
-def test_a_failure_ends_the_run_and_names_the_images_before_it(settings: Settings) -> None:
+def test_failure_names_the_images_before_it(settings: Settings) -> None:
     made: list[Generation] = []
     with pytest.raises(Failed) as caught:
         generate(_ASKED, settings, on_progress=_fail_in(2), on_made=made.append)
@@ -147,14 +147,14 @@ def test_a_failure_ends_the_run_and_names_the_images_before_it(settings: Setting
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_ctrl_c_in_the_third_keeps_two(settings: Settings) -> None:
+def test_ctrl_c_in_the_third_image_keeps_two(settings: Settings) -> None:
     with pytest.raises(Cancelled) as caught:
         generate(_ASKED, settings, on_progress=_fail_in(3, error=Cancelled))
     assert [path.is_file() for path in caught.value.kept] == [True, True]
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_keep_going_makes_the_images_after_a_failure(settings: Settings) -> None:
+def test_keep_going_generates_images_after_a_failure(settings: Settings) -> None:
     made: list[Generation] = []
     with pytest.raises(SomeFailed) as caught:
         generate(_ASKED, settings, keep_going=True, on_progress=_fail_in(1, 3), on_made=made.append)
@@ -167,12 +167,12 @@ def test_keep_going_makes_the_images_after_a_failure(settings: Settings) -> None
     assert caught.value.kept == (made[0].saved[0].path,)
 
 
-def test_keep_going_ends_where_images_can_not_be_saved(settings: Settings) -> None:
+def test_keep_going_ends_if_images_cannot_be_saved(settings: Settings) -> None:
     with pytest.raises(OutputError):
         generate(_ASKED, settings, keep_going=True, on_progress=_fail_in(1, error=OutputError))
 
 
-def test_resume_makes_the_images_that_were_planned(settings: Settings) -> None:
+def test_resume_generates_planned_images(settings: Settings) -> None:
     """As after a kill in the second image: nothing of what runs after it is done."""
     output = settings.output.model_copy(update={"name": "fox-{index}"})
     settings = settings.model_copy(update={"output": output})

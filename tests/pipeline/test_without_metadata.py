@@ -52,7 +52,7 @@ def _with_metadata(settings: Settings) -> Settings:
     return settings.model_copy(update={"output": output})
 
 
-def test_the_graph_that_comfyui_wrote_is_not_saved(settings: Settings) -> None:
+def test_graph_of_comfyui_is_removed(settings: Settings) -> None:
     (whole,) = generate(_ASKED, _with_metadata(settings))
     (bare,) = generate(_ASKED, settings)
     (output,) = bare.result.outputs
@@ -61,7 +61,7 @@ def test_the_graph_that_comfyui_wrote_is_not_saved(settings: Settings) -> None:
     assert _WORD not in bare.saved[0].path.read_bytes()
 
 
-def test_the_sidecar_is_a_setting_of_its_own(settings: Settings) -> None:
+def test_sidecar_is_independent_of_metadata(settings: Settings) -> None:
     (made,) = generate(_ASKED, settings)
     assert made.saved[0].sidecar is not None
     assert json.loads(made.saved[0].sidecar.read_text())["request"]["prompt"] == _ASKED.prompt
@@ -70,7 +70,7 @@ def test_the_sidecar_is_a_setting_of_its_own(settings: Settings) -> None:
     assert made.saved[0].sidecar is None
 
 
-def test_an_image_that_is_rescued_has_none_either(settings: Settings) -> None:
+def test_rescued_image_has_no_metadata(settings: Settings) -> None:
     def put_a_file_in_the_way(progress: Progress) -> None:
         if progress.stage == "done":
             settings.output.directory.write_text("not a folder")
@@ -81,7 +81,7 @@ def test_an_image_that_is_rescued_has_none_either(settings: Settings) -> None:
     assert _WORD not in path.read_bytes()
 
 
-def test_an_image_that_is_fetched_later_has_none_either(settings: Settings) -> None:
+def test_image_fetched_later_has_no_metadata(settings: Settings) -> None:
     def kill(progress: Progress) -> None:
         if progress.stage == "done":
             raise _Killed

@@ -188,7 +188,7 @@ def _print_result(
         echo(f"The image is {new.path}.", err=True)
     if likeness is not None:
         echo(likeness.sentence, err=True)
-    elif job.found.picture is None and not job.changes:
+    elif job.found.image is None and not job.changes:
         echo("The original image was not found, so the new one was not compared with it.", err=True)
 
 
@@ -211,7 +211,7 @@ def _compare(job: _Reproduction, new: SavedImage | None) -> Similarity | None:
     """Compare with the original, if it exists and the user changed nothing."""
     from imagen.reproduce import measure_similarity
 
-    old = job.found.picture
+    old = job.found.image
     return None if job.changes or old is None or new is None else measure_similarity(old, new.path)
 
 
@@ -222,7 +222,7 @@ def _json(
     new = _find_new_image(job, generations) if generations else None
     likeness = _compare(job, new)
     drifts = [*before, *(_detect_drift(job, before, generations) if generations else ())]
-    old = job.found.picture
+    old = job.found.image
     return {
         "again": {
             "source": job.found.told_by,

@@ -1,4 +1,4 @@
-"""Tickets on disk: there from before the submission until the pictures are safe."""
+"""Tickets on disk: there from before the submission until the images are safe."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
             raise error
 
 
-def test_it_lies_there_while_the_work_runs(tmp_path: Path) -> None:
+def test_job_is_on_disk_during_the_work(tmp_path: Path) -> None:
     with file_store.keep_job(_JOB, tmp_path):
         assert file_store.read(_TICKET.id, tmp_path) == _JOB
 
 
-def test_it_is_on_the_disk_itself_before_it_takes_its_place(tmp_path: Path) -> None:
+def test_job_is_synced_before_it_is_renamed(tmp_path: Path) -> None:
     done: list[str] = []
 
     def note(_: object, event: str, what: Any) -> None:
@@ -83,9 +83,7 @@ def test_it_is_on_the_disk_itself_before_it_takes_its_place(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there no folder can be opened as a file")
-def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
     to_disk = os.fsync
 
@@ -101,7 +99,7 @@ def test_its_name_too_is_on_the_disk_where_the_file_system_can_do_that(
     assert file_store.read(_JOB.id, tmp_path) == _JOB
 
 
-def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
+def test_job_stays_until_it_is_recorded(tmp_path: Path) -> None:
     with file_store.keep_job(_JOB, tmp_path) as write:
         write(_SENT.with_record(_ENTRY))
     assert file_store.read(_TICKET.id, tmp_path).state == "saved"
@@ -109,7 +107,7 @@ def test_it_stays_until_the_library_has_it(tmp_path: Path) -> None:
     assert file_store.pending(tmp_path) == []
 
 
-def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved(
+def test_saved_job_stays_after_a_later_error(
     tmp_path: Path,
 ) -> None:
     def fail() -> None:
@@ -122,14 +120,14 @@ def test_it_stays_for_the_library_also_where_something_fails_after_all_was_saved
     assert file_store.read(_TICKET.id, tmp_path).record == _ENTRY
 
 
-def test_it_is_written_anew_once_it_is_submitted(tmp_path: Path) -> None:
+def test_submitted_job_is_rewritten(tmp_path: Path) -> None:
     with file_store.keep_job(_JOB, tmp_path) as write:
         write(_SENT)
         kept = file_store.read(_TICKET.id, tmp_path).ticket
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
 
 
-def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> None:
+def test_plan_writes_all_jobs_first(tmp_path: Path) -> None:
     second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
     with file_store.plan_jobs([_JOB, second], tmp_path):
         assert file_store.pending(tmp_path) == [_JOB.id, second.id]
@@ -138,7 +136,7 @@ def test_all_of_a_plan_are_there_before_the_first_is_begun(tmp_path: Path) -> No
         ] * 2
 
 
-def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: Path) -> None:
+def test_failed_plan_forgets_unsubmitted_jobs(tmp_path: Path) -> None:
     second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
 
     def fail() -> None:
@@ -151,7 +149,7 @@ def test_what_was_never_sent_is_forgotten_where_a_run_before_it_fails(tmp_path: 
     assert file_store.pending(tmp_path) == [_JOB.id]
 
 
-def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -> None:
+def test_unwritable_plan_leaves_no_job(tmp_path: Path) -> None:
     second = _JOB.with_id("5b6c8e5e-0000-4000-8000-000000000002")
     (tmp_path / "tickets" / f"{second.id}.new").mkdir(parents=True)
     with pytest.raises(OutputError), file_store.plan_jobs([_JOB, second], tmp_path):
@@ -159,7 +157,7 @@ def test_of_a_plan_that_can_not_be_written_whole_nothing_stays(tmp_path: Path) -
     assert file_store.pending(tmp_path) == []
 
 
-def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: Path) -> None:
+def test_failed_plan_keeps_finished_jobs(tmp_path: Path) -> None:
     def fail() -> None:
         with file_store.plan_jobs([_JOB], tmp_path):
             file_store.write(_JOB.with_record(_ENTRY), tmp_path)
@@ -170,7 +168,7 @@ def test_what_waits_for_the_library_stays_where_a_run_after_it_fails(tmp_path: P
     assert file_store.read(_JOB.id, tmp_path).record == _ENTRY
 
 
-def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
+def test_held_job_cannot_be_claimed(tmp_path: Path) -> None:
     with file_store.plan_jobs([_JOB], tmp_path):
         assert file_store.is_worked_on(_JOB.id, tmp_path)
         with file_store.claim(_JOB.id, tmp_path) as job:
@@ -180,7 +178,7 @@ def test_a_job_in_hand_is_nobody_elses(tmp_path: Path) -> None:
         assert job == _JOB
 
 
-def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
+def test_held_job_cannot_be_planned_again(tmp_path: Path) -> None:
     file_store.write(_SENT, tmp_path)
     with (
         file_store.try_lock(_JOB.id, tmp_path),
@@ -191,7 +189,7 @@ def test_a_job_in_hand_is_not_begun_a_second_time(tmp_path: Path) -> None:
     assert file_store.read(_JOB.id, tmp_path) == _SENT
 
 
-def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
+def test_job_of_a_killed_process_can_be_claimed(tmp_path: Path) -> None:
     file_store.write(_SENT, tmp_path)
     program = (
         "import sys, os; from pathlib import Path; from imagen.jobs import file_store as tickets; "
@@ -204,7 +202,7 @@ def test_the_job_of_a_killed_process_is_anybodys(tmp_path: Path) -> None:
         assert job == _SENT
 
 
-def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) -> None:
+def test_list_ids_sorts_by_start_with_unreadable_jobs_last(tmp_path: Path) -> None:
     for id, hour in (("b", 2), ("c", 1), ("d", 3)):
         began = _WHEN.replace(hour=hour)
         file_store.write(_JOB.with_id(id).model_copy(update={"began": began}), tmp_path)
@@ -223,7 +221,7 @@ def test_the_oldest_comes_first_and_what_can_not_be_read_last(tmp_path: Path) ->
     ],
     ids=["gone", "expired", "out of reach", "never arrived", "full"],
 )
-def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
+def test_job_with_possible_images_stays_and_names_resume(
     tmp_path: Path, error: ImagenError
 ) -> None:
     with pytest.raises(ImagenError) as caught:
@@ -232,7 +230,7 @@ def test_it_stays_where_pictures_may_be_left_and_says_how_to_fetch(
     assert caught.value.remedy == f"Fetch it again with: imagen resume {_TICKET.id}"
 
 
-def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
+def test_job_stays_when_the_process_is_killed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         _run(tmp_path, KeyboardInterrupt(), sent=True)
     assert file_store.pending(tmp_path) == [_TICKET.id]
@@ -243,13 +241,13 @@ def test_it_stays_when_the_process_is_killed(tmp_path: Path) -> None:
     [Failed("no"), Lost("no"), OutputError("rescued")],
     ids=["failed", "lost", "safe elsewhere"],
 )
-def test_it_goes_where_nothing_is_left(tmp_path: Path, error: ImagenError) -> None:
+def test_job_without_images_is_deleted(tmp_path: Path, error: ImagenError) -> None:
     with pytest.raises(ImagenError):
         _run(tmp_path, error, sent=True)
     assert file_store.pending(tmp_path) == []
 
 
-def test_it_goes_where_nothing_was_submitted(tmp_path: Path) -> None:
+def test_unsubmitted_job_is_deleted(tmp_path: Path) -> None:
     with pytest.raises(Unavailable) as caught:
         _run(tmp_path, Unavailable("gone", remedy="Start it."), sent=False)
     assert (file_store.pending(tmp_path), caught.value.remedy) == ([], "Start it.")
@@ -260,7 +258,7 @@ def test_it_goes_where_nothing_was_submitted(tmp_path: Path) -> None:
     [(Rejected("no such model"), []), (Unavailable("gone"), [_TICKET.id])],
     ids=["refused", "gone"],
 )
-def test_one_that_was_waited_for_stays_unless_it_was_refused(
+def test_resumed_job_stays_unless_it_was_refused(
     tmp_path: Path, error: ImagenError, left: list[str]
 ) -> None:
     def fail() -> None:
@@ -272,12 +270,12 @@ def test_one_that_was_waited_for_stays_unless_it_was_refused(
     assert file_store.pending(tmp_path) == left
 
 
-def test_an_unknown_ticket_is_named(tmp_path: Path) -> None:
+def test_unknown_job_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"Job '\.\./x' not found"):
         file_store.read("../x", tmp_path)
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+def test_unlockable_state_directory_is_reported_first(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file")
     with pytest.raises(OutputError) as caught:
         _run(tmp_path / "state", None, sent=True)
@@ -289,7 +287,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_sent(tmp_path
     )
 
 
-def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so(
+def test_unlockable_job_has_a_neutral_remedy(
     tmp_path: Path,
 ) -> None:
     file_store.write(_SENT, tmp_path)
@@ -299,7 +297,7 @@ def test_of_one_that_can_not_be_taken_in_hand_nothing_is_said_that_may_not_be_so
     assert "The engine has no job" not in caught.value.remedy
 
 
-def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_job_is_reported(tmp_path: Path) -> None:
     (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
     with pytest.raises(OutputError) as caught, file_store.keep_job(_JOB, tmp_path):
         pass
@@ -309,7 +307,7 @@ def test_a_ticket_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
+def test_damaged_job_is_reported(tmp_path: Path) -> None:
     (tmp_path / "tickets").mkdir()
     (tmp_path / "tickets" / "a.json").write_text("{")
     with pytest.raises(
@@ -318,7 +316,7 @@ def test_a_damaged_ticket_is_said_so(tmp_path: Path) -> None:
         file_store.read("a", tmp_path)
 
 
-def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
+def test_exact_id_wins_over_a_longer_one(tmp_path: Path) -> None:
     for id in ("ab", "abc", "abd"):
         file_store.write(_JOB.with_id(id), tmp_path)
     assert [file_store.resolve_id(word, tmp_path) for word in ("ab", "abc")] == ["ab", "abc"]
@@ -326,7 +324,7 @@ def test_an_id_that_begins_another_one_means_itself(tmp_path: Path) -> None:
         file_store.resolve_id("a", tmp_path)
 
 
-def test_new_jobs_do_not_meet_a_look_for_leftovers(tmp_path: Path) -> None:
+def test_new_jobs_wait_for_the_removal_of_leftovers(tmp_path: Path) -> None:
     """Each run looks whether the locks of others are leftovers, and holds them for that."""
 
     def plan(_: int) -> str:
@@ -361,7 +359,7 @@ with tickets.plan_jobs(jobs, Path(sys.argv[1])):
 """
 
 
-def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path) -> None:
+def test_half_written_plan_is_dropped(tmp_path: Path) -> None:
     jobs = [_JOB.model_dump_json(), _JOB.with_id(new_id()).model_dump_json()]
     line = [sys.executable, "-c", _KILLED_WHILE_PLANNING, str(tmp_path), *jobs]
     assert subprocess.run(line, check=False).returncode == 9
@@ -371,7 +369,7 @@ def test_jobs_whose_process_dies_while_they_are_written_are_none(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"\0" * 73, b""])
-def test_a_plan_that_a_power_cut_damaged_drops_no_job(tmp_path: Path, content: bytes) -> None:
+def test_damaged_plan_drops_no_job(tmp_path: Path, content: bytes) -> None:
     file_store.write(_JOB, tmp_path)
     plan = tmp_path / "tickets" / f"{_JOB.id}.plan"
     plan.write_bytes(content)

@@ -35,7 +35,7 @@ _ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
 
 
 class _Killed(BaseException):
-    """Ends a run as a kill does: nobody gets to clean up."""
+    """Ends a run like a kill: without any cleanup."""
 
 
 @pytest.fixture
@@ -83,20 +83,20 @@ def _in_library(settings: Settings) -> int:
         return len(search_images(library, Query()).images)
 
 
-def test_what_its_engine_has_is_fetched(server: ComfyUI, settings: Settings) -> None:
+def test_recover_fetches_a_submitted_job(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "fetching")
     done = recover(id, settings, no_progress)
     assert (done.outcome, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_what_was_never_sent_is_made(server: ComfyUI, settings: Settings) -> None:
+def test_recover_submits_a_planned_job(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     done = recover(job.id, settings, no_progress)
     assert (done.outcome, len(server.prompts), _in_library(settings)) == ("generated", 1, 1)
 
 
-def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -> None:
+def test_recover_resubmits_a_job_that_never_arrived(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     sent = job.with_ticket(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
@@ -104,7 +104,7 @@ def test_what_never_arrived_is_made_again(server: ComfyUI, settings: Settings) -
     assert (done.outcome, len(server.prompts), _in_library(settings)) == ("regenerated", 1, 1)
 
 
-def test_what_never_arrived_is_no_failure(server: ComfyUI, settings: Settings) -> None:
+def test_job_that_never_arrived_is_not_a_failure(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     sent = job.ticket.sent(prompt_id=job.id, client_id="c")
     file_store.write(job.with_ticket(sent), settings.state_dir)
@@ -123,7 +123,7 @@ def _states(settings: Settings) -> list[str]:
         return list(connection.execute(select(generations.c.state)).scalars())
 
 
-def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Settings) -> None:
+def test_recover_records_saved_images(server: ComfyUI, settings: Settings) -> None:
     broken = settings.model_copy(
         update={"library": LibrarySettings(url=str(settings.state_dir / "none" / "x.db"))}
     )
@@ -138,7 +138,7 @@ def test_what_was_on_disk_already_is_only_taken_in(server: ComfyUI, settings: Se
     assert (done.outcome, len(server.prompts), _in_library(settings)) == ("saved", 1, 1)
 
 
-def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -> None:
+def test_recover_records_a_failure(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     file_store.write(
         job.with_record(build_failure(job, Failed("Out of memory."))), settings.state_dir
@@ -153,7 +153,7 @@ def test_what_failed_is_taken_in_and_told(server: ComfyUI, settings: Settings) -
     assert (len(server.prompts), file_store.pending(settings.state_dir)) == (0, [])
 
 
-def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: Settings) -> None:
+def test_recorded_failure_has_the_engines_id(server: ComfyUI, settings: Settings) -> None:
     server.switches = FailureSwitches(empty_success=True)
     with pytest.raises(Failed):
         generate(_ASKED, settings)
@@ -163,24 +163,24 @@ def test_what_failed_is_known_by_its_engines_own_id(server: ComfyUI, settings: S
     assert kept.model == "v1-5-pruned-emaonly-fp16.safetensors"
 
 
-def test_any_use_of_the_library_takes_in_what_waits(settings: Settings) -> None:
+def test_opening_the_library_records_waiting_jobs(settings: Settings) -> None:
     elsewhere = settings.model_copy(
         update={"library": LibrarySettings(url=str(settings.state_dir))}
     )
     settings.state_dir.mkdir()
-    generate(_ASKED, elsewhere)  # a folder is no library
+    generate(_ASKED, elsewhere)  # a folder cannot be a library
     assert len(file_store.pending(settings.state_dir)) == 1
     assert (_in_library(settings), file_store.pending(settings.state_dir)) == (1, [])
 
 
-def test_no_use_of_the_library_takes_what_is_not_at_its_end_in_hand(settings: Settings) -> None:
+def test_opening_the_library_does_not_lock_unfinished_jobs(settings: Settings) -> None:
     _planned(settings)
     folder = settings.state_dir / "tickets"
     before = folder.stat().st_mtime_ns
     assert (_in_library(settings), folder.stat().st_mtime_ns) == (0, before)
 
 
-def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None:
+def test_recover_leaves_busy_jobs_alone(settings: Settings) -> None:
     job = _planned(settings)
     with file_store.try_lock(job.id, settings.state_dir):
         assert recover(job.id, settings, no_progress).outcome == "busy"
@@ -189,9 +189,7 @@ def test_what_another_process_works_on_is_left_alone(settings: Settings) -> None
     assert file_store.pending(settings.state_dir) == [job.id]
 
 
-def test_what_its_engine_forgot_is_not_made_again_by_itself(
-    server: ComfyUI, settings: Settings
-) -> None:
+def test_recover_does_not_resubmit_a_lost_job(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = recover(id, settings, no_progress)
@@ -204,9 +202,7 @@ def test_what_its_engine_forgot_is_not_made_again_by_itself(
     assert file_store.pending(settings.state_dir) == [id]
 
 
-def test_what_its_engine_forgot_is_made_where_the_user_says_so(
-    server: ComfyUI, settings: Settings
-) -> None:
+def test_recover_resubmits_a_lost_job_on_request(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     done = recover(id, settings, no_progress, resubmit=True)
@@ -215,7 +211,7 @@ def test_what_its_engine_forgot_is_made_where_the_user_says_so(
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Settings) -> None:
+def test_resubmission_counts_against_budgets(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     job = file_store.read(id, settings.state_dir)
     paid = job.ticket.model_copy(update={"estimate": Estimate(usd=1.0, basis="by the list")})
@@ -228,7 +224,7 @@ def test_what_is_made_anew_is_within_the_budgets(server: ComfyUI, settings: Sett
     assert recover(id, settings, no_progress, resubmit=True).outcome == "resubmitted"
 
 
-def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server: ComfyUI) -> None:
+def test_resubmitted_job_is_locked(settings: Settings, server: ComfyUI) -> None:
     id = _killed_at(settings, "running")
     server.restart(empty=True)
     in_hand: list[bool] = []
@@ -245,7 +241,7 @@ def test_what_is_made_anew_is_nobody_elses_meanwhile(settings: Settings, server:
 
 
 @pytest.mark.usefixtures("replicate_token")
-def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path: Path) -> None:
+def test_recover_never_resubmits_an_uncertain_loss(tmp_path: Path) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)  # as if the clock had been set back since
     with Replicate() as cloud:
         block = {"type": "replicate", "base_url": cloud.url, "model": COMMUNITY}
@@ -261,7 +257,7 @@ def test_what_may_still_be_at_its_engine_is_not_made_anew_even_if_asked(tmp_path
     assert file_store.pending(settings.state_dir) == [job.id]
 
 
-def test_pictures_go_where_they_were_to_go(settings: Settings, tmp_path: Path) -> None:
+def test_recovered_images_go_to_their_original_folder(settings: Settings, tmp_path: Path) -> None:
     id = _killed_at(settings, "fetching")
     elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
     moved = settings.model_copy(update={"output": elsewhere})
@@ -269,14 +265,14 @@ def test_pictures_go_where_they_were_to_go(settings: Settings, tmp_path: Path) -
     assert saved.path.parent == settings.output.directory
 
 
-def test_pictures_go_where_it_is_said_now(settings: Settings, tmp_path: Path) -> None:
+def test_recovered_images_go_to_a_new_folder(settings: Settings, tmp_path: Path) -> None:
     id = _killed_at(settings, "fetching")
     elsewhere = settings.output.model_copy(update={"directory": tmp_path / "elsewhere"})
     (saved,) = resume(id, settings, output=elsewhere).saved
     assert saved.path.parent == tmp_path / "elsewhere"
 
 
-def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
+def test_unreachable_engine_keeps_its_job(server: ComfyUI, settings: Settings) -> None:
     id = _killed_at(settings, "running")
     server.stop()
     done = recover(id, settings, no_progress)
@@ -286,7 +282,7 @@ def test_an_engine_out_of_reach_keeps_its_job(server: ComfyUI, settings: Setting
     assert recover(id, settings, no_progress).outcome == "fetched"
 
 
-def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
+def test_planned_job_stays_if_its_engine_is_unreachable(
     server: ComfyUI, settings: Settings
 ) -> None:
     job = _planned(settings)
@@ -298,7 +294,7 @@ def test_what_was_never_sent_stays_where_its_engine_is_out_of_reach(
     assert recover(job.id, settings, no_progress).outcome == "generated"
 
 
-def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Settings) -> None:
+def test_recover_all_skips_a_job_that_another_process_finished(settings: Settings) -> None:
     first, second, third = _planned(settings), _planned(settings), _planned(settings)
 
     def watch(label: str) -> AbstractContextManager[OnProgress]:
@@ -309,7 +305,7 @@ def test_what_another_process_has_ended_meanwhile_keeps_nobody(settings: Setting
     assert [one.id for one in recover_all(settings, watch)] == [first.id, third.id]
 
 
-def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
+def test_recover_all_continues_after_a_failure(settings: Settings) -> None:
     lost, other = _planned(settings), _planned(settings)
     gone = settings.backends | {"gone": settings.backends["studio"] | {"url": "http://127.0.0.1:9"}}
     ticket = lost.ticket.model_copy(update={"backend": "gone"})
@@ -319,7 +315,7 @@ def test_one_that_fails_does_not_keep_the_others(settings: Settings) -> None:
     assert {one.id: one.outcome for one in done} == {lost.id: "failed", other.id: "generated"}
 
 
-def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
+def test_recover_reports_an_unreadable_job(settings: Settings) -> None:
     (settings.state_dir / "tickets").mkdir(parents=True)
     (settings.state_dir / "tickets" / "a.json").write_text("{")
     (done,) = recover_all(settings, lambda _: nullcontext(no_progress))
@@ -328,7 +324,7 @@ def test_a_ticket_that_can_not_be_read_is_told(settings: Settings) -> None:
     assert "cannot be read; it may be from another version of imagen." in done.error.message
 
 
-def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: Settings) -> None:
+def test_recover_all_ends_when_cancelled(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     server.submit_foreign(seconds=5)
 
@@ -342,7 +338,7 @@ def test_a_resumed_run_that_is_cancelled_ends_there(server: ComfyUI, settings: S
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
+def test_recovered_files_are_named_by_the_original_time(settings: Settings) -> None:
     id = _killed_at(settings, "fetching")
     began = file_store.read(id, settings.state_dir).began.replace(year=2001)
     job = file_store.read(id, settings.state_dir).model_copy(update={"began": began})
@@ -351,7 +347,7 @@ def test_pictures_are_named_by_when_their_run_began(settings: Settings) -> None:
     assert saved.path.name == f"{began:%Y-%m-%d-%H%M%S}-a-fox-7.png"
 
 
-def test_a_file_that_was_saved_before_the_kill_is_not_saved_twice(settings: Settings) -> None:
+def test_recover_does_not_save_a_file_twice(settings: Settings) -> None:
     id = _killed_at(settings, "fetching")
     job = file_store.read(id, settings.state_dir)
     with closing(open_named("studio", settings)) as engine:
@@ -363,7 +359,7 @@ def test_a_file_that_was_saved_before_the_kill_is_not_saved_twice(settings: Sett
     assert _in_library(settings) == 1
 
 
-def test_an_equal_picture_of_another_run_is_not_taken_for_ours(settings: Settings) -> None:
+def test_equal_image_of_another_job_is_not_reused(settings: Settings) -> None:
     named = settings.output.model_copy(update={"name": "fox"})
     settings = settings.model_copy(update={"output": named})
     (first,) = generate(_ASKED, settings)
@@ -373,9 +369,7 @@ def test_an_equal_picture_of_another_run_is_not_taken_for_ours(settings: Setting
     assert _in_library(settings) == 2
 
 
-def test_one_that_is_resumed_alone_raises_what_it_fails_with(
-    server: ComfyUI, settings: Settings
-) -> None:
+def test_resume_raises_the_error_of_a_job(server: ComfyUI, settings: Settings) -> None:
     job = _planned(settings)
     with (
         file_store.try_lock(job.id, settings.state_dir),

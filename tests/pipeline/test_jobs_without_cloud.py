@@ -26,12 +26,12 @@ _ASKED = Request(prompt="a fox", seed=7, width=32, height=32)
 
 
 class _Killed(BaseException):
-    """Ends a run as a kill does: nobody gets to clean up."""
+    """Ends a run like a kill: without any cleanup."""
 
 
 @pytest.fixture
 def clouded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """With a cloud, to which every picture is to go."""
+    """With a cloud, to which every image is to go."""
     monkeypatch.setenv("SUPABASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
     return Settings(
@@ -63,25 +63,23 @@ def _known_and_to_the_cloud(settings: Settings) -> tuple[int, int]:
         return len(search_images(library, Query()).images), going
 
 
-def test_a_picture_that_is_fetched_later_goes_to_the_cloud(clouded: Settings) -> None:
+def test_image_fetched_later_is_uploaded(clouded: Settings) -> None:
     assert recover(_killed(clouded), clouded, no_progress).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 1)
 
 
-def test_what_is_to_stay_here_now_stays_here(clouded: Settings) -> None:
+def test_no_cloud_on_resume_is_respected(clouded: Settings) -> None:
     assert recover(_killed(clouded), _without_cloud(clouded), no_progress).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 
-def test_what_was_to_stay_here_when_it_was_asked_for_stays_here(clouded: Settings) -> None:
+def test_no_cloud_of_the_original_command_is_respected(clouded: Settings) -> None:
     id = _killed(_without_cloud(clouded))
     assert recover(id, clouded, no_progress, output=clouded.output).outcome == "fetched"
     assert _known_and_to_the_cloud(clouded) == (1, 0)
 
 
-def test_what_was_to_stay_here_stays_here_where_it_waited_for_the_library(
-    clouded: Settings, tmp_path: Path
-) -> None:
+def test_no_cloud_is_respected_for_a_waiting_job(clouded: Settings, tmp_path: Path) -> None:
     folder = LibrarySettings(url=str(tmp_path))
     generate(_ASKED, _without_cloud(clouded).model_copy(update={"library": folder}))
     assert _known_and_to_the_cloud(clouded) == (1, 0)

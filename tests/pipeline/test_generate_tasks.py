@@ -1,4 +1,4 @@
-"""Every task by the spine and the mock: pictures made ready, told of, and named in the record."""
+"""Every task by the spine and the mock: images made ready, told of, and named in the record."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(autouse=True)
-def _pictures() -> None:
+def _images() -> None:
     Image.new("RGB", (96, 64), "teal").save("fox.png")
     mask = Image.new("L", (96, 64))
     mask.paste(255, (0, 0, 48, 64))
     mask.save("mask.png")
 
 
-def test_a_workflow_that_enlarges_by_a_model_gets_the_picture_as_it_is(settings: Settings) -> None:
+def test_upscaling_workflow_gets_the_original_image(settings: Settings) -> None:
     block = {"type": "comfyui", "workflow": "upscale-hybrid", "url": "http://127.0.0.1:1"}
     settings = settings.model_copy(update={"backends": {"finer": block}})
     asked = Request.of({**_FOX, "upscale": {"factor": 3, "method": "x4.pth"}})
@@ -103,7 +103,7 @@ _FOX = {"prompt": "a fox", "image": "fox.png"}
         "preprocess",
     ],
 )
-def test_each_task_gives_its_picture_and_honours_what_was_asked(
+def test_each_task_generates_an_image_and_honours_parameters(
     settings: Settings, asked: dict[str, Any], size: tuple[int, int]
 ) -> None:
     drawing = {"seed": 7, "steps": 2} if "prompt" in asked else {}
@@ -113,7 +113,7 @@ def test_each_task_gives_its_picture_and_honours_what_was_asked(
     assert made.ticket.receipt.keys() >= asked.keys() - {"variation_seed"}
 
 
-def test_the_receipt_speaks_of_the_users_own_files(settings: Settings) -> None:
+def test_receipt_names_the_users_own_files(settings: Settings) -> None:
     made = _one(settings, **_FOX, mask="mask.png", feather=4)
     receipt = made.ticket.receipt
     assert receipt["image"].asked == "fox.png"
@@ -122,7 +122,7 @@ def test_the_receipt_speaks_of_the_users_own_files(settings: Settings) -> None:
     assert made.ticket.request.image != "fox.png"
 
 
-def test_what_was_used_instead_is_told_without_folders(settings: Settings) -> None:
+def test_used_values_have_no_folders(settings: Settings) -> None:
     block = {"type": "comfyui", "workflow": "z-image-turbo"}
     settings = settings.model_copy(update={"backends": {"z": block}})
     control = {"kind": "canny", "image": "fox.png", "start": 0.5}
@@ -131,11 +131,11 @@ def test_what_was_used_instead_is_told_without_folders(settings: Settings) -> No
     assert [used["image"] for used in ticket.receipt["controls"].used] == ["fox.png"]
 
 
-def test_an_empty_prompt_is_nothing_that_was_asked_for(settings: Settings) -> None:
+def test_empty_prompt_is_not_in_the_receipt(settings: Settings) -> None:
     assert "prompt" not in _one(settings, image="fox.png", restore={}).ticket.receipt
 
 
-def test_what_became_of_a_picture_is_told_with_the_result(settings: Settings) -> None:
+def test_input_warnings_are_in_the_result(settings: Settings) -> None:
     made = _one(settings, **_FOX, width=48, height=48)
     told = "image: fox.png (96 × 64) was scaled and cropped to 48 × 48."
     assert made.result.warnings == (told,)
@@ -143,31 +143,31 @@ def test_what_became_of_a_picture_is_told_with_the_result(settings: Settings) ->
     assert json.loads(made.saved[0].sidecar.read_text("utf-8"))["warnings"] == [told]
 
 
-def test_strength_without_an_image_is_dropped_with_a_reason(settings: Settings) -> None:
+def test_strength_without_an_image_is_dropped(settings: Settings) -> None:
     made = _one(settings, prompt="a fox", strength=0.5, width=32, height=32)
     assert made.ticket.receipt["strength"].why == "there is no initial image"
     with pytest.raises(RequestError, match="there is no initial image"):
         generate(Request(prompt="a fox", strength=0.5), settings, strict=True)
 
 
-def test_a_styles_strength_is_for_initial_images(settings: Settings) -> None:
+def test_style_strength_applies_to_initial_images(settings: Settings) -> None:
     without = _one(settings, prompt="a fox", style="ink", width=32, height=32)
     assert "strength" not in without.ticket.receipt
     assert _one(settings, **_FOX, style="ink").ticket.request.strength == 0.2
 
 
-def test_a_mask_without_an_image_is_refused_before_anything_is_read(settings: Settings) -> None:
+def test_mask_without_an_image_is_refused_first(settings: Settings) -> None:
     with pytest.raises(RequestError, match="but there is none"):
         _one(settings, prompt="a fox", mask="nowhere.png")
     assert not settings.state_dir.exists()
 
 
-def test_limits_hold_for_the_size_that_pictures_settle(settings: Settings) -> None:
+def test_limits_apply_to_the_size_of_input_images(settings: Settings) -> None:
     tight = settings.model_copy(update={"limits": Limits(max_width=48)})
     assert _one(tight, **_FOX).saved[0].width == 48
 
 
-def test_preparing_twice_gives_the_same_work(settings: Settings) -> None:
+def test_preparing_twice_gives_the_same_payload(settings: Settings) -> None:
     engine = open_named("mock", settings)
     asked = Request.of({**_FOX, "seed": 1, "outpaint": {"right": 32}})
     (one,), (other,) = prepare(engine, asked, settings), prepare(engine, asked, settings)
@@ -178,7 +178,7 @@ def _machine_paths(text: str, settings: Settings) -> list[str]:
     return [str(path) for path in (Path.cwd(), settings.state_dir) if str(path) in text]
 
 
-def test_no_file_tells_where_the_users_pictures_lie(settings: Settings) -> None:
+def test_saved_files_do_not_reveal_folders(settings: Settings) -> None:
     asked = {
         **_FOX,
         "image": str(Path("fox.png").absolute()),
@@ -192,22 +192,22 @@ def test_no_file_tells_where_the_users_pictures_lie(settings: Settings) -> None:
     assert _machine_paths(saved.path.read_bytes().decode("latin-1"), settings) == []
 
 
-@pytest.mark.parametrize("where", ["sidecar", "picture"])
-def test_what_a_file_says_makes_the_same_again(settings: Settings, where: str) -> None:
+@pytest.mark.parametrize("where", ["sidecar", "image"])
+def test_sidecar_reproduces_the_image(settings: Settings, where: str) -> None:
     control = {"kind": "canny", "image": "mask.png", "strength": 0.5}
     first = _one(settings, **_FOX, mask="mask.png", feather=3, controls=(control,))
     (saved,) = first.saved
     assert saved.sidecar is not None
-    record = read_record({"sidecar": saved.sidecar, "picture": saved.path}[where])
+    record = read_record({"sidecar": saved.sidecar, "image": saved.path}[where])
     assert [known["parameter"] for known in record.inputs] == ["image", "mask", "controls.0"]
     again = locate_images(Request.of(record.request), record.inputs, saved.path.parent)
     (second,) = generate(again, settings)
     assert second.result.outputs[0].data == first.result.outputs[0].data
 
 
-def test_other_tools_are_told_of_strength_and_feather(settings: Settings) -> None:
+def test_a1111_text_has_strength_and_feather(settings: Settings) -> None:
     (saved,) = _one(settings, **_FOX, mask="mask.png", feather=3, variation_seed=5).saved
-    with Image.open(saved.path) as picture:
-        text = str(picture.text["parameters"])  # type: ignore[attr-defined]
+    with Image.open(saved.path) as image:
+        text = str(image.text["parameters"])  # type: ignore[attr-defined]
     assert "Denoising strength: 1, Mask blur: 3, Variation seed: 5, " in text
     assert "Variation seed strength: 0.3" in text

@@ -17,13 +17,13 @@ _GRAPH: dict[str, Any] = {
 }
 
 
-def test_a_graph_does_not_differ_from_itself_nor_by_its_titles() -> None:
+def test_titles_are_not_drift() -> None:
     other = deepcopy(_GRAPH)
     other["4"]["_meta"]["title"] = "The model"
     assert compare_graphs(_GRAPH, other) == []
 
 
-def test_each_input_that_is_set_or_wired_otherwise_is_told() -> None:
+def test_changed_inputs_and_links_are_drift() -> None:
     other = deepcopy(_GRAPH)
     other["3"]["inputs"] = {"steps": 8, "model": ["5", 0], "denoise": 1.0}
     assert [one.sentence for one in compare_graphs(_GRAPH, other)] == [
@@ -33,7 +33,7 @@ def test_each_input_that_is_set_or_wired_otherwise_is_told() -> None:
     ]
 
 
-def test_nodes_that_came_went_or_became_others_are_told() -> None:
+def test_added_removed_and_changed_nodes_are_drift() -> None:
     other = {
         "3": {"class_type": "SamplerCustom", "inputs": {}},
         "5": {"class_type": "VAELoader", "inputs": {}},
@@ -45,7 +45,7 @@ def test_nodes_that_came_went_or_became_others_are_told() -> None:
     ]
 
 
-def test_a_graph_of_no_shape_harms_nothing() -> None:
+def test_malformed_graph_is_tolerated() -> None:
     assert compare_graphs({"1": "x", "2": {"class_type": "A", "inputs": 3}}, {"1": []}) == [
         Drift(what="workflow", name="node 2", then="A")
     ]

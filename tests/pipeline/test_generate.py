@@ -65,17 +65,17 @@ def _make(settings: Settings, error: Exception | None = None) -> _Engine:
     return engine
 
 
-def test_the_ticket_is_on_disk_before_and_after_the_submission(settings: Settings) -> None:
+def test_job_is_on_disk_before_and_after_submission(settings: Settings) -> None:
     assert _make(settings).seen == [(False, {}), (True, {"job": "j1"})]
 
 
-def test_no_ticket_is_left_once_the_picture_is_saved(settings: Settings) -> None:
+def test_job_is_deleted_once_the_image_is_recorded(settings: Settings) -> None:
     _make(settings)
     assert file_store.pending(settings.state_dir) == []
     assert [path.suffix for path in settings.output.directory.iterdir() if path.suffix == ".txt"]
 
 
-def test_a_ticket_whose_engine_went_away_can_be_fetched(settings: Settings) -> None:
+def test_job_can_be_fetched_after_its_engine_disconnected(settings: Settings) -> None:
     with pytest.raises(Unavailable):
         _make(settings, Unavailable("gone"))
     (id,) = file_store.pending(settings.state_dir)
@@ -86,20 +86,20 @@ def test_a_ticket_whose_engine_went_away_can_be_fetched(settings: Settings) -> N
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_a_lost_job_leaves_no_ticket(settings: Settings) -> None:
+def test_lost_job_is_deleted(settings: Settings) -> None:
     with pytest.raises(Lost):
         _make(settings, Lost("gone"))
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_one_request_gives_what_was_made_of_it(settings: Settings) -> None:
+def test_generate_returns_the_generations(settings: Settings) -> None:
     (made,) = generate(_ASKED, settings, backend="other")
     assert made.ticket.backend == "other"
     assert made.result.facts.seed == 7
     assert (made.saved[0].width, made.saved[0].height) == (32, 32)
 
 
-def test_more_pictures_than_a_batch_holds_take_several_runs(settings: Settings) -> None:
+def test_images_beyond_a_batch_take_several_runs(settings: Settings) -> None:
     batch = {"count": 65, "latent_batch": True, "steps": 1}
     made = generate(_ASKED.with_values(batch), settings)
     assert [run.ticket.request.seed for run in made] == [7, 71]
@@ -109,14 +109,14 @@ def test_more_pictures_than_a_batch_holds_take_several_runs(settings: Settings) 
     )
 
 
-def test_progress_says_which_image_of_how_many_is_being_made(settings: Settings) -> None:
+def test_progress_has_the_number_of_the_image(settings: Settings) -> None:
     places: list[tuple[int | None, int | None]] = []
     asked = _ASKED.with_values({"count": 3, "steps": 1})
     generate(asked, settings, on_progress=lambda told: places.append((told.image, told.images)))
     assert list(dict.fromkeys(places)) == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_progress_of_a_single_image_has_no_place(settings: Settings) -> None:
+def test_progress_of_a_single_image_has_no_number(settings: Settings) -> None:
     places: set[int | None] = set()
     generate(_ASKED, settings, on_progress=lambda told: places.add(told.images))
     assert places == {None}
@@ -132,7 +132,7 @@ def test_strict_refuses_what_cannot_be_honoured(settings: Settings) -> None:
     )
 
 
-def test_a_name_that_leaves_the_folder_is_found_before_anything_is_submitted(
+def test_name_outside_the_folder_is_refused_before_submission(
     settings: Settings,
 ) -> None:
     output = OutputSettings.model_construct(
@@ -143,9 +143,7 @@ def test_a_name_that_leaves_the_folder_is_found_before_anything_is_submitted(
     assert not settings.state_dir.exists()
 
 
-def test_a_picture_that_cannot_be_saved_lies_safe_and_named(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_unsaveable_image_is_rescued_and_named(settings: Settings, tmp_path: Path) -> None:
     def put_something_in_the_way(_: Progress) -> None:
         (tmp_path / "out").write_text("a file in the way")
 
@@ -157,7 +155,7 @@ def test_a_picture_that_cannot_be_saved_lies_safe_and_named(
     assert "imagen resume" not in caught.value.remedy
 
 
-def test_limits_hold_for_what_the_backend_makes_of_a_request(settings: Settings) -> None:
+def test_limits_apply_to_the_backends_size(settings: Settings) -> None:
     graph = settings.output.directory.parent / "graph.json"
     graph.write_text(
         '{"1": {"class_type": "EmptyImage", "inputs": {"width": "$<width>"}},'
@@ -172,14 +170,14 @@ def test_limits_hold_for_what_the_backend_makes_of_a_request(settings: Settings)
         prepare(open_named("tight", tight), Request(width=1000), tight)
 
 
-def test_a_cloud_that_can_not_be_had_is_said_so_before_anything_is_made(settings: Settings) -> None:
+def test_missing_cloud_settings_are_reported_before_generating(settings: Settings) -> None:
     output = settings.output.model_copy(update={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match="SUPABASE_URL"):
         generate(_ASKED, settings.model_copy(update={"output": output}))
     assert not output.directory.exists()
 
 
-def test_a_job_knows_its_folder_from_anywhere(settings: Settings) -> None:
+def test_job_has_an_absolute_output_folder(settings: Settings) -> None:
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
     job = create_jobs([_ticket(here)], _ASKED, here)[0]
     assert job.output["directory"] == str(Path.cwd() / "out")

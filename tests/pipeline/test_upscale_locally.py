@@ -30,7 +30,7 @@ def _fox() -> None:
     Image.new("RGB", (30, 20), "teal").save("fox.jpg")
 
 
-def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
+def test_upscaled_image_is_saved_like_others(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale(factor=2.5, method="bicubic"))
     (made,) = upscale_locally(asked, settings)
     (saved,) = made.saved
@@ -42,7 +42,7 @@ def test_the_picture_is_saved_as_any_other(settings: Settings) -> None:
     assert (made.result.facts.model, made.result.facts.cost_usd) == ("bicubic", 0.0)
 
 
-def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> None:
+def test_upscale_reports_missing_cloud_settings_first(settings: Settings) -> None:
     output = settings.output.model_copy(update={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match="SUPABASE_URL"):
         upscale_locally(
@@ -52,19 +52,19 @@ def test_a_cloud_that_can_not_be_had_is_said_so_before(settings: Settings) -> No
     assert not output.directory.exists()
 
 
-def test_nothing_is_overwritten(settings: Settings) -> None:
+def test_upscale_overwrites_nothing(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale())
     names = [upscale_locally(asked, settings)[0].saved[0].path.name for _ in range(2)]
     assert names == ["fox.png", "fox-2.png"]
 
 
-def test_without_a_word_it_is_twice_by_lanczos(settings: Settings) -> None:
+def test_upscale_defaults_to_lanczos_and_factor_two(settings: Settings) -> None:
     (made,) = upscale_locally(Request(image="fox.jpg"), settings)
     assert made.ticket.request.upscale == Upscale(factor=2.0, method=None)
     assert (made.saved[0].width, made.result.facts.model) == (60, "lanczos")
 
 
-def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
+def test_upscale_drops_engine_parameters(settings: Settings) -> None:
     asked = Request(image="fox.jpg", upscale=Upscale(), prompt="a fox", strength=0.2, seed=1)
     (made,) = upscale_locally(asked, settings)
     dropped = [n for n, fate in made.ticket.receipt.items() if fate.outcome == "dropped"]
@@ -73,7 +73,7 @@ def test_what_an_engine_would_have_done_is_dropped(settings: Settings) -> None:
         upscale_locally(asked, settings, strict=True)
 
 
-def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None:
+def test_upscale_refuses_an_unknown_style(settings: Settings) -> None:
     with pytest.raises(RequestError, match="Unknown style 'ink'"):
         upscale_locally(Request(image="fox.jpg", upscale=Upscale(), style="ink"), settings)
 
@@ -91,9 +91,7 @@ def test_a_style_that_is_none_is_refused_as_anywhere(settings: Settings) -> None
     ],
     ids=["no image", "nothing", "restoring", "a model"],
 )
-def test_what_can_not_be_enlarged_is_said_so(
-    settings: Settings, asked: Request, sentence: str
-) -> None:
+def test_upscale_refuses_other_tasks(settings: Settings, asked: Request, sentence: str) -> None:
     with pytest.raises(RequestError, match=sentence):
         upscale_locally(asked, settings)
     assert not settings.output.directory.exists()

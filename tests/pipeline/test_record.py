@@ -1,4 +1,4 @@
-"""What the library is told of a generation, whatever becomes of it."""
+"""What the library records of a generation, whatever the outcome."""
 
 from __future__ import annotations
 
@@ -52,30 +52,28 @@ def library(settings: Settings) -> Iterator[Library]:
         yield library
 
 
-def test_a_picture_is_known_with_all_that_is_told_of_it(
-    settings: Settings, library: Library
-) -> None:
+def test_recorded_image_has_all_details(settings: Settings, library: Library) -> None:
     (made,) = generate(_ASKED, settings)
-    (picture,) = search_images(library, Query()).images
+    (image,) = search_images(library, Query()).images
     (saved,) = made.saved
-    assert (picture.path, picture.sidecar, picture.sha256) == (
+    assert (image.path, image.sidecar, image.sha256) == (
         saved.path,
         saved.sidecar,
         saved.sha256,
     )
-    assert picture.size_bytes == saved.path.stat().st_size
-    assert (picture.prompt, picture.backend, picture.seed) == ("a fox", "mock", 7)
-    assert (picture.width, picture.height, picture.generation) == (32, 32, made.ticket.id)
+    assert image.size_bytes == saved.path.stat().st_size
+    assert (image.prompt, image.backend, image.seed) == ("a fox", "mock", 7)
+    assert (image.width, image.height, image.generation) == (32, 32, made.ticket.id)
 
 
-def test_a_picture_has_a_small_one(settings: Settings, library: Library) -> None:
+def test_recorded_image_has_a_thumbnail(settings: Settings, library: Library) -> None:
     generate(_ASKED, settings)
     with library.reading() as connection:
         (small,) = connection.execute(thumbnails.select()).all()
     assert small.webp[:4] == b"RIFF"
 
 
-def test_a_failure_is_known_and_costs_nothing(settings: Settings, library: Library) -> None:
+def test_failure_is_recorded_without_cost(settings: Settings, library: Library) -> None:
     with pytest.raises(Failed):
         generate(_ASKED, settings, backend="failing")
     with library.reading() as connection:
@@ -85,7 +83,7 @@ def test_a_failure_is_known_and_costs_nothing(settings: Settings, library: Libra
     assert list(list_rows(library)) == []
 
 
-def test_a_rescued_picture_is_known_where_it_lies(
+def test_rescued_image_is_recorded_with_its_path(
     settings: Settings, library: Library, tmp_path: Path
 ) -> None:
     def put_something_in_the_way(_: Progress) -> None:
@@ -93,12 +91,12 @@ def test_a_rescued_picture_is_known_where_it_lies(
 
     with pytest.raises(OutputError):
         generate(_ASKED, settings, on_progress=put_something_in_the_way)
-    (picture,) = search_images(library, Query()).images
-    assert picture.path.parent == settings.state_dir / "rescued"
+    (image,) = search_images(library, Query()).images
+    assert image.path.parent == settings.state_dir / "rescued"
     assert len(list(list_rows(library))) == 1
 
 
-def test_a_picture_that_is_lost_is_not_known(
+def test_lost_image_is_not_recorded(
     settings: Settings, library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
@@ -120,7 +118,7 @@ def without_library(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"library": LibrarySettings(url=str(tmp_path))})
 
 
-def test_a_failure_waits_until_the_library_can_be_used(
+def test_failure_is_recorded_once_the_library_works(
     settings: Settings, without_library: Settings
 ) -> None:
     with pytest.raises(Failed):
@@ -132,7 +130,7 @@ def test_a_failure_waits_until_the_library_can_be_used(
     assert (kept.id, kept.state, file_store.pending(settings.state_dir)) == (id, "failed", [])
 
 
-def test_a_rescued_picture_waits_until_the_library_can_be_used(
+def test_rescued_image_is_recorded_once_the_library_works(
     settings: Settings, without_library: Settings, tmp_path: Path
 ) -> None:
     def put_something_in_the_way(_: Progress) -> None:
@@ -141,13 +139,11 @@ def test_a_rescued_picture_waits_until_the_library_can_be_used(
     with pytest.raises(OutputError):
         generate(_ASKED, without_library, on_progress=put_something_in_the_way)
     with open_library_synced(settings) as library:
-        (picture,) = search_images(library, Query()).images
-    assert picture.path.parent == settings.state_dir / "rescued"
+        (image,) = search_images(library, Query()).images
+    assert image.path.parent == settings.state_dir / "rescued"
 
 
-def test_where_neither_end_nor_library_can_be_written_the_job_stays(
-    without_library: Settings, tmp_path: Path
-) -> None:
+def test_job_stays_if_nothing_can_be_written(without_library: Settings, tmp_path: Path) -> None:
     folder = without_library.state_dir / "tickets"
 
     def fill_the_disk(progress: Progress) -> None:
@@ -156,12 +152,12 @@ def test_where_neither_end_nor_library_can_be_written_the_job_stays(
             (id,) = file_store.pending(without_library.state_dir)
             (folder / f"{id}.new").mkdir()
 
-    with pytest.raises(OutputError, match="It lies in"):
+    with pytest.raises(OutputError, match="It is in"):
         generate(_ASKED, without_library, on_progress=fill_the_disk)
     assert len(file_store.pending(without_library.state_dir)) == 1
 
 
-def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
+def test_image_is_recorded_if_its_job_cannot_be_written(
     settings: Settings, library: Library
 ) -> None:
     def fill_the_disk(progress: Progress) -> None:
@@ -170,12 +166,12 @@ def test_a_picture_whose_end_can_not_be_written_down_is_known_all_the_same(
             (settings.state_dir / "tickets" / f"{id}.new").mkdir()
 
     (made,) = generate(_ASKED, settings, on_progress=fill_the_disk)
-    (picture,) = search_images(library, Query()).images
-    assert (picture.path, made.remark) == (made.saved[0].path, "")
+    (image,) = search_images(library, Query()).images
+    assert (image.path, made.remark) == (made.saved[0].path, "")
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> None:
+def test_upscaled_image_is_recorded(settings: Settings, library: Library) -> None:
     (made,) = generate(_ASKED, settings)
     asked = Request(image=str(made.saved[0].path), upscale=Upscale(factor=2, method="lanczos"))
     upscale_locally(asked, settings)
@@ -183,7 +179,7 @@ def test_an_enlargement_is_known_too(settings: Settings, library: Library) -> No
     assert (newest.backend, newest.width) == ("interpolation", 64)
 
 
-def test_nothing_is_kept_where_the_library_is_switched_off(tmp_path: Path) -> None:
+def test_nothing_is_recorded_without_a_library(tmp_path: Path) -> None:
     off = Settings(
         state_dir=tmp_path / "state",
         output=OutputSettings(directory=tmp_path / "out"),
@@ -194,7 +190,7 @@ def test_nothing_is_kept_where_the_library_is_switched_off(tmp_path: Path) -> No
     assert list((tmp_path / "state" / "tickets").iterdir()) == []
 
 
-def test_the_ledger_tells_time_caller_and_electricity(
+def test_ledger_has_time_caller_and_electricity(
     settings: Settings, library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMAGEN_CALLER", "a script")
@@ -221,14 +217,14 @@ def _tmux(folder: Path, program: str) -> dict[str, str]:
     return {"TMUX": "/tmp/tmux-0/default,1,0", "TMUX_PANE": "%7", "PATH": path}
 
 
-def test_the_first_name_of_the_caller_counts() -> None:
+def test_first_caller_variable_wins() -> None:
     usage = UsageSettings(caller_env=("IMAGEN_CALLER", "TEAM_ID"))
     assert find_caller(usage, {"IMAGEN_CALLER": "me", "TEAM_ID": "7"}) == "me"
     assert find_caller(usage, {"IMAGEN_CALLER": "", "TEAM_ID": "7\x1b[2J"}) == "7[2J"
     assert find_caller(usage, {}) == ""
 
 
-def test_the_variables_that_name_the_caller_are_configurable() -> None:
+def test_caller_variables_are_configurable() -> None:
     usage = UsageSettings(caller_env=("TEAM_MEMBER",))
     environ = {"IMAGEN_CALLER": "me", "TEAM_MEMBER": "nora"}
     assert find_caller(usage, environ) == "nora"
@@ -241,7 +237,7 @@ def test_the_variables_that_name_the_caller_are_configurable() -> None:
     [(_TMUX, "the pane"), ("#!/bin/sh\necho no such pane\nexit 1\n", ""), ("no program", "")],
     ids=["named", "an error", "no tmux"],
 )
-def test_the_pane_of_tmux_may_have_a_name(
+def test_tmux_pane_may_name_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, name: str
 ) -> None:
     environ = _tmux(tmp_path, program)
@@ -251,7 +247,7 @@ def test_the_pane_of_tmux_may_have_a_name(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no tmux")
 @pytest.mark.parametrize(("option", "name"), [("@team-name", "#{@team-name}"), ("", "")])
-def test_the_option_of_the_pane_is_configurable(
+def test_tmux_option_is_configurable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
 ) -> None:
     environ = _tmux(tmp_path, "#!/bin/sh\nshift 4\necho $1\n")
@@ -259,7 +255,7 @@ def test_the_option_of_the_pane_is_configurable(
     assert find_caller(UsageSettings(caller_tmux_option=option), environ) == name
 
 
-def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:
+def test_lock_has_one_holder(tmp_path: Path) -> None:
     first = lock(tmp_path / "new" / "a.lock")
     assert first is not None
     assert lock(first.path) is None
@@ -271,7 +267,7 @@ def test_a_lock_is_one_holders_alone(tmp_path: Path) -> None:
     second.release()
 
 
-def test_of_many_that_take_turns_no_two_hold_a_lock_at_once(tmp_path: Path) -> None:
+def test_lock_is_never_held_twice(tmp_path: Path) -> None:
     holders: list[int] = []
     most: list[int] = []
 
@@ -289,12 +285,12 @@ def test_of_many_that_take_turns_no_two_hold_a_lock_at_once(tmp_path: Path) -> N
     assert max(most) == 1
 
 
-def test_what_can_not_be_locked_at_all_is_not_taken_for_held() -> None:
+def test_unlockable_file_is_not_reported_as_held() -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         lock_file(1_000_000)
 
 
-def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
+def test_lock_of_another_process_is_respected(tmp_path: Path) -> None:
     mine = lock(tmp_path / "a.lock")
     assert mine is not None
     program = (
@@ -307,7 +303,7 @@ def test_a_lock_of_another_process_is_respected(tmp_path: Path) -> None:
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_one_unreadable_ticket_keeps_no_other_from_the_library(settings: Settings) -> None:
+def test_unreadable_job_does_not_stop_recording_others(settings: Settings) -> None:
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
     job = Job(ticket=ticket, request=_ASKED)
     file_store.write(job.with_record(build_failure(job, Failed("no"))), settings.state_dir)
@@ -329,7 +325,7 @@ class _Interrupting(dict[str, str]):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files can't be listed")
-def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: Path) -> None:
+def test_library_is_closed_if_recording_is_interrupted(tmp_path: Path) -> None:
     settings = Settings(
         state_dir=tmp_path / "state",
         library=LibrarySettings(url=str(tmp_path / "library.db")),
@@ -338,24 +334,24 @@ def test_the_library_is_closed_where_taking_in_what_waits_breaks_off(tmp_path: P
     ticket = Ticket(id=new_id(), backend="mock", request=_ASKED, receipt={})
     job = Job(ticket=ticket, request=_ASKED)
     result = Result(outputs=(), facts=Facts())
-    picture = StoredImage(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
-    file_store.write(job.with_record(build_record(job, result, [picture])), settings.state_dir)
+    image = StoredImage(path=tmp_path / "fox.png", index=0, sha256="0" * 64, size_bytes=1)
+    file_store.write(job.with_record(build_record(job, result, [image])), settings.state_dir)
     with pytest.raises(KeyboardInterrupt):
         open_library_synced(settings, _Interrupting())
     opened = [os.readlink(file) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
     assert [file for file in opened if file.startswith(f"{tmp_path}/library.db")] == []
 
 
-def test_the_sidecar_is_known_by_its_absolute_path(settings: Settings, library: Library) -> None:
+def test_sidecar_is_recorded_by_absolute_path(settings: Settings, library: Library) -> None:
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
     (made,) = generate(_ASKED, here)
-    (picture,) = search_images(library, Query()).images
+    (image,) = search_images(library, Query()).images
     assert not made.saved[0].path.is_absolute()
-    assert picture.path == made.saved[0].path.absolute()
-    assert picture.sidecar == picture.path.with_name(f"{picture.path.name}.json")
+    assert image.path == made.saved[0].path.absolute()
+    assert image.sidecar == image.path.with_name(f"{image.path.name}.json")
 
 
-def test_what_waits_is_known_by_absolute_paths(settings: Settings) -> None:
+def test_waiting_job_has_absolute_paths(settings: Settings) -> None:
     """Another process may take it in, in another folder."""
     here = settings.model_copy(update={"output": OutputSettings(directory=Path("out"))})
     broken = here.model_copy(update={"library": LibrarySettings(url=str(Path("no/such/x.db")))})

@@ -69,9 +69,7 @@ def _in_library(settings: Settings) -> int:
         pytest.param({"status": 503}, id="503"),
     ],
 )
-def test_an_image_that_does_not_come_is_fetched_by_resume(
-    said: dict[str, Any], tmp_path: Path
-) -> None:
+def test_resume_fetches_an_image_that_did_not_arrive(said: dict[str, Any], tmp_path: Path) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", times=99, **said),)) as server:
         settings = _on(server, tmp_path)
         with pytest.raises(BackendError) as caught:
@@ -86,7 +84,7 @@ def test_an_image_that_does_not_come_is_fetched_by_resume(
     assert file_store.pending(settings.state_dir) == []
 
 
-def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) -> None:
+def test_resume_fetches_after_a_cancelled_fetch(tmp_path: Path) -> None:
     with ComfyUI() as server:
         settings = _on(server, tmp_path)
         with pytest.raises(Cancelled) as caught:
@@ -101,7 +99,7 @@ def test_an_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) 
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
 
-def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
+def test_cancelled_resume_keeps_a_finished_job(
     tmp_path: Path,
 ) -> None:
     with ComfyUI() as server:
@@ -123,7 +121,7 @@ def test_a_resume_that_is_cancelled_while_it_looks_for_a_finished_job_keeps_it(
 
 
 @pytest.mark.usefixtures("replicate_token")
-def test_a_paid_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Path) -> None:
+def test_resume_fetches_a_paid_image_after_a_cancelled_fetch(tmp_path: Path) -> None:
     with Replicate() as cloud:
         settings = _settings(tmp_path, type="replicate", model=COMMUNITY, base_url=cloud.url)
         with pytest.raises(Cancelled):
@@ -137,7 +135,7 @@ def test_a_paid_image_whose_fetch_is_cancelled_is_fetched_by_resume(tmp_path: Pa
 @pytest.mark.parametrize(
     "trouble", [ReplicateSwitches(gone=True), ReplicateSwitches(page=99)], ids=["404", "a page"]
 )
-def test_a_paid_image_that_does_not_come_is_fetched_by_resume(
+def test_resume_fetches_a_paid_image_that_did_not_arrive(
     trouble: ReplicateSwitches, tmp_path: Path
 ) -> None:
     with Replicate() as cloud:
@@ -155,7 +153,7 @@ class _Killed(BaseException):
     """Ends a run as a kill does."""
 
 
-def test_an_image_that_was_named_outlives_its_process_and_the_servers_history(
+def test_named_image_survives_its_process_and_the_servers_history(
     tmp_path: Path,
 ) -> None:
     """Both machines lost their power."""
@@ -175,7 +173,7 @@ def test_an_image_that_was_named_outlives_its_process_and_the_servers_history(
     assert (_files(settings), _in_library(settings)) == ([".json", ".png"], 1)
 
 
-def test_a_ticket_that_cannot_be_written_anew_does_not_end_the_job(tmp_path: Path) -> None:
+def test_failed_job_update_does_not_end_the_job(tmp_path: Path) -> None:
     """It is there already; what more is known of the job is not worth the image."""
     settings: Settings
 
@@ -193,7 +191,7 @@ def test_a_ticket_that_cannot_be_written_anew_does_not_end_the_job(tmp_path: Pat
         assert (len(made.saved), server.interrupts) == (1, [])
 
 
-def test_a_refusal_is_reported_where_its_ticket_cannot_be_written_anew(tmp_path: Path) -> None:
+def test_refusal_is_reported_if_its_job_cannot_be_written(tmp_path: Path) -> None:
     """The ticket still counts as submitted: resume looks for the job, and finds none."""
     missing = ["v1-5-pruned-emaonly-fp16.safetensors"]
     with ComfyUI(missing_models=missing) as server:
@@ -211,9 +209,7 @@ def test_a_refusal_is_reported_where_its_ticket_cannot_be_written_anew(tmp_path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
-    number: signal.Signals, tmp_path: Path
-) -> None:
+def test_interrupted_fetch_names_the_resume_command(number: signal.Signals, tmp_path: Path) -> None:
     with ComfyUI(http_errors=(GatewayAnswer(path="/view", hangs=True, times=1),)) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
         whole = {"default_backend": "studio", "backends": {"studio": block}, "state_dir": "./state"}
@@ -238,7 +234,7 @@ def test_a_command_that_is_stopped_while_it_fetches_says_how_to_fetch_it(
     assert f"Fetch it again with: imagen resume {id}" in said
 
 
-def test_a_job_that_was_cancelled_on_its_way_is_not_submitted_by_resume(tmp_path: Path) -> None:
+def test_resume_does_not_submit_a_cancelled_job(tmp_path: Path) -> None:
     """Its submission is not answered, and the server can't be asked whether it has the job."""
     begun = time.monotonic()
 

@@ -1,4 +1,4 @@
-"""What a run that is over adds: versions, and how like the old picture it is."""
+"""What a run that is over adds: versions, and how like the old image it is."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from imagen.reproduce import Drift, Similarity, detect_drift, measure_similarity
 _GRAPH = {"3": {"class_type": "KSampler", "inputs": {}}}
 
 
-def _picture(name: str, colour: tuple[int, int, int], size: int = 8, level: int = 6) -> Path:
+def _image(name: str, colour: tuple[int, int, int], size: int = 8, level: int = 6) -> Path:
     path = Path(name)
     Image.new("RGB", (size, size), colour).save(path, compress_level=level)
     return path
 
 
-def test_another_version_of_the_engine_and_another_model_are_told() -> None:
+def test_other_engine_version_and_model_are_drift() -> None:
     record = ImageRecord(
         source="sidecar",
         graph=_GRAPH,
@@ -33,13 +33,13 @@ def test_another_version_of_the_engine_and_another_model_are_told() -> None:
     ]
 
 
-def test_what_was_foreseen_is_not_told_again() -> None:
+def test_predicted_drift_is_not_repeated() -> None:
     record = ImageRecord(source="sidecar", facts={"model": "a.safetensors"})
     before = [Drift(what="model", name="model", then="a", now="b")]
     assert detect_drift(record, Facts(model="b.safetensors"), "comfyui", before) == []
 
 
-def test_versions_of_unlike_engines_are_not_compared() -> None:
+def test_versions_of_different_engines_are_not_compared() -> None:
     record = ImageRecord(source="sidecar", graph=_GRAPH, facts={"engine": {"version": "1"}})
     assert detect_drift(record, Facts(engine={"version": "2"}), "replicate", []) == []
 
@@ -70,26 +70,26 @@ def test_versions_of_unlike_engines_are_not_compared() -> None:
     ],
     ids=["the same file", "the same pixels", "another", "another size"],
 )
-def test_the_new_picture_is_held_against_the_old_one(
+def test_new_image_is_compared_with_the_original(
     other: tuple[tuple[int, int, int], int, int], expected: Similarity, sentence: str
 ) -> None:
-    found = measure_similarity(_picture("old.png", (9, 9, 9)), _picture("new.png", *other))
+    found = measure_similarity(_image("old.png", (9, 9, 9)), _image("new.png", *other))
     assert found == expected
     assert found.sentence == sentence
 
 
-def test_what_cannot_be_decoded_cannot_be_compared() -> None:
+def test_undecodable_image_is_not_compared() -> None:
     Path("new.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert measure_similarity(_picture("old.png", (1, 2, 3)), Path("new.png")) is None
+    assert measure_similarity(_image("old.png", (1, 2, 3)), Path("new.png")) is None
 
 
-def test_a_picture_that_went_away_meanwhile_is_like_nothing(tmp_path: Path) -> None:
+def test_missing_image_is_not_compared(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "new.png")
     assert measure_similarity(tmp_path / "old.png", tmp_path / "new.png") is None
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
-def test_what_a_lossy_file_had_lost_before_is_named(format: str) -> None:
+def test_lossy_original_is_mentioned(format: str) -> None:
     before = Image.effect_noise((48, 32), 90).convert("RGB")
     before.save("new.png")
     before.save("old", format)

@@ -50,15 +50,13 @@ def _cancel(progress: Progress) -> None:
 
 
 def _in_library(settings: Settings) -> tuple[int, int]:
-    """How many generations, and how many pictures."""
+    """How many generations, and how many images."""
     with open_library_synced(settings) as library, library.reading() as connection:
         known = connection.execute(generations.select()).all()
         return len(known), len(search_images(library, Query()).images)
 
 
-def test_a_picture_whose_cancelling_nobody_confirmed_can_be_fetched(
-    cloud: Replicate, tmp_path: Path
-) -> None:
+def test_image_of_an_unconfirmed_cancel_can_be_fetched(cloud: Replicate, tmp_path: Path) -> None:
     settings = _settings(tmp_path, cloud)
     with pytest.raises(Cancelled) as caught:
         generate(_ASKED, settings, on_progress=_cancel)
@@ -68,9 +66,7 @@ def test_a_picture_whose_cancelling_nobody_confirmed_can_be_fetched(
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 
-def test_one_that_took_too_long_and_goes_on_is_no_failure_yet(
-    cloud: Replicate, tmp_path: Path
-) -> None:
+def test_unstopped_timeout_is_not_a_failure_yet(cloud: Replicate, tmp_path: Path) -> None:
     def end(progress: Progress) -> None:
         if progress.stage == "running":
             raise TimedOut("It took too long.")
@@ -84,7 +80,7 @@ def test_one_that_took_too_long_and_goes_on_is_no_failure_yet(
     assert (cloud.submissions, _in_library(settings)) == (1, (1, 1))
 
 
-def test_one_that_is_certainly_cancelled_is_forgotten(cloud: Replicate, tmp_path: Path) -> None:
+def test_confirmed_cancel_deletes_the_job(cloud: Replicate, tmp_path: Path) -> None:
     cloud.switches = ReplicateSwitches(seconds=60)
     settings = _settings(tmp_path, cloud)
     with pytest.raises(Cancelled):

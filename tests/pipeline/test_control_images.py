@@ -1,4 +1,4 @@
-"""Control pictures made of a user's own picture, before the run that they steer."""
+"""Control images made of a user's own image, before the run that they steer."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _fox() -> None:
     image.save("fox.png")
 
 
-def test_it_is_made_first_and_kept_beside_the_result(settings: Settings) -> None:
+def test_control_image_is_made_first_and_saved(settings: Settings) -> None:
     control, result = generate(_ASKED, settings)
     assert control.saved[0].path == settings.output.directory / "fox-canny.png"
     assert result.saved[0].path == settings.output.directory / "a-fox.png"
     assert (control.ticket.request.task, result.ticket.request.task) == ("preprocess", "control")
 
 
-def test_the_result_is_steered_by_it(settings: Settings) -> None:
+def test_result_uses_the_control_image(settings: Settings) -> None:
     control, result = generate(_ASKED, settings)
     preprocess_controls = {"kind": "canny", "image": str(control.saved[0].path)}
     (expected,) = generate(_ASKED.with_values({"controls": (preprocess_controls,)}), settings)
@@ -65,7 +65,7 @@ def test_the_result_is_steered_by_it(settings: Settings) -> None:
     assert [control.preprocess for control in result.ticket.request.controls] == [False]
 
 
-def test_the_record_speaks_of_the_users_own_picture(settings: Settings) -> None:
+def test_sidecar_names_the_users_own_image(settings: Settings) -> None:
     _, result = generate(_ASKED, settings)
     assert [(known.parameter, known.name) for known in result.ticket.inputs] == [
         ("controls.0", "fox.png")
@@ -74,25 +74,25 @@ def test_the_record_speaks_of_the_users_own_picture(settings: Settings) -> None:
     assert (asked.image, asked.preprocess) == ("fox.png", True)
 
 
-def test_one_picture_of_one_kind_is_made_once(settings: Settings) -> None:
+def test_same_control_image_is_made_once(settings: Settings) -> None:
     more = {**_CONTROL, "strength": 0.2, "start": 0.5}
     made = generate(_ASKED.with_values({"controls": (_CONTROL, more)}), settings)
     assert [run.ticket.request.task for run in made] == ["preprocess", "control"]
 
 
-def test_a_plan_makes_nothing(settings: Settings) -> None:
+def test_prepare_makes_no_control_image(settings: Settings) -> None:
     (ticket,) = prepare(open_named("mock", settings), _ASKED, settings)
     assert ticket.request.controls[0].preprocess
     assert not settings.output.directory.exists()
 
 
-def test_strict_refuses_before_a_control_picture_is_made(settings: Settings) -> None:
+def test_strict_refuses_before_a_control_image_is_made(settings: Settings) -> None:
     with pytest.raises(RequestError, match="Refused under --strict"):
         generate(_ASKED.with_values({"cfg": 3.0}), settings, strict=True)
     assert not settings.output.directory.exists()
 
 
-def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
+def test_unknown_control_kind_is_refused(settings: Settings) -> None:
     control = {**_CONTROL, "kind": "canny"}
     without = _Without(open_named("mock", settings))
     with pytest.raises(RequestError) as caught:
@@ -103,7 +103,7 @@ def test_a_kind_that_no_backend_makes_is_refused(settings: Settings) -> None:
     )
 
 
-def test_a_backend_that_can_not_be_opened_is_not_offered(settings: Settings) -> None:
+def test_unopenable_backend_is_not_suggested(settings: Settings) -> None:
     wrong = settings.model_copy(
         update={"backends": {"wrong": {"type": "mock", "colour": "blue"}, "plain": {"type": "x"}}}
     )
@@ -133,14 +133,14 @@ class _InpaintsOnly:
         return self._engine.prepare(request)
 
 
-def test_outpainting_is_inpainting_to_a_backend_that_knows_no_better(settings: Settings) -> None:
+def test_outpainting_falls_back_to_inpainting(settings: Settings) -> None:
     engine = _InpaintsOnly(open_named("mock", settings))
     asked = Request(prompt="a fox", image="fox.png", outpaint=Outpaint(right=32))
     (ticket,) = prepare(engine, asked, settings)  # type: ignore[arg-type]
     assert (engine.asked, ticket.request.task) == (["outpaint", "inpaint"], "inpaint")
 
 
-def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> None:
+def test_misspelt_control_kind_has_a_suggestion(settings: Settings) -> None:
     control = {**_CONTROL, "kind": "cany"}
     with pytest.raises(RequestError) as caught:
         generate(_ASKED.with_values({"controls": (control,)}), settings)
@@ -151,7 +151,7 @@ def test_a_slip_in_the_kind_is_named_with_the_nearest(settings: Settings) -> Non
 
 
 class _Without:
-    """A mock that makes no control pictures, but for those `in_run`."""
+    """A mock that makes no control images, but for those `in_run`."""
 
     def __init__(self, engine: Any, in_run: tuple[str, ...] = ()) -> None:
         self._engine = engine
@@ -165,7 +165,7 @@ class _Without:
         return self._engine.prepare(request)
 
 
-def test_a_backend_that_makes_it_within_the_run_is_told_so(settings: Settings) -> None:
+def test_control_image_is_made_within_the_run(settings: Settings) -> None:
     engine = _Without(open_named("mock", settings), in_run=("canny",))
     (ticket,) = prepare(engine, _ASKED, settings)  # type: ignore[arg-type]
     assert ticket.request.controls[0].preprocess
@@ -184,14 +184,14 @@ class _FailsInTheSecondRun:
             raise Failed("the second run")
 
 
-def test_a_failed_run_names_the_control_picture_made_before_it(settings: Settings) -> None:
+def test_failed_run_names_the_control_image_made_before(settings: Settings) -> None:
     with pytest.raises(Failed) as caught:
         generate(_ASKED, settings, on_progress=_FailsInTheSecondRun())
     path = settings.output.directory / "fox-canny.png"
     assert caught.value.kept == (path,)
 
 
-def test_a_failed_control_picture_names_the_one_made_before_it(settings: Settings) -> None:
+def test_failed_control_image_names_the_one_made_before(settings: Settings) -> None:
     asked = _ASKED.with_values({"controls": (_CONTROL, {**_CONTROL, "kind": "depth"})})
     with pytest.raises(Failed) as caught:
         generate(asked, settings, on_progress=_FailsInTheSecondRun())
@@ -199,7 +199,7 @@ def test_a_failed_control_picture_names_the_one_made_before_it(settings: Setting
     assert caught.value.kept == (path,)
 
 
-def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:
+def test_comparison_makes_a_control_image_once_per_model(settings: Settings) -> None:
     from imagen.comparison.record import Axis
 
     folder = settings.output.directory
@@ -209,7 +209,7 @@ def test_a_comparison_makes_it_once_for_each_model(settings: Settings) -> None:
     assert len(list(folder.glob("*-canny.png"))) == 2
 
 
-def test_a_comparison_that_is_done_makes_it_no_more(settings: Settings) -> None:
+def test_finished_comparison_makes_no_control_image(settings: Settings) -> None:
     folder = settings.output.directory
     compare(_ASKED, ["mock"], settings, folder=folder)
     compare(_ASKED, ["mock"], settings, folder=folder)
@@ -217,7 +217,7 @@ def test_a_comparison_that_is_done_makes_it_no_more(settings: Settings) -> None:
 
 
 class _Paid(_Without):
-    """A mock whose owner is paid $1 for each control picture."""
+    """A mock whose owner is paid $1 for each control image."""
 
     def capabilities(self, task: Any = "text-to-image", model: str | None = None) -> Any:
         return self._engine.capabilities(task, model)
@@ -228,7 +228,7 @@ class _Paid(_Without):
         return ticket.model_copy(update={"estimate": estimate})
 
 
-def test_a_control_picture_is_within_the_budgets_too(settings: Settings) -> None:
+def test_control_image_counts_against_budgets(settings: Settings) -> None:
     limited = settings.model_copy(update={"budgets": (Budget(amount=0.5, per="run"),)})
     engine = _Paid(open_named("mock", settings))
     plan = Preparation(engine, _ASKED, limited)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the library knows of a batch of which not all pictures could be put where they belong."""
+"""What the library knows of a batch of which not all images could be put where they belong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagen.core.result import Progress
 
 
-def test_each_picture_of_a_rescued_batch_is_known_with_its_seed_and_sidecar(
+def test_rescued_batch_is_recorded_with_seeds_and_sidecars(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"

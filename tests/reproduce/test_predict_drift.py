@@ -52,12 +52,12 @@ def _sentences(*arguments: Any, **options: Any) -> list[str]:
     return [one.sentence for one in _drift(*arguments, **options)]
 
 
-def test_where_nothing_changed_there_is_nothing_to_tell() -> None:
+def test_unchanged_setup_has_no_drift() -> None:
     record = _record(graph=graph(steps=10))
     assert _drift(record, _ticket(payload=graph(steps=10))) == []
 
 
-def test_what_only_a_graph_can_hold_is_drift_unless_the_graph_is_sent() -> None:
+def test_unsupported_values_are_drift_unless_the_graph_is_sent() -> None:
     skipping = graph(prompt="a fox", seed=7)
     skipping["90"] = {
         "class_type": "CLIPSetLastLayer",
@@ -81,7 +81,7 @@ def test_what_only_a_graph_can_hold_is_drift_unless_the_graph_is_sent() -> None:
     assert predict_drift(record, own, sent, chosen, sent) == []
 
 
-def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
+def test_recorded_graph_is_requested_with_its_token_values() -> None:
     joined = graph(seed=7)
     joined["90"] = {
         "class_type": "Text Concatenate",
@@ -94,13 +94,13 @@ def test_a_graph_of_its_own_is_asked_for_what_its_tokens_hold() -> None:
     assert reproduce_graph(record).request.prompt == "a fox"
 
 
-def test_another_backend_of_another_kind_is_told() -> None:
+def test_other_backend_and_engine_are_drift() -> None:
     record = _record(graph=graph(), facts={"model": "a.safetensors"})
     found = _sentences(record, _ticket(payload={"look": ""}), backend="toy", kind="mock")
     assert found == ["backend: studio then, toy now", "engine: comfyui then, mock now"]
 
 
-def test_another_main_model_is_told_once() -> None:
+def test_other_main_model_is_one_drift() -> None:
     record = _record(graph=graph())
     other = graph()
     other["1"]["inputs"]["ckpt_name"] = "dream.safetensors"
@@ -122,13 +122,13 @@ def test_another_main_model_is_told_once() -> None:
     ]
 
 
-def test_a_model_in_another_folder_is_the_same_one() -> None:
+def test_model_in_another_folder_is_the_same() -> None:
     moved = graph()
     moved["1"]["inputs"]["ckpt_name"] = "xl\\sd_xl_base_1.0.safetensors"
     assert _drift(_record(graph=graph()), _ticket(payload=moved)) == []
 
 
-def test_a_changed_workflow_is_told_node_by_node_but_for_what_was_asked() -> None:
+def test_changed_workflow_is_reported_by_node() -> None:
     changed = graph(cfg=5.0)
     asked = graph(cfg=5.0, seed=1)
     found = _drift(
@@ -173,7 +173,7 @@ def test_a_changed_workflow_is_told_node_by_node_but_for_what_was_asked() -> Non
     ],
     ids=["clamped", "dropped", "mapped", "new", "a LoRA", "a parameter of its own"],
 )
-def test_what_becomes_of_a_parameter_is_told(
+def test_parameter_outcome_is_drift(
     then: dict[str, Any],
     values: dict[str, Any],
     receipt: dict[str, ParameterOutcome],
@@ -183,15 +183,15 @@ def test_what_becomes_of_a_parameter_is_told(
     assert _sentences(record, _ticket(values, receipt=receipt)) == [sentence]
 
 
-def test_what_the_user_wants_otherwise_is_no_drift() -> None:
+def test_requested_changes_are_not_drift() -> None:
     assert _drift(_record(), _ticket({"steps": 20}), changed=("steps",)) == []
 
 
-def test_nothing_and_an_empty_text_are_the_same() -> None:
+def test_none_and_empty_text_are_equal() -> None:
     assert _drift(_record(resolved=_USED | {"negative": ""}), _ticket()) == []
 
 
-def test_names_that_were_translated_are_told() -> None:
+def test_translated_names_are_drift() -> None:
     values = _USED | {"sampler": "DPM++ 2M", "scheduler": "Karras"}
     record = ImageRecord(source="parameters", resolved=values, facts={"Clip skip": "2"})
     ticket = _ticket({"sampler": "dpmpp_2m", "scheduler": "karras", "cfg": 7})
@@ -215,7 +215,7 @@ def test_names_that_were_translated_are_told() -> None:
     ],
     ids=["the same", "none", "another"],
 )
-def test_the_pictures_that_it_was_made_of_go_by_their_content(
+def test_input_images_are_compared_by_content(
     now: InputImage | None, changed: tuple[str, ...], sentences: list[str]
 ) -> None:
     ticket = _ticket(inputs=(now,) if now else ())
@@ -223,7 +223,7 @@ def test_the_pictures_that_it_was_made_of_go_by_their_content(
     assert _sentences(record, ticket, changed=changed) == sentences
 
 
-def test_one_of_a_batch_of_one_seed_does_not_come_about_elsewhere() -> None:
+def test_image_of_a_shared_batch_is_drift_elsewhere() -> None:
     record = _record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2})
     assert _sentences(record, _ticket(), backend="other", kind="") == [
         "backend: studio then, other now",
@@ -231,7 +231,7 @@ def test_one_of_a_batch_of_one_seed_does_not_come_about_elsewhere() -> None:
     ]
 
 
-def test_what_an_engine_is_told_by_its_configuration_is_compared_too() -> None:
+def test_configured_engine_settings_are_compared() -> None:
     record = _record(graph={"pipeline": "A", "arguments": ["--steps", "10", "-m", "/a/x.gguf"]})
     now = {"pipeline": "B", "arguments": ["--steps", "10", "-m", "/b/x.gguf", "--fa"]}
     assert _sentences(record, _ticket(payload=now), kind="sdcpp") == [

@@ -25,7 +25,7 @@ _ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
 
 
 class _Killed(BaseException):
-    """Ends a run as a kill does: nobody gets to clean up."""
+    """Ends a run like a kill: without any cleanup."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def _die_fetching(progress: Progress) -> None:
         raise _Killed
 
 
-def test_of_what_another_process_sent_only_the_engines_own_time_is_known(
+def test_recovered_job_has_only_the_engines_time(
     settings: Settings,
 ) -> None:
     with pytest.raises(_Killed):
@@ -67,11 +67,11 @@ def test_of_what_another_process_sent_only_the_engines_own_time_is_known(
     assert facts.executing_seconds is not None
 
 
-def test_what_is_sent_only_now_is_timed(settings: Settings, job: Job) -> None:
+def test_unsubmitted_job_is_timed(settings: Settings, job: Job) -> None:
     assert resume(job.id, settings).result.facts.latency_seconds is not None
 
 
-def test_what_is_sent_once_more_is_timed(settings: Settings, job: Job) -> None:
+def test_resubmitted_job_is_timed(settings: Settings, job: Job) -> None:
     sent = job.with_ticket(job.ticket.sent(prompt_id=job.id, client_id="c"))
     file_store.write(sent, settings.state_dir)
     assert resume(job.id, settings).result.facts.latency_seconds is not None

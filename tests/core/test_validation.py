@@ -84,20 +84,20 @@ def found(values: dict[str, Any]) -> list[Problem]:
         pytest.param({"many": 3}, "top.many: must be a list, not 3", "", id="list"),
     ],
 )
-def test_a_fault_says_where_what_and_what_to_do(
+def test_problem_has_path_message_and_remedy(
     values: dict[str, Any], sentence: str, remedy: str
 ) -> None:
     (problem,) = found(values)
     assert (problem.sentence, problem.remedy) == (sentence, remedy)
 
 
-def test_long_values_are_not_repeated() -> None:
+def test_long_values_are_not_quoted() -> None:
     assert found({"small": "x" * 100})[0].what.endswith("must be a whole number")
 
 
-def test_a_fault_of_the_whole_is_its_words_alone() -> None:
+def test_problem_without_path_is_its_message() -> None:
     assert Problem((), "is wrong").sentence == "is wrong"
 
 
-def test_a_path_reads_as_people_write_it() -> None:
+def test_dotted_formats_a_path() -> None:
     assert dotted(("backends", "a", "list", 0, "url")) == "backends.a.list[0].url"

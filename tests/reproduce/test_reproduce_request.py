@@ -1,4 +1,4 @@
-"""From a picture's record to the request that makes it again."""
+"""From a image's record to the request that makes it again."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def _record(**values: Any) -> ImageRecord:
     return ImageRecord(source="sidecar", backend="studio", **known | values)
 
 
-def test_the_same_backend_is_asked_for_all_that_was_used() -> None:
+def test_same_backend_gets_all_used_values() -> None:
     assert reproduce_request(_record()).request == Request.of(_USED)
 
 
-def test_another_backend_is_asked_for_what_was_asked_with_the_seed() -> None:
+def test_other_backend_gets_the_original_request_and_seed() -> None:
     found = reproduce_request(_record(), elsewhere=True)
     assert found.request == Request(prompt="a fox", steps=50, seed=7)
 
 
-def test_pictures_are_given_as_they_were_and_not_as_they_were_used() -> None:
+def test_input_images_come_from_the_original_request() -> None:
     record = _record(
         request={"prompt": "a fox", "image": "fox.png", "outpaint": {"left": 16}},
         resolved=_USED | {"image": "wide.png", "mask": "edge.png"},
@@ -40,7 +40,7 @@ def test_pictures_are_given_as_they_were_and_not_as_they_were_used() -> None:
     assert found.outpaint is not None
 
 
-def test_images_that_were_dropped_are_left_out() -> None:
+def test_dropped_images_are_left_out() -> None:
     control = {"kind": "canny", "image": "edge.png"}
     record = _record(
         request={"prompt": "a fox", "image": "fox.png", "controls": [control]},
@@ -50,14 +50,14 @@ def test_images_that_were_dropped_are_left_out() -> None:
     assert (found.image, found.controls) == ("fox.png", ())
 
 
-def test_one_of_a_batch_with_seeds_of_their_own_is_made_alone() -> None:
+def test_image_with_its_own_seed_is_reproduced_alone() -> None:
     found = reproduce_request(_record(resolved=_USED | {"count": 4}, file={"seed": 9, "index": 2}))
     assert (found.request.seed, found.request.count) == (9, None)
     assert (found.index, found.batch, found.batch_then) == (0, 1, 4)
     assert not found.shares_noise
 
 
-def test_one_of_a_batch_of_one_seed_is_made_with_its_batch() -> None:
+def test_image_of_a_shared_batch_is_reproduced_with_it() -> None:
     found = reproduce_request(_record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2}))
     assert (found.request.seed, found.request.count) == (7, 4)
     assert (found.index, found.batch, found.shares_noise) == (2, 4, True)
@@ -67,20 +67,18 @@ def test_one_of_a_batch_of_one_seed_is_made_with_its_batch() -> None:
     ("graph", "batch"),
     [pytest.param(_COMFYUI, 4, id="ComfyUI"), pytest.param({"look": ""}, 1, id="the mock")],
 )
-def test_of_the_first_of_a_batch_the_kind_of_engine_tells(
-    graph: dict[str, Any], batch: int
-) -> None:
+def test_first_image_of_a_batch_depends_on_the_engine(graph: dict[str, Any], batch: int) -> None:
     assert reproduce_request(_record(resolved=_USED | {"count": 4}, graph=graph)).batch == batch
 
 
-def test_elsewhere_no_batch_comes_about_again() -> None:
+def test_other_backend_does_not_repeat_a_batch() -> None:
     record = _record(resolved=_USED | {"count": 4}, file={"seed": 7, "index": 2})
     found = reproduce_request(record, elsewhere=True)
     assert (found.request.count, found.batch, found.batch_then) == (None, 1, 4)
     assert found.shares_noise
 
 
-def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
+def test_foreign_record_is_requested_as_far_as_possible() -> None:
     values = {"prompt": "a cat", "steps": -1, "sampler": "Euler a"}
     record = ImageRecord(source="parameters", resolved=values, facts={"Clip skip": "2"})
     found = reproduce_request(record)
@@ -88,12 +86,12 @@ def test_what_a_stranger_tells_is_asked_for_as_far_as_it_can_be() -> None:
     assert found.unread == {"Clip skip": "2", "steps": -1}
 
 
-def test_a_record_of_ours_that_no_request_can_hold_is_refused() -> None:
+def test_invalid_record_of_imagen_is_refused() -> None:
     with pytest.raises(RequestError, match="steps"):
         reproduce_request(_record(resolved={"steps": -1}))
 
 
-def test_its_own_graph_is_asked_for_no_lora_since_it_has_them() -> None:
+def test_recorded_graph_is_requested_without_loras() -> None:
     graph = {
         "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "a.safetensors"}},
         "5": {
