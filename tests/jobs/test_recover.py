@@ -130,7 +130,7 @@ def test_recover_records_saved_images(server: ComfyUI, settings: Settings) -> No
     settings.state_dir.mkdir()
     (settings.state_dir / "none").write_text("in the way")
     (made,) = generate(_ASKED, broken)
-    assert "The library could not record it: There can be no library in " in made.remark
+    assert "The library could not record it: The library cannot be created in " in made.remark
     (id,) = file_store.pending(settings.state_dir)
     done = recover(id, settings, no_progress)
     assert done.generation is not None
