@@ -1,11 +1,11 @@
-"""Put small faults into the code that must never lose an image, and count those the tests notice.
+"""Insert small faults into the code that must never lose an image; count those the tests notice.
 
     scripts/test mutants --seed 7 --count 60
 
-The seed chooses the faults. Each is tried in a copy of the project, with the tests that run its
-line; a test that does not end notices it too. Which test runs which line is recorded first, in
-`.mutants`, and again when code or tests change. Faults that change nothing are left out: they are
-listed with the reason in scripts/equivalent_mutants.tsv.
+The seed selects the faults. Each is tried in a copy of the project with the tests that execute its
+line; a test that does not end notices it too. The lines that each test executes are recorded first,
+in `.mutants`, and again when code or tests change. Faults without an effect are skipped:
+scripts/equivalent_mutants.tsv lists them with the reason.
 """
 
 from __future__ import annotations
@@ -38,21 +38,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.tsv")
 MODULES = (
-    *(
-        f"backends/{kind}/{name}"
-        for kind in ("comfyui", "replicate")
-        for name in ("submit", "run", "stop", "client", "answers")
-    ),
-    *("backends/comfyui/follow", "backends/comfyui/files", "backends/comfyui/record"),
-    *("backends/replicate/fetch", "backends/replicate/binding"),
-    *("spine", "resuming", "tickets", "keeping", "budgets", "syncing", "locks", "filesystem"),
-    *("comparison/loop", "comparison/once", "comparison/record"),
-    *("outputs/saving", "outputs/files", "outputs/recovering"),
-    *("library/taking", "library/outbox", "library/forgetting"),
+    *("backends/remote_job", "backends/comfyui/job", "backends/comfyui/follow"),
+    *("backends/comfyui/client", "backends/comfyui/outputs", "backends/replicate/job"),
+    *("backends/replicate/client", "backends/replicate/outputs", "backends/replicate/payload"),
+    *("pipeline/generate", "pipeline/record", "pipeline/budgets", "jobs/recover"),
+    *("jobs/file_store", "core/filesystem", "comparison/run", "comparison/record"),
+    *("outputs/save", "library/write", "library/trash", "library/outbox", "delivery/worker"),
 )
 TESTS = (
-    *("spine", "backends", "outputs", "comparison", "library", "syncing", "sinks", "cli", "again"),
-    *("doctor", "words"),
+    *("pipeline", "jobs", "backends", "outputs", "comparison", "library", "delivery", "cli"),
+    *("reproduce", "doctor", "core", "net"),
 )
 _MOST_TESTS = 150
 _TEST_SECONDS = 120
