@@ -89,7 +89,7 @@ def _field_parameter(mapping: InputMapping, field: str, model_input: ModelInput)
             return Parameter(type="string", description=description or "What to show.")
         case "seed":
             text = "The seed of the noise. Larger values wrap around to 0."
-            highest = largest_seed(model_input)
+            highest = int(max(model_input.max or 0, 0)) or input_names.DEFAULT_LARGEST_SEED
             return Parameter(type="int", min=0, max=highest, description=text)
         case "strength":
             return _strength_parameter(model_input)
@@ -116,12 +116,6 @@ def _field_parameter(mapping: InputMapping, field: str, model_input: ModelInput)
         text = f"The model's only guidance input, {model_input.name}.{default} {description}"
         changes |= {"default": None, "description": text.strip()}
     return Parameter.model_validate(dict(parameter) | changes)
-
-
-def largest_seed(model_input: ModelInput) -> int:
-    """The largest seed that the model accepts."""
-    highest = model_input.max
-    return int(highest) if highest and highest > 0 else input_names.DEFAULT_LARGEST_SEED
 
 
 def _strength_parameter(model_input: ModelInput) -> Parameter:
