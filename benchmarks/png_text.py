@@ -1,4 +1,4 @@
-"""A text entry into a 3 MB PNG: spliced in, beside a re-save with Pillow; medians of one run.
+"""Splice texts into a 3 MB PNG, compared with a re-save by Pillow; medians of one run.
 
     python benchmarks/png_text.py
 
@@ -32,7 +32,7 @@ TEXTS = {
 
 
 def image() -> bytes:
-    """Noise, which no compression makes small: about 3 MB."""
+    """Noise, which does not compress: about 3 MB."""
     pixels = Image.frombytes("RGB", (SIDE, SIDE), random.Random(1).randbytes(SIDE * SIDE * 3))
     data = io.BytesIO()
     pixels.save(data, "PNG", compress_level=4)
@@ -83,7 +83,7 @@ def check(data: bytes) -> None:
 def main() -> int:
     data = image()
     check(data)
-    # In turn, so that a busy moment of the machine strikes both.
+    # In turn, so that a busy moment of the machine affects both.
     rounds = [(seconds(spliced, data), seconds(resaved, data)) for _ in range(ROUNDS)]
     splice, resave = (median(column) for column in zip(*rounds, strict=True))
     ratio = resave / splice

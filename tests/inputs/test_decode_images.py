@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
-from support.input_samples import drawn
+from support.input_samples import write_image
 
 from imagen.errors import RequestError
 from imagen.inputs.decode import decode_file, encode_png, flatten
@@ -49,14 +49,14 @@ def test_the_exif_orientation_is_applied() -> None:
 def test_every_pixel_mode_is_decoded_to_rgb(
     mode: str, name: str, colour: Any, seen: tuple[int, int, int]
 ) -> None:
-    file = decode_file(drawn(name, (3, 2), colour, mode), "image")
+    file = decode_file(write_image(name, (3, 2), colour, mode), "image")
     assert (file.image.mode, file.size) == ("RGB", (3, 2))
     assert file.image.getpixel((1, 1)) == seen
     assert not file.is_untouched
 
 
 def test_sixteen_bit_files_with_eight_bit_values_are_not_darkened() -> None:
-    file = decode_file(drawn("a.png", (3, 2), 200, "I;16"), "image")
+    file = decode_file(write_image("a.png", (3, 2), 200, "I;16"), "image")
     assert file.image.getpixel((0, 0)) == (200, 200, 200)
 
 
@@ -64,7 +64,7 @@ def test_sixteen_bit_files_with_eight_bit_values_are_not_darkened() -> None:
     ("alpha", "mode"), [(255, "RGB"), (10, "RGBA")], ids=["says nothing", "says something"]
 )
 def test_decoding_keeps_transparency(alpha: int, mode: str) -> None:
-    file = decode_file(drawn("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
+    file = decode_file(write_image("a.png", (2, 2), (9, 9, 9, alpha), "RGBA"), "image")
     assert (file.image.mode, file.is_transparent) == (mode, mode == "RGBA")
 
 
@@ -78,7 +78,7 @@ def _profile(name: str, *, red_is_green: bool) -> bytes:
 
 def test_colour_profiles_are_converted_to_srgb() -> None:
     profile = _profile("odd.", red_is_green=True)
-    file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    file = decode_file(write_image("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (0, 255, 0)
     assert not file.is_untouched
 
@@ -89,20 +89,20 @@ def test_colour_profiles_are_converted_to_srgb() -> None:
     ids=["sRGB", "damaged"],
 )
 def test_an_srgb_profile_leaves_the_image_unchanged(profile: bytes) -> None:
-    file = decode_file(drawn("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
+    file = decode_file(write_image("a.png", (2, 2), (255, 0, 0), icc_profile=profile), "image")
     assert file.image.getpixel((0, 0)) == (255, 0, 0)
     assert file.is_untouched
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp"])
 def test_a_plain_image_is_untouched(name: str) -> None:
-    assert decode_file(drawn(name), "image").is_untouched
+    assert decode_file(write_image(name), "image").is_untouched
 
 
 def test_an_image_with_private_metadata_is_not_untouched() -> None:
     texts = PngInfo()
     texts.add_text("prompt", "my secret garden")
-    file = decode_file(drawn("a.png", pnginfo=texts), "image")
+    file = decode_file(write_image("a.png", pnginfo=texts), "image")
     assert not file.is_untouched
     assert b"secret" not in encode_png(file.image)
 
@@ -110,7 +110,7 @@ def test_an_image_with_private_metadata_is_not_untouched() -> None:
 def test_gps_metadata_is_not_passed_on() -> None:
     exif = Image.Exif()
     exif[0x010E] = "at home"
-    file = decode_file(drawn("a.jpg", exif=exif), "image")
+    file = decode_file(write_image("a.jpg", exif=exif), "image")
     assert not file.is_untouched
     assert b"at home" not in encode_png(file.image)
 
@@ -148,7 +148,7 @@ def test_files_that_are_not_images_are_errors(data: bytes | None, sentence: str)
 
 
 def test_a_truncated_image_is_an_error() -> None:
-    drawn("fox.jpg", (200, 200))
+    write_image("fox.jpg", (200, 200))
     Path("fox.jpg").write_bytes(Path("fox.jpg").read_bytes()[:-400])
     with pytest.raises(RequestError, match=r"image: fox\.jpg cannot be decoded: "):
         decode_file("fox.jpg", "image")
@@ -170,7 +170,7 @@ def test_a_file_beyond_the_size_limit_is_not_read_to_its_end() -> None:
 
 
 def test_damaged_metadata_does_not_prevent_decoding() -> None:
-    drawn("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
+    write_image("fox.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff garbage")
     assert decode_file("fox.jpg", "image").size == (64, 48)
 
 

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.input_samples import SHELF, drawn, half_white, opened, takes
+from support.input_samples import (
+    CACHE_FOLDER,
+    load_image,
+    make_capabilities,
+    write_half_white_mask,
+    write_image,
+)
 
 from imagen.core.request import Request
 from imagen.errors import RequestError
@@ -26,7 +32,7 @@ def _halves(mode: str, left: Any, right: Any, name: str = "m.png") -> str:
 
 
 def _preparation() -> InputPreparation:
-    return InputPreparation(Request(), takes(), SHELF, None)
+    return InputPreparation(Request(), make_capabilities(), CACHE_FOLDER, None)
 
 
 def _read(path: str) -> tuple[Any, Any, list[str]]:
@@ -81,7 +87,7 @@ def test_a_coloured_mask_counts_by_brightness() -> None:
 
 def test_an_all_black_mask_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        read_mask(_preparation(), drawn("m.png", _SIZE, 0, "L"), _SIZE)
+        read_mask(_preparation(), write_image("m.png", _SIZE, 0, "L"), _SIZE)
     assert str(caught.value) == (
         "mask: m.png is all black, so nothing would be repainted.\n"
         "White areas are repainted, black areas are kept."
@@ -89,7 +95,7 @@ def test_an_all_black_mask_is_refused() -> None:
 
 
 def test_an_all_white_mask_gives_a_warning() -> None:
-    assert _read(drawn("m.png", _SIZE, 255, "L")) == (
+    assert _read(write_image("m.png", _SIZE, 255, "L")) == (
         255,
         255,
         ["mask: m.png is all white, so the whole image is repainted."],
@@ -97,14 +103,14 @@ def test_an_all_white_mask_gives_a_warning() -> None:
 
 
 def test_a_mask_of_another_size_is_scaled_with_a_warning() -> None:
-    left, right, warnings = _read(half_white("m.png", (128, 96)))
+    left, right, warnings = _read(write_half_white_mask("m.png", (128, 96)))
     assert (left, right) == (255, 0)
     assert warnings == ["mask: m.png (128 × 96) was scaled to the image's 64 × 48."]
 
 
 def test_a_mask_of_another_aspect_ratio_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        read_mask(_preparation(), half_white("m.png", (64, 64)), _SIZE)
+        read_mask(_preparation(), write_half_white_mask("m.png", (64, 64)), _SIZE)
     assert caught.value.message == "mask: m.png is 64 × 64 pixels, but the image is 64 × 48."
 
 
@@ -118,7 +124,7 @@ def _row(mask: Image.Image) -> list[int]:
 
 
 def test_feathering_fades_outwards_and_keeps_white_areas() -> None:
-    row = _row(feather(opened(half_white("m.png")), 8))
+    row = _row(feather(load_image(write_half_white_mask("m.png")), 8))
     assert row[:32] == [255] * 32
     assert row == sorted(row, reverse=True)
     assert 100 < row[35] < 240
@@ -133,5 +139,5 @@ def test_feathering_keeps_thin_lines_white() -> None:
 
 
 def test_a_feather_of_zero_changes_nothing() -> None:
-    mask = opened(half_white("m.png"))
+    mask = load_image(write_half_white_mask("m.png"))
     assert feather(mask, 0) is mask

@@ -6,7 +6,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
-from support.input_samples import drawn
+from support.input_samples import write_image
 
 from imagen.core.request import INTERPOLATIONS
 from imagen.errors import RequestError
@@ -20,7 +20,7 @@ def _enlarged(name: str, factor: float, method: str = "lanczos") -> Image.Image:
 
 @pytest.mark.parametrize("method", INTERPOLATIONS)
 def test_every_interpolation_gives_the_exact_size(method: str) -> None:
-    image, _, _ = upscale_file(drawn("fox.jpg", (33, 21)), 2.5, method)
+    image, _, _ = upscale_file(write_image("fox.jpg", (33, 21)), 2.5, method)
     assert (image.width, image.height) == (82, 52)
     assert (image.kind, image.name, image.media_type) == ("PNG", "fox.png", "image/png")
     assert _enlarged("fox.jpg", 2.5, method).size == (82, 52)
@@ -41,24 +41,24 @@ def test_bilinear_interpolates_between_pixels() -> None:
 
 
 def test_upscaling_by_one_changes_no_pixel() -> None:
-    path = drawn("a.png", (3, 2), (1, 2, 3))
+    path = write_image("a.png", (3, 2), (1, 2, 3))
     assert _enlarged(path, 1).tobytes() == bytes((1, 2, 3)) * 6
 
 
 def test_upscaling_keeps_transparency() -> None:
-    path = drawn("a.png", (4, 4), (9, 9, 9, 100), "RGBA")
+    path = write_image("a.png", (4, 4), (9, 9, 9, 100), "RGBA")
     assert _enlarged(path, 2).getchannel("A").getextrema() == (100, 100)
 
 
 def test_upscaling_applies_the_exif_orientation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
-    assert _enlarged(drawn("a.jpg", (40, 20), exif=exif), 2).size == (40, 80)
+    assert _enlarged(write_image("a.jpg", (40, 20), exif=exif), 2).size == (40, 80)
 
 
 def test_an_unknown_interpolation_suggests_the_nearest_name() -> None:
     with pytest.raises(RequestError) as caught:
-        _enlarged(drawn("a.png"), 2, "lancos")
+        _enlarged(write_image("a.png"), 2, "lancos")
     assert str(caught.value) == (
         "Unknown interpolation 'lancos'. Did you mean 'lanczos'?\n"
         "Known: lanczos, bicubic, bilinear, nearest, area."
@@ -67,7 +67,7 @@ def test_an_unknown_interpolation_suggests_the_nearest_name() -> None:
 
 def test_upscaling_beyond_the_largest_side_is_refused() -> None:
     with pytest.raises(RequestError) as caught:
-        _enlarged(drawn("a.png", (5000, 10)), 4)
+        _enlarged(write_image("a.png", (5000, 10)), 4)
     assert caught.value.message == (
         "image: a.png is 5000 × 10 pixels; 4 times that is 20000 × 40, "
         "but no side may be more than 16384."

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from support.output_samples import TEXTS, encoded, opened, pixels
+from support.output_samples import TEXTS, encode_sample, load_bytes, pixels
 from support.secrets_in_images import exif, xmp
 
 from imagen.errors import OutputError
 from imagen.outputs import metadata
 from imagen.outputs.metadata import avif
 
-PLAIN = encoded("AVIF")
+PLAIN = encode_sample("AVIF")
 
 
 def test_an_avif_is_recognized_by_its_first_bytes() -> None:
@@ -40,7 +40,7 @@ def test_comments_and_graphs_of_other_programs_are_read() -> None:
     block = exif("a fox")
     block[0x0110] = 'prompt:{"1":{}}'
     block[0x010F] = 'workflow:{"nodes":[]}'
-    assert avif.read_texts(encoded("AVIF", exif=block)) == {
+    assert avif.read_texts(encode_sample("AVIF", exif=block)) == {
         "parameters": "a fox",
         "prompt": '{"1":{}}',
         "workflow": '{"nodes":[]}',
@@ -56,10 +56,10 @@ def test_the_last_box_of_an_avif_may_have_no_size() -> None:
 
 
 def test_strip_gps_keeps_the_camera() -> None:
-    placed = encoded("AVIF", exif=exif("Ensign", place=True), xmp=xmp("GPS 48N"))
+    placed = encode_sample("AVIF", exif=exif("Ensign", place=True), xmp=xmp("GPS 48N"))
     after = avif.strip_gps(placed)
-    assert opened(after).getexif()[0x010F] == "Ensign"
-    assert opened(after).getexif().get_ifd(0x8825) == {}
+    assert load_bytes(after).getexif()[0x010F] == "Ensign"
+    assert load_bytes(after).getexif().get_ifd(0x8825) == {}
     assert b"48N" not in after
 
 
@@ -87,7 +87,7 @@ def test_a_truncated_avif_item_entry_is_an_error() -> None:
 
 
 def test_stripping_an_animated_avif_is_an_error() -> None:
-    second = opened(PLAIN).rotate(180)
-    moving = encoded("AVIF", save_all=True, append_images=[second], duration=99)
+    second = load_bytes(PLAIN).rotate(180)
+    moving = encode_sample("AVIF", save_all=True, append_images=[second], duration=99)
     with pytest.raises(OutputError, match="animation"):
         avif.strip_metadata(moving)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
-from support.output_samples import TEXTS, encoded, opened, pixels, user_comment
+from support.output_samples import TEXTS, encode_sample, load_bytes, pixels, user_comment
 
 from imagen.errors import OutputError
 from imagen.outputs.metadata import jpeg
@@ -19,11 +19,11 @@ def _with_exif() -> bytes:
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0x829A] = 0.25
     exif.get_ifd(0x8825)[0x0001] = "N"
-    return encoded("JPEG", exif=exif, icc_profile=b"profile", comment=b"a comment")
+    return encode_sample("JPEG", exif=exif, icc_profile=b"profile", comment=b"a comment")
 
 
 def test_pillow_reads_jpeg_parameters_as_a_user_comment() -> None:
-    data, problem = jpeg.write_texts(encoded("JPEG"), TEXTS)
+    data, problem = jpeg.write_texts(encode_sample("JPEG"), TEXTS)
     assert user_comment(data) == b"UNICODE\0" + TEXT.encode("utf-16-be")
     assert problem == ""
 
@@ -31,11 +31,11 @@ def test_pillow_reads_jpeg_parameters_as_a_user_comment() -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        pytest.param(encoded("JPEG"), id="plain"),
-        pytest.param(encoded("JPEG", mode="CMYK"), id="without a JFIF header"),
-        pytest.param(encoded("JPEG", progressive=True), id="progressive"),
+        pytest.param(encode_sample("JPEG"), id="plain"),
+        pytest.param(encode_sample("JPEG", mode="CMYK"), id="without a JFIF header"),
+        pytest.param(encode_sample("JPEG", progressive=True), id="progressive"),
         pytest.param(_with_exif(), id="with EXIF"),
-        pytest.param(encoded("JPEG") + b"trailing", id="with bytes behind its end"),
+        pytest.param(encode_sample("JPEG") + b"trailing", id="with bytes behind its end"),
     ],
 )
 def test_writing_texts_keeps_the_pixels_of_a_jpeg(before: bytes) -> None:
@@ -47,25 +47,25 @@ def test_writing_texts_keeps_the_pixels_of_a_jpeg(before: bytes) -> None:
 
 
 def test_the_jfif_header_of_a_jpeg_stays_first() -> None:
-    before = encoded("JPEG")
+    before = encode_sample("JPEG")
     after, _ = jpeg.write_texts(before, TEXTS)
     assert after[:20] == before[:20]
 
 
 def test_writing_texts_keeps_existing_exif() -> None:
     after, _ = jpeg.write_texts(_with_exif(), TEXTS)
-    exif = opened(after).getexif()
+    exif = load_bytes(after).getexif()
     assert exif[0x010F] == "Ensign"
     assert exif[0x0112] == 6
     assert exif.get_ifd(0x8769)[0x829A] == 0.25
     assert exif.get_ifd(0x8825)[0x0001] == "N"
-    assert opened(after).info["icc_profile"] == b"profile"
-    assert opened(after).info["comment"] == b"a comment"
+    assert load_bytes(after).info["icc_profile"] == b"profile"
+    assert load_bytes(after).info["comment"] == b"a comment"
     assert user_comment(after) == b"UNICODE\0" + TEXT.encode("utf-16-be")
 
 
 def test_texts_of_imagen_are_replaced() -> None:
-    once, _ = jpeg.write_texts(encoded("JPEG"), {"imagen": "old", "parameters": "old"})
+    once, _ = jpeg.write_texts(encode_sample("JPEG"), {"imagen": "old", "parameters": "old"})
     again, _ = jpeg.write_texts(once, TEXTS)
     assert jpeg.read_texts(again) == TEXTS
     assert again.count(b"imagen\0") == 1
@@ -73,11 +73,11 @@ def test_texts_of_imagen_are_replaced() -> None:
 
 def test_a_record_of_200_kb_uses_several_segments() -> None:
     texts = {"imagen": "雪" * 70_000, "parameters": "a fox"}
-    data, problem = jpeg.write_texts(encoded("JPEG"), texts)
+    data, problem = jpeg.write_texts(encode_sample("JPEG"), texts)
     assert problem == ""
     assert data.count(b"imagen\0") == 4
     assert jpeg.read_texts(data) == texts
-    assert pixels(data) == pixels(encoded("JPEG"))
+    assert pixels(data) == pixels(encode_sample("JPEG"))
 
 
 def test_parameters_too_long_for_a_jpeg_give_a_warning() -> None:
@@ -86,11 +86,11 @@ def test_parameters_too_long_for_a_jpeg_give_a_warning() -> None:
         "`parameters` was not written into the image: a JPEG holds at most 64 kB"
     )
     assert jpeg.read_texts(data) == {"imagen": "{}"}
-    assert opened(data).getexif()[0x010F] == "Ensign"
+    assert load_bytes(data).getexif()[0x010F] == "Ensign"
 
 
 def test_damaged_exif_is_kept_as_it_is() -> None:
-    before = encoded("JPEG", exif=b"Exif\0\0garbage that is no TIFF")
+    before = encode_sample("JPEG", exif=b"Exif\0\0garbage that is no TIFF")
     data, problem = jpeg.write_texts(before, TEXTS)
     assert problem == (
         "`parameters` was not written into the image: the EXIF block is damaged: it has no header."
@@ -100,23 +100,23 @@ def test_damaged_exif_is_kept_as_it_is() -> None:
 
 def test_a_record_of_17_mb_is_refused() -> None:
     with pytest.raises(OutputError, match="cannot hold that much"):
-        jpeg.write_texts(encoded("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
+        jpeg.write_texts(encode_sample("JPEG"), {"imagen": "x" * (17 * 2**20), "parameters": ""})
 
 
 def test_padded_jpeg_markers_are_read() -> None:
-    data = encoded("JPEG")
+    data = encode_sample("JPEG")
     assert jpeg.size(data[:2] + b"\xff\xff" + data[2:]) == (48, 32)
 
 
 def test_the_size_of_a_jpeg_is_read_from_its_frame() -> None:
-    assert jpeg.size(encoded("JPEG", progressive=True)) == (48, 32)
+    assert jpeg.size(encode_sample("JPEG", progressive=True)) == (48, 32)
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(encoded("JPEG")[:-50], "cut short", id="cut in the pixels"),
-        pytest.param(encoded("JPEG")[:100], "cut short", id="cut in the headers"),
+        pytest.param(encode_sample("JPEG")[:-50], "cut short", id="cut in the pixels"),
+        pytest.param(encode_sample("JPEG")[:100], "cut short", id="cut in the headers"),
         pytest.param(b"\xff\xd8\xff", "cut short", id="three bytes"),
         pytest.param(b"\xff\xd8\xff\xe0\xff\xff12", "cut short", id="a length too large"),
         pytest.param(b"\xff\xd8\xff\xe0\x00\x00\xff\xe0", "damaged", id="a length of nothing"),

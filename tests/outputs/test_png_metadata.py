@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 from PIL.PngImagePlugin import PngInfo
-from support.output_samples import GRAPH, TEXTS, comfy_png, encoded, opened, pixels
+from support.output_samples import GRAPH, TEXTS, comfy_png, encode_sample, load_bytes, pixels
 
 from imagen.errors import OutputError
 from imagen.outputs.metadata import png
@@ -22,18 +22,18 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _with_chunk(kind: bytes, body: bytes) -> bytes:
-    data = encoded("PNG")
+    data = encode_sample("PNG")
     return data[:_HEADER_END] + _chunk(kind, body) + data[_HEADER_END:]
 
 
 def test_pillow_reads_png_texts() -> None:
-    info = opened(png.write_texts(comfy_png(), TEXTS)[0]).info
+    info = load_bytes(png.write_texts(comfy_png(), TEXTS)[0]).info
     assert info["imagen"] == '{"imagen":1}'
     assert info["parameters"] == "a fox\nSteps: 4, Seed: 7, Size: 48x32"
 
 
 def test_writing_texts_keeps_comfyuis_graph() -> None:
-    info = opened(png.write_texts(comfy_png(), TEXTS)[0]).info
+    info = load_bytes(png.write_texts(comfy_png(), TEXTS)[0]).info
     assert json.loads(info["prompt"]) == GRAPH
 
 
@@ -46,11 +46,11 @@ def test_writing_texts_changes_nothing_else_in_a_png() -> None:
 
 
 def test_png_texts_use_itxt_only_if_latin_1_is_not_enough() -> None:
-    data = png.write_texts(encoded("PNG"), {"imagen": "Füchse", "parameters": "雪狐 🦊"})[0]
+    data = png.write_texts(encode_sample("PNG"), {"imagen": "Füchse", "parameters": "雪狐 🦊"})[0]
     assert data[_HEADER_END + 4 : _HEADER_END + 8] == b"tEXt"
     assert b"iTXtparameters\0" in data
-    assert opened(data).info["imagen"] == "Füchse"
-    assert opened(data).info["parameters"] == "雪狐 🦊"
+    assert load_bytes(data).info["imagen"] == "Füchse"
+    assert load_bytes(data).info["parameters"] == "雪狐 🦊"
 
 
 def test_writing_texts_replaces_texts_of_the_same_names() -> None:
@@ -60,8 +60,8 @@ def test_writing_texts_replaces_texts_of_the_same_names() -> None:
 
 def test_a_prompt_of_100_kb_is_read_back() -> None:
     prompt = '🦊 "quoted"\n' * 8000
-    data = png.write_texts(encoded("PNG"), {"parameters": prompt})[0]
-    assert opened(data).info["parameters"] == prompt
+    data = png.write_texts(encode_sample("PNG"), {"parameters": prompt})[0]
+    assert load_bytes(data).info["parameters"] == prompt
     assert png.read_texts(data, WANTED) == {"parameters": prompt}
 
 
@@ -81,7 +81,7 @@ def test_every_kind_of_png_text_chunk_is_read(kind: bytes, body: bytes) -> None:
 
 
 def test_png_texts_after_the_pixels_are_read() -> None:
-    data = encoded("PNG")
+    data = encode_sample("PNG")
     assert png.read_texts(data[:-12] + _chunk(b"tEXt", b"prompt\0x") + data[-12:], WANTED) == {
         "prompt": "x"
     }
@@ -90,7 +90,7 @@ def test_png_texts_after_the_pixels_are_read() -> None:
 def test_compressed_png_texts_are_read() -> None:
     texts = PngInfo()
     texts.add_text("parameters", "a fox", zip=True)
-    assert png.read_texts(encoded("PNG", pnginfo=texts), WANTED) == {"parameters": "a fox"}
+    assert png.read_texts(encode_sample("PNG", pnginfo=texts), WANTED) == {"parameters": "a fox"}
 
 
 def test_the_first_of_two_png_texts_of_one_name_counts() -> None:
@@ -100,19 +100,19 @@ def test_the_first_of_two_png_texts_of_one_name_counts() -> None:
 
 
 def test_the_size_of_a_png_is_read_from_its_header() -> None:
-    assert png.size(encoded("PNG")) == (48, 32)
+    assert png.size(encode_sample("PNG")) == (48, 32)
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        pytest.param(encoded("PNG")[:-20], "cut short", id="cut in the pixels"),
-        pytest.param(encoded("PNG")[:-12], "cut short", id="without its end"),
-        pytest.param(encoded("PNG")[:8], "cut short", id="the signature alone"),
-        pytest.param(encoded("PNG")[:20], "cut short", id="cut in the header"),
+        pytest.param(encode_sample("PNG")[:-20], "cut short", id="cut in the pixels"),
+        pytest.param(encode_sample("PNG")[:-12], "cut short", id="without its end"),
+        pytest.param(encode_sample("PNG")[:8], "cut short", id="the signature alone"),
+        pytest.param(encode_sample("PNG")[:20], "cut short", id="cut in the header"),
         pytest.param(png.SIGNATURE + _chunk(b"IDAT", b"x"), "its header", id="no header"),
         pytest.param(
-            encoded("PNG")[:_HEADER_END] + b"\xff\xff\xff\xfftEXtprompt\0x",
+            encode_sample("PNG")[:_HEADER_END] + b"\xff\xff\xff\xfftEXtprompt\0x",
             "cut short",
             id="a length of 4 GB",
         ),

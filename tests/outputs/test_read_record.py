@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.output_samples import GRAPH, NOW, asked, comfy_png, encoded, result, settings, ticket
+from support.output_samples import (
+    GRAPH,
+    NOW,
+    comfy_png,
+    encode_sample,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
+)
 
 from imagen.core.result import Output
 from imagen.errors import OutputError
@@ -20,10 +29,10 @@ PICTURE = Path("fox.png")
 
 def _saved(data: bytes, media_type: str = "image/png", **options: Any) -> SavedImage:
     (saved,) = save_outputs(
-        result(Output(data=data, media_type=media_type)),
-        ticket(),
-        settings(Path("outputs"), **options),
-        asked=asked(),
+        sample_result(Output(data=data, media_type=media_type)),
+        sample_ticket(),
+        sample_settings(Path("outputs"), **options),
+        asked=sample_request(),
         now=NOW,
         rescue=Path("rescued"),
     )
@@ -39,8 +48,8 @@ def _written(data: bytes, path: Path = PICTURE) -> Path:
     ("data", "graph"),
     [
         pytest.param(comfy_png(), GRAPH, id="PNG"),
-        pytest.param(encoded("JPEG"), {}, id="JPEG"),
-        pytest.param(encoded("WEBP"), {}, id="WebP"),
+        pytest.param(encode_sample("JPEG"), {}, id="JPEG"),
+        pytest.param(encode_sample("WEBP"), {}, id="WebP"),
     ],
 )
 def test_an_image_says_how_it_was_made(data: bytes, graph: dict[str, Any]) -> None:
@@ -109,7 +118,7 @@ def test_an_image_with_a_very_long_name_has_no_sidecar(tmp_path: Path) -> None:
 
 
 def test_an_image_without_texts_is_described_by_its_sidecar() -> None:
-    assert read_record(_saved(encoded("PNG"), metadata=False).path).source == "sidecar"
+    assert read_record(_saved(encode_sample("PNG"), metadata=False).path).source == "sidecar"
 
 
 def test_parameters_of_other_tools_are_read() -> None:
@@ -137,7 +146,7 @@ def test_a_comfyui_graph_is_read() -> None:
 def test_a_comfyui_graph_in_a_webp_is_read() -> None:
     exif = Image.Exif()
     exif[0x0110] = "prompt:" + json.dumps(GRAPH)
-    assert read_record(_written(encoded("WEBP", exif=exif))) == ImageRecord(
+    assert read_record(_written(encode_sample("WEBP", exif=exif))) == ImageRecord(
         source="prompt", graph=GRAPH
     )
 
@@ -154,7 +163,10 @@ def test_a_comfyui_graph_in_a_webp_is_read() -> None:
 )
 def test_a_text_named_imagen_of_another_program_is_ignored(entry: str) -> None:
     texts = {"imagen": entry, "parameters": "a cat"}
-    assert read_record(_written(png.write_texts(encoded("PNG"), texts)[0])).source == "parameters"
+    assert (
+        read_record(_written(png.write_texts(encode_sample("PNG"), texts)[0])).source
+        == "parameters"
+    )
 
 
 def test_read_full_record_prefers_the_sidecar() -> None:
@@ -166,24 +178,24 @@ def test_read_full_record_prefers_the_sidecar() -> None:
 
 def test_read_full_record_ignores_the_sidecar_of_another_image() -> None:
     saved = _saved(comfy_png())
-    saved.path.write_bytes(png.write_texts(encoded("PNG"), {"parameters": "a cat"})[0])
+    saved.path.write_bytes(png.write_texts(encode_sample("PNG"), {"parameters": "a cat"})[0])
     found = read_full_record(saved.path)
     assert found is not None
     assert (found.source, found.resolved) == ("parameters", {"prompt": "a cat"})
 
 
 def test_read_full_record_is_none_without_metadata() -> None:
-    assert read_full_record(_written(encoded("PNG"))) is None
+    assert read_full_record(_written(encode_sample("PNG"))) is None
 
 
 def test_a_record_of_the_wrong_shape_is_read_as_far_as_possible() -> None:
     entry = '{"imagen": 1, "backend": 5, "request": [], "facts": "x", "seed": 1}'
-    found = read_record(_written(png.write_texts(encoded("PNG"), {"imagen": entry})[0]))
+    found = read_record(_written(png.write_texts(encode_sample("PNG"), {"imagen": entry})[0]))
     assert found == ImageRecord(source="imagen", backend="5", file={"seed": 1})
 
 
 def test_a_record_of_a_newer_imagen_is_an_error() -> None:
-    path = _written(png.write_texts(encoded("PNG"), {"imagen": '{"imagen": 2}'})[0])
+    path = _written(png.write_texts(encode_sample("PNG"), {"imagen": '{"imagen": 2}'})[0])
     with pytest.raises(OutputError) as caught:
         read_record(path)
     assert str(caught.value) == (
@@ -195,10 +207,10 @@ def test_a_record_of_a_newer_imagen_is_an_error() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(encoded("PNG"), id="a PNG"),
-        pytest.param(encoded("JPEG"), id="a JPEG"),
-        pytest.param(encoded("WEBP"), id="a WebP"),
-        pytest.param(encoded("GIF"), id="a GIF"),
+        pytest.param(encode_sample("PNG"), id="a PNG"),
+        pytest.param(encode_sample("JPEG"), id="a JPEG"),
+        pytest.param(encode_sample("WEBP"), id="a WebP"),
+        pytest.param(encode_sample("GIF"), id="a GIF"),
         pytest.param(b"just text", id="a text"),
         pytest.param(b'{"8": {"class_type": "KSampler"}}', id="other JSON"),
         pytest.param(b'{"imagen": 1', id="JSON cut short"),
@@ -218,8 +230,8 @@ def test_reading_a_file_without_metadata_is_an_error(data: bytes) -> None:
     ("data", "words"),
     [
         pytest.param(comfy_png()[:-20], "the PNG is cut short", id="a PNG"),
-        pytest.param(encoded("JPEG")[:-20], "the JPEG is cut short", id="a JPEG"),
-        pytest.param(encoded("WEBP")[:-20], "the WebP is cut short", id="a WebP"),
+        pytest.param(encode_sample("JPEG")[:-20], "the JPEG is cut short", id="a JPEG"),
+        pytest.param(encode_sample("WEBP")[:-20], "the WebP is cut short", id="a WebP"),
     ],
 )
 def test_reading_a_truncated_image_is_an_error(data: bytes, words: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.output_samples import NOW, comfy_png, result, settings, ticket
+from support.output_samples import NOW, comfy_png, sample_result, sample_settings, sample_ticket
 
 from imagen.core.request import Request
 from imagen.core.result import Output
@@ -35,9 +35,9 @@ _STYLE = InputImage(parameter="style_image", name="style.png", sha256="cd" * 32,
 def _saved(**options: Any) -> Path:
     staged = _ASKED.with_values({"image": "/state/inputs/ab/fox.png"})
     (saved,) = save_outputs(
-        result(Output(data=comfy_png(), media_type="image/png")),
-        ticket(staged, inputs=(_FOX, _STYLE)),
-        settings(Path("outputs"), **options),
+        sample_result(Output(data=comfy_png(), media_type="image/png")),
+        sample_ticket(staged, inputs=(_FOX, _STYLE)),
+        sample_settings(Path("outputs"), **options),
         asked=_ASKED,
         now=NOW,
         rescue=Path("rescued"),

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.output_samples import NOW, asked, encoded, opened, pixels, result, settings, ticket
+from support.output_samples import (
+    NOW,
+    encode_sample,
+    load_bytes,
+    pixels,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
+)
 from support.secrets_in_images import exif, find_encodings, segment, write_secret
 
 from imagen import generate, load_settings
@@ -51,11 +60,11 @@ def _saved(kind: str, word: str) -> Path:
     request = _wordy(word)
     given = InputImage(parameter="image", name=f"{word}.png", sha256="ab" * 32, width=4, height=4)
     output = Output(data=write_secret(kind, word), media_type="image/unknown")
-    made = result(output, cost_basis=word, engine={"log": word})
+    made = sample_result(output, cost_basis=word, engine={"log": word})
     (saved,) = save_outputs(
         made,
-        ticket(request, inputs=(given,), warnings=(word,)),
-        settings(Path("outputs")),
+        sample_ticket(request, inputs=(given,), warnings=(word,)),
+        sample_settings(Path("outputs")),
         asked=request,
         now=NOW,
         rescue=Path("rescued"),
@@ -64,7 +73,7 @@ def _saved(kind: str, word: str) -> Path:
 
 
 def _frames(data: bytes) -> list[bytes]:
-    image = opened(data)
+    image = load_bytes(data)
     frames = []
     for number in range(getattr(image, "n_frames", 1)):
         image.seek(number)
@@ -138,57 +147,61 @@ def test_redaction_of_prompts_keeps_numbers_and_models(kind: str) -> None:
 def test_policy_none_removes_all_texts(kind: str) -> None:
     told = redact_file(_saved(kind, "zyxomma").read_bytes(), "none")
     assert metadata.read_texts(told, ("imagen", "parameters", "prompt", "workflow")) == {}
-    assert dict(opened(told).getexif()) == {}
-    assert {"xmp", "comment", "photoshop", "exif"} & opened(told).info.keys() == set()
+    assert dict(load_bytes(told).getexif()) == {}
+    assert {"xmp", "comment", "photoshop", "exif"} & load_bytes(told).info.keys() == set()
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_policy_none_keeps_the_colour_profile(kind: str, policy: RedactionPolicy) -> None:
     told = redact_file(write_secret(kind, "zyxomma"), policy)
-    assert opened(told).info["icc_profile"] == b"p" * 200
+    assert load_bytes(told).info["icc_profile"] == b"p" * 200
 
 
 def _ycck() -> bytes:
     """A JPEG with four channels in YCCK, as Photoshop writes it."""
-    data = encoded("JPEG", mode="CMYK")
+    data = encode_sample("JPEG", mode="CMYK")
     return data[:2] + segment(0xEE, b"Adobe\0\x64\0\0\0\0\x02a thumbnail") + data[2:]
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
-@pytest.mark.parametrize("data", [_ycck(), encoded("JPEG", mode="CMYK")], ids=["YCCK", "CMYK"])
+@pytest.mark.parametrize(
+    "data", [_ycck(), encode_sample("JPEG", mode="CMYK")], ids=["YCCK", "CMYK"]
+)
 def test_policy_none_keeps_the_colours_of_a_cmyk_jpeg(data: bytes, policy: RedactionPolicy) -> None:
     told = redact_file(data, policy)
-    assert opened(told).info.get("adobe_transform") == opened(data).info.get("adobe_transform")
+    assert load_bytes(told).info.get("adobe_transform") == load_bytes(data).info.get(
+        "adobe_transform"
+    )
     assert pixels(told) == pixels(data)
     assert b"a thumbnail" not in told
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_policy_full_keeps_exif_without_gps_unchanged(format: str) -> None:
-    data = encoded(format, exif=exif("zyxomma", orientation=6))
+    data = encode_sample(format, exif=exif("zyxomma", orientation=6))
     assert redact_file(data, "full") == data
 
 
 @pytest.mark.parametrize("policy", ["no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_policy_none_keeps_the_orientation(format: str, policy: RedactionPolicy) -> None:
-    told = redact_file(encoded(format, exif=exif("zyxomma", orientation=6)), policy)
-    assert dict(opened(told).getexif()) == {0x0112: 6}
+    told = redact_file(encode_sample(format, exif=exif("zyxomma", orientation=6)), policy)
+    assert dict(load_bytes(told).getexif()) == {0x0112: 6}
     assert find_encodings(told, "zyxomma") == []
 
 
 def test_policy_none_keeps_transparency_and_gamma() -> None:
-    whole = encoded("PNG", mode="P", transparency=3)
+    whole = encode_sample("PNG", mode="P", transparency=3)
     told = redact_file(whole, "none")
     assert told == whole
-    assert opened(told).info["transparency"] == 3
+    assert load_bytes(told).info["transparency"] == 3
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_policy_none_keeps_a_bare_image_unchanged(format: str) -> None:
-    assert redact_file(encoded(format), "none") == encoded(format)
-    assert redact_file(encoded(format), "no_prompt") == encoded(format)
+    assert redact_file(encode_sample(format), "none") == encode_sample(format)
+    assert redact_file(encode_sample(format), "no_prompt") == encode_sample(format)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,10 +217,10 @@ def test_policy_no_prompt_removes_texts_of_other_programs(kind: str) -> None:
     [
         pytest.param(b"GIF89a" + bytes(20), id="of another kind"),
         pytest.param(b"", id="empty"),
-        pytest.param(encoded("PNG")[:-20], id="a PNG cut short"),
-        pytest.param(encoded("JPEG")[:-20], id="a JPEG cut short"),
-        pytest.param(encoded("JPEG")[:2] + b"\xff\xd9", id="a JPEG of nothing"),
-        pytest.param(encoded("WEBP")[:-20], id="a WebP cut short"),
+        pytest.param(encode_sample("PNG")[:-20], id="a PNG cut short"),
+        pytest.param(encode_sample("JPEG")[:-20], id="a JPEG cut short"),
+        pytest.param(encode_sample("JPEG")[:2] + b"\xff\xd9", id="a JPEG of nothing"),
+        pytest.param(encode_sample("WEBP")[:-20], id="a WebP cut short"),
         pytest.param(b"RIFF\x04\0\0\0WEBP", id="a WebP of nothing"),
     ],
 )
@@ -216,7 +229,7 @@ def test_a_file_that_cannot_be_redacted_is_refused(data: bytes, policy: Redactio
         redact_file(data, policy)
 
 
-@pytest.mark.parametrize("data", [b"GIF89a", encoded("PNG")[:-20], encoded("PNG")])
+@pytest.mark.parametrize("data", [b"GIF89a", encode_sample("PNG")[:-20], encode_sample("PNG")])
 def test_policy_full_accepts_files_of_any_kind(data: bytes) -> None:
     assert redact_file(data, "full") == data
 
@@ -242,7 +255,7 @@ def test_policy_full_removes_paths(kind: str, policy: RedactionPolicy) -> None:
 
 @pytest.mark.parametrize("policy", ["full", "none"])
 def test_policy_full_removes_a_damaged_exif_block(policy: RedactionPolicy) -> None:
-    whole = encoded("JPEG")
+    whole = encode_sample("JPEG")
     told = redact_file(whole[:2] + segment(0xE1, b"Exif\0\0zyxomma") + whole[2:], policy)
     assert told == whole
 
@@ -295,4 +308,6 @@ def test_redact_record_removes_texts_from_odd_records(record: dict[str, Any]) ->
 
 
 def test_redaction_removes_the_request_of_the_samples() -> None:
-    assert "fox" not in json.dumps(redact_record({"request": asked().model_dump()}, "no_prompt"))
+    assert "fox" not in json.dumps(
+        redact_record({"request": sample_request().model_dump()}, "no_prompt")
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support.output_samples import encoded, opened, pixels
+from support.output_samples import encode_sample, load_bytes, pixels
 from support.secrets_in_images import exif, find_encodings, png_chunk
 
 from imagen import generate, load_settings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def _comfy(path: str) -> bytes:
     texts = PngInfo()
     texts.add_text("workflow", json.dumps({"nodes": [{"widgets_values": [path, "a fox"]}]}))
-    return encoded("PNG", pnginfo=texts)
+    return encode_sample("PNG", pnginfo=texts)
 
 
 def test_paths_are_removed_from_a_workflow_in_a_png() -> None:
@@ -37,7 +37,7 @@ def _comfy_exif(format: str) -> bytes:
     block = Image.Exif()
     block[0x0110] = 'prompt:{"1":{"inputs":{"video":"/home/ann/fox.mp4"}}}'
     block[0x010F] = 'workflow:{"nodes":[{"widgets_values":["/home/ann/fox.mp4"]}]}'
-    return encoded(format, exif=block)
+    return encode_sample(format, exif=block)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
@@ -71,12 +71,12 @@ def test_removing_paths_adds_no_parameters() -> None:
 def test_a_workflow_nested_too_deep_is_removed(depth: int) -> None:
     texts = PngInfo()
     texts.add_text("workflow", '{"a":' + "[" * depth + '"/home/ann/a.png"' + "]" * depth + "}")
-    told = redact_file(encoded("PNG", pnginfo=texts), "full")
+    told = redact_file(encode_sample("PNG", pnginfo=texts), "full")
     assert metadata.read_texts(told, ("workflow",)) == {"workflow": "{}"}
 
 
 def test_gps_is_removed_even_if_a_text_is_damaged() -> None:
-    whole = encoded("PNG", exif=exif(place=True))
+    whole = encode_sample("PNG", exif=exif(place=True))
     damaged = png_chunk(b"zTXt", b"workflow\0\0no zlib")
     told = redact_file(whole[:-12] + damaged + whole[-12:], "full")
     assert (b"GPS!" in told, damaged in told) == (False, True)
@@ -85,12 +85,12 @@ def test_gps_is_removed_even_if_a_text_is_damaged() -> None:
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_gps_is_removed_from_every_format(format: str, policy: RedactionPolicy) -> None:
-    whole = encoded(format, exif=exif(orientation=6, place=True))
+    whole = encode_sample(format, exif=exif(orientation=6, place=True))
     told = redact_file(whole, policy)
-    assert opened(whole).getexif().get_ifd(0x8825)[1] == "N"
-    assert opened(told).getexif().get_ifd(0x8825) == {}
+    assert load_bytes(whole).getexif().get_ifd(0x8825)[1] == "N"
+    assert load_bytes(told).getexif().get_ifd(0x8825) == {}
     assert (b"GPS!" in told, b"2025:11:21" in told) == (False, False)
-    assert opened(told).getexif()[0x0112] == 6
+    assert load_bytes(told).getexif()[0x0112] == 6
     assert pixels(told) == pixels(whole)
 
 
@@ -100,32 +100,34 @@ _PLACED_XMP = b'<rdf:Description exif:GPSLatitude="48,51.4N"/>'
 @pytest.mark.parametrize("policy", ["full", "no_prompt", "none"])
 @pytest.mark.parametrize("format", ["JPEG", "WEBP", "AVIF"])
 def test_gps_is_removed_from_xmp(format: str, policy: RedactionPolicy) -> None:
-    told = redact_file(encoded(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
+    told = redact_file(encode_sample(format, xmp=_PLACED_XMP, exif=exif("zyxomma")), policy)
     assert b"GPSLatitude" not in told
     assert (b"zyxomma" in told) == (policy == "full")
-    assert opened(told).size == (48, 32)
+    assert load_bytes(told).size == (48, 32)
 
 
 def test_gps_is_removed_from_a_second_image_in_the_file() -> None:
-    second = encoded("JPEG", exif=exif(place=True))
-    assert redact_file(encoded("JPEG") + second, "full") == encoded("JPEG")
+    second = encode_sample("JPEG", exif=exif(place=True))
+    assert redact_file(encode_sample("JPEG") + second, "full") == encode_sample("JPEG")
 
 
 def test_generating_from_an_input_with_gps_gives_images_without_gps() -> None:
-    Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True)))
+    Path("in.jpg").write_bytes(encode_sample("JPEG", exif=exif("zyxomma", place=True)))
     request = Request(prompt="a fox", image="in.jpg", strength=0.1)
     (made,) = generate(request, load_settings(), backend="mock")
     data = made.saved[0].path.read_bytes()
-    assert opened(data).getexif().get_ifd(0x8825) == {}
+    assert load_bytes(data).getexif().get_ifd(0x8825) == {}
     assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
 
 
 def test_upscaling_an_input_with_gps_gives_an_image_without_gps() -> None:
-    Path("in.jpg").write_bytes(encoded("JPEG", exif=exif("zyxomma", place=True), comment="zyxomma"))
+    Path("in.jpg").write_bytes(
+        encode_sample("JPEG", exif=exif("zyxomma", place=True), comment="zyxomma")
+    )
     request = Request.of({"image": "in.jpg", "upscale": {"factor": 2, "method": "lanczos"}})
     (made,) = generate(request, load_settings(), backend="mock")
     data = made.saved[0].path.read_bytes()
-    assert opened(data).size == (96, 64)
+    assert load_bytes(data).size == (96, 64)
     assert (b"GPS" in data, b"zyxomma" in data) == (False, False)
 
 

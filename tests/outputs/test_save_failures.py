@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from support.output_samples import (
     NOW,
-    asked,
     comfy_png,
     pixels,
     png_output,
-    result,
-    settings,
-    ticket,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
 )
 
 from imagen.errors import OutputError
@@ -37,15 +37,26 @@ REMEDY = "Free disk space, or set output.directory in imagen.yaml to a writable 
 _LIMITED = """
 import resource
 from pathlib import Path
-from support.output_samples import NOW, asked, comfy_png, result, settings, ticket
+from support.output_samples import (
+    NOW,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
+)
 from imagen.errors import OutputError
 from imagen.outputs import save_outputs
 
-what = result()
+what = sample_result()
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
     save_outputs(
-        what, ticket(), settings(Path("outputs")), asked=asked(), now=NOW, rescue=Path("rescued")
+        what,
+        sample_ticket(),
+        sample_settings(Path("outputs")),
+        asked=sample_request(),
+        now=NOW,
+        rescue=Path("rescued"),
     )
 except OutputError as error:
     print(error)
@@ -91,10 +102,10 @@ def _failure(
 ) -> OutputError:
     with pytest.raises(OutputError) as caught:
         save_outputs(
-            what or result(),
-            ticket(),
-            settings(OUT, name=name),
-            asked=asked(),
+            what or sample_result(),
+            sample_ticket(),
+            sample_settings(OUT, name=name),
+            asked=sample_request(),
             now=NOW,
             rescue=rescue,
             write=write,
@@ -153,10 +164,10 @@ def test_the_default_last_resort_is_the_temporary_directory(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(OutputError) as caught:
         save_outputs(
-            result(),
-            ticket(),
-            settings(OUT),
-            asked=asked(),
+            sample_result(),
+            sample_ticket(),
+            sample_settings(OUT),
+            asked=sample_request(),
             now=NOW,
             rescue=RESCUE,
             write=_full(OUT, RESCUE),
@@ -180,7 +191,7 @@ def test_a_lost_image_is_reported_with_every_cause() -> None:
 
 
 def test_a_failed_image_does_not_prevent_saving_the_others() -> None:
-    batch = result(*(png_output(index=n, seed=n) for n in range(3)))
+    batch = sample_result(*(png_output(index=n, seed=n) for n in range(3)))
     error = _failure(batch, write=_full_for_the_second, name="{slug}-{seed}")
     assert error.kept == (
         OUT / "a-red-fox-asleep-0.png",
@@ -191,7 +202,7 @@ def test_a_failed_image_does_not_prevent_saving_the_others() -> None:
 
 
 def test_every_failure_of_a_batch_is_reported() -> None:
-    batch = result(*(png_output(index=n, seed=n) for n in range(2)))
+    batch = sample_result(*(png_output(index=n, seed=n) for n in range(2)))
     error = _failure(batch, write=_full(OUT), name="{slug}-{seed}")
     assert error.message.count("An image cannot be saved in outputs") == 2
 

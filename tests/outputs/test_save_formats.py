@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from support.output_samples import (
     NOW,
-    asked,
     comfy_png,
-    encoded,
-    opened,
+    encode_sample,
+    load_bytes,
     pixels,
     png_output,
-    result,
-    settings,
-    ticket,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
 )
 
 from imagen.core.result import Output, Result
@@ -40,10 +40,10 @@ def _save(
     what: Result | None = None, *, is_resumed: bool = False, **options: Any
 ) -> list[SavedImage]:
     return save_outputs(
-        what or result(),
-        ticket(),
-        settings(OUT, **{"name": "fox", **options}),
-        asked=asked(),
+        what or sample_result(),
+        sample_ticket(),
+        sample_settings(OUT, **{"name": "fox", **options}),
+        asked=sample_request(),
         now=NOW,
         rescue=Path("rescued"),
         is_resumed=is_resumed,
@@ -61,8 +61,8 @@ def _sidecar(saved: SavedImage) -> dict[str, Any]:
 
 
 def _as(format: str, **options: Any) -> Result:
-    return result(
-        Output(data=encoded(format, **options), media_type=f"image/{format.lower()}", seed=7)
+    return sample_result(
+        Output(data=encode_sample(format, **options), media_type=f"image/{format.lower()}", seed=7)
     )
 
 
@@ -75,7 +75,7 @@ def test_save_converts_to_the_configured_format(ending: str, media_type: str) ->
     assert _names() == [f"fox.{ending}", f"fox.{ending}.json"]
     assert saved.path == OUT / f"fox.{ending}"
     assert saved.media_type == f"image/{media_type}"
-    assert opened(saved.path.read_bytes()).format == media_type.upper()
+    assert load_bytes(saved.path.read_bytes()).format == media_type.upper()
     assert (saved.width, saved.height, saved.seed, saved.warning) == (48, 32, 7, "")
 
 
@@ -100,14 +100,14 @@ def test_the_sidecar_describes_the_conversion() -> None:
 def test_an_image_in_the_configured_format_is_not_converted() -> None:
     (saved,) = _save(format="png", metadata=False)
     assert pixels(saved.path.read_bytes()) == pixels(comfy_png())
-    assert saved.path.read_bytes() == encoded("PNG")
+    assert saved.path.read_bytes() == encode_sample("PNG")
     assert "converted" not in _sidecar(saved)
 
 
 def test_a_jpeg_is_converted_to_a_png_of_the_same_pixels() -> None:
     (saved,) = _save(_as("JPEG"), format="png")
     assert saved.path.name == "fox.png"
-    assert pixels(saved.path.read_bytes()) == pixels(encoded("JPEG"))
+    assert pixels(saved.path.read_bytes()) == pixels(encode_sample("JPEG"))
     assert _sidecar(saved)["converted"] == {"from": "image/jpeg", "quality": None}
 
 
@@ -118,7 +118,7 @@ def test_an_image_without_room_for_texts_gets_them_when_converted() -> None:
 
 def test_save_uses_the_configured_quality() -> None:
     (saved,) = _save(format="webp", quality=100)
-    assert pixels(saved.path.read_bytes()) == opened(comfy_png()).tobytes()
+    assert pixels(saved.path.read_bytes()) == load_bytes(comfy_png()).tobytes()
     assert _sidecar(saved)["converted"]["quality"] == 100
 
 
@@ -128,12 +128,12 @@ def test_a_converted_image_has_no_metadata_if_turned_off() -> None:
 
 
 def test_videos_are_not_converted() -> None:
-    (saved,) = _save(result(Output(data=b"video", media_type="video/mp4")), format="webp")
+    (saved,) = _save(sample_result(Output(data=b"video", media_type="video/mp4")), format="webp")
     assert (saved.path.name, saved.path.read_bytes(), saved.warning) == ("fox.mp4", b"video", "")
 
 
 def test_an_image_that_cannot_be_converted_is_kept_with_a_warning() -> None:
-    tall = result(Output(data=_tall(), media_type="image/png", seed=7))
+    tall = sample_result(Output(data=_tall(), media_type="image/png", seed=7))
     (saved,) = _save(tall, format="webp")
     assert _names() == ["fox.png", "fox.png.json"]
     assert saved.media_type == "image/png"
@@ -164,10 +164,10 @@ def test_a_full_disk_keeps_the_file_of_the_engine() -> None:
         write_synced(path, data)
 
     (saved,) = save_outputs(
-        result(),
-        ticket(),
-        settings(OUT, name="fox", format="webp"),
-        asked=asked(),
+        sample_result(),
+        sample_ticket(),
+        sample_settings(OUT, name="fox", format="webp"),
+        asked=sample_request(),
         now=NOW,
         rescue=Path("rescued"),
         write=write,
@@ -203,7 +203,7 @@ def test_a_folder_named_by_extension_is_that_of_the_converted_file() -> None:
 
 
 def test_every_image_of_a_batch_is_converted() -> None:
-    batch = result(png_output(index=0, seed=7), png_output(index=1, seed=8))
+    batch = sample_result(png_output(index=0, seed=7), png_output(index=1, seed=8))
     saved = _save(batch, format="webp", name="{seed}")
     assert [one.path.name for one in saved] == ["7.webp", "8.webp"]
 
@@ -211,7 +211,7 @@ def test_every_image_of_a_batch_is_converted() -> None:
 def test_find_saved_finds_a_converted_image() -> None:
     (saved,) = _save(format="webp")
     assert saved.sidecar is not None
-    found = find_saved(saved.sidecar, ticket=ticket().id)
+    found = find_saved(saved.sidecar, ticket=sample_ticket().id)
     assert found is not None
     assert found[0] == saved
 
@@ -223,5 +223,5 @@ def test_a_format_without_encoder_is_refused_beforehand(
 
     monkeypatch.setattr(features, "check", lambda _: False)
     with pytest.raises(OutputError, match="Pillow cannot write AVIF images") as refused:
-        check_output_settings(settings(OUT, format="avif"))
+        check_output_settings(sample_settings(OUT, format="avif"))
     assert refused.value.remedy == "Update it with: pip install --upgrade pillow"

@@ -13,15 +13,15 @@ import pytest
 from support.output_samples import (
     GRAPH,
     NOW,
-    asked,
     comfy_png,
-    encoded,
-    opened,
+    encode_sample,
+    load_bytes,
     pixels,
     png_output,
-    result,
-    settings,
-    ticket,
+    sample_request,
+    sample_result,
+    sample_settings,
+    sample_ticket,
     user_comment,
 )
 from support.secrets_in_images import exif, find_encodings, write_secret
@@ -45,10 +45,10 @@ def _save(
     **options: Any,
 ) -> list[SavedImage]:
     return save_outputs(
-        what or result(),
-        of or ticket(request),
-        settings(OUT, **options),
-        asked=request or asked(),
+        what or sample_result(),
+        of or sample_ticket(request),
+        sample_settings(OUT, **options),
+        asked=request or sample_request(),
         now=NOW,
         rescue=Path("rescued"),
     )
@@ -61,7 +61,7 @@ def _sidecar(saved: SavedImage) -> dict[str, Any]:
 
 
 def _entry(saved: SavedImage) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(opened(saved.path.read_bytes()).info["imagen"])
+    found: dict[str, Any] = json.loads(load_bytes(saved.path.read_bytes()).info["imagen"])
     return found
 
 
@@ -84,7 +84,7 @@ def test_save_keeps_the_pixels_and_comfyuis_graph() -> None:
     (saved,) = _save()
     data = saved.path.read_bytes()
     assert pixels(data) == pixels(comfy_png())
-    assert json.loads(opened(data).info["prompt"]) == GRAPH
+    assert json.loads(load_bytes(data).info["prompt"]) == GRAPH
 
 
 def test_the_embedded_record_says_how_the_image_was_made() -> None:
@@ -114,8 +114,8 @@ def test_the_embedded_record_says_how_the_image_was_made() -> None:
 
 
 def test_the_parameters_text_has_the_used_values() -> None:
-    (saved,) = _save(result(png_output(), sampler="dpmpp_2m", scheduler="karras"))
-    assert opened(saved.path.read_bytes()).info["parameters"] == (
+    (saved,) = _save(sample_result(png_output(), sampler="dpmpp_2m", scheduler="karras"))
+    assert load_bytes(saved.path.read_bytes()).info["parameters"] == (
         "A red fox, asleep\n"
         "Steps: 10, Sampler: dpmpp_2m, Schedule type: karras, CFG scale: 1, Seed: 7, "
         "Size: 48x32, Model: flux1-schnell, Backend: flux-local, Version: imagen"
@@ -148,13 +148,15 @@ def test_the_sidecar_has_the_whole_record() -> None:
 
 def test_the_same_request_and_pixels_give_the_same_bytes() -> None:
     (first,) = _save()
-    later = result(png_output(), latency_seconds=9.5, engine={"prompt_id": "other"}, cached=True)
-    other = ticket().model_copy(update={"id": "0e1d4f5e-7c59-4a0e-8d43-1f6b8b7f3d11"})
+    later = sample_result(
+        png_output(), latency_seconds=9.5, engine={"prompt_id": "other"}, cached=True
+    )
+    other = sample_ticket().model_copy(update={"id": "0e1d4f5e-7c59-4a0e-8d43-1f6b8b7f3d11"})
     (second,) = save_outputs(
         later,
         other,
-        settings(OUT),
-        asked=asked(),
+        sample_settings(OUT),
+        asked=sample_request(),
         now=NOW + timedelta(days=400),
         rescue=Path("rescued"),
     )
@@ -167,9 +169,9 @@ def test_the_same_request_and_pixels_give_the_same_bytes() -> None:
     [pytest.param("JPEG", "jpg", id="JPEG"), pytest.param("WEBP", "webp", id="WebP")],
 )
 def test_jpeg_and_webp_hold_the_same_texts(format: str, extension: str) -> None:
-    data = encoded(format)
+    data = encode_sample(format)
     media_type = f"image/{format.lower()}"
-    (saved,) = _save(result(Output(data=data, media_type=media_type)))
+    (saved,) = _save(sample_result(Output(data=data, media_type=media_type)))
     after = saved.path.read_bytes()
     assert saved.path.suffix == f".{extension}"
     assert (saved.width, saved.height, saved.media_type) == (48, 32, media_type)
@@ -179,7 +181,7 @@ def test_jpeg_and_webp_hold_the_same_texts(format: str, extension: str) -> None:
 
 
 def test_the_media_type_follows_from_the_bytes() -> None:
-    (saved,) = _save(result(Output(data=encoded("JPEG"), media_type="image/png")))
+    (saved,) = _save(sample_result(Output(data=encode_sample("JPEG"), media_type="image/png")))
     assert saved.path.suffix == ".jpg"
     assert saved.media_type == "image/jpeg"
 
@@ -207,7 +209,7 @@ def test_the_media_type_follows_from_the_bytes() -> None:
     ],
 )
 def test_other_files_are_saved_unchanged(media_type: str, extension: str) -> None:
-    (saved,) = _save(result(Output(data=b"\0anything\xff", media_type=media_type)))
+    (saved,) = _save(sample_result(Output(data=b"\0anything\xff", media_type=media_type)))
     assert saved.path.suffix == extension
     assert saved.path.read_bytes() == b"\0anything\xff"
     assert _sidecar(saved)["sha256"] == hashlib.sha256(b"\0anything\xff").hexdigest()
@@ -216,27 +218,27 @@ def test_other_files_are_saved_unchanged(media_type: str, extension: str) -> Non
 
 def test_without_metadata_comfyuis_graph_is_removed() -> None:
     (saved,) = _save(metadata=False)
-    assert saved.path.read_bytes() == encoded("PNG")
+    assert saved.path.read_bytes() == encode_sample("PNG")
     assert saved.warning == ""
-    assert _sidecar(saved)["sha256"] == hashlib.sha256(encoded("PNG")).hexdigest()
+    assert _sidecar(saved)["sha256"] == hashlib.sha256(encode_sample("PNG")).hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["png", "apng", "jpeg", "webp", "avif", "animation"])
 def test_without_metadata_images_do_not_contain_the_prompt(kind: str) -> None:
     made = write_secret(kind, "zyxomma")
-    (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
+    (saved,) = _save(sample_result(Output(data=made, media_type="image/unknown")), metadata=False)
     after = saved.path.read_bytes()
     assert "utf-8" in find_encodings(made, "zyxomma")
     assert find_encodings(after, "zyxomma") == []
     assert pixels(after) == pixels(made)
-    assert opened(after).info.get("icc_profile") == opened(made).info.get("icc_profile")
+    assert load_bytes(after).info.get("icc_profile") == load_bytes(made).info.get("icc_profile")
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF"])
 def test_without_metadata_the_orientation_stays(format: str) -> None:
-    made = encoded(format, exif=exif("zyxomma", orientation=6))
-    (saved,) = _save(result(Output(data=made, media_type="image/unknown")), metadata=False)
-    assert dict(opened(saved.path.read_bytes()).getexif()) == {0x0112: 6}
+    made = encode_sample(format, exif=exif("zyxomma", orientation=6))
+    (saved,) = _save(sample_result(Output(data=made, media_type="image/unknown")), metadata=False)
+    assert dict(load_bytes(saved.path.read_bytes()).getexif()) == {0x0112: 6}
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_without_metadata_the_orientation_stays(format: str) -> None:
 def test_without_metadata_files_that_cannot_be_stripped_give_a_warning(
     data: bytes, why: str
 ) -> None:
-    (saved,) = _save(result(Output(data=data, media_type="image/gif")), metadata=False)
+    (saved,) = _save(sample_result(Output(data=data, media_type="image/gif")), metadata=False)
     assert saved.path.read_bytes() == data
     assert saved.warning == (f"The metadata of this file cannot be removed: {why}.")
 
@@ -262,7 +264,7 @@ def test_no_sidecar_is_written_if_turned_off() -> None:
 
 def test_a_damaged_image_is_saved_unchanged_with_a_warning() -> None:
     data = comfy_png()[:-20]
-    (saved,) = _save(result(Output(data=data, media_type="image/png")))
+    (saved,) = _save(sample_result(Output(data=data, media_type="image/png")))
     assert saved.path.read_bytes() == data
     assert saved.warning == (
         f"No metadata was written into the image: the PNG is cut short at byte {len(data)}."
@@ -271,7 +273,7 @@ def test_a_damaged_image_is_saved_unchanged_with_a_warning() -> None:
 
 def test_images_of_a_batch_have_their_own_names_and_seeds() -> None:
     batch = [png_output(index=0, seed=7), png_output(index=1, seed=8), png_output(index=2, seed=8)]
-    saved = _save(result(*batch), name="{slug}-{seed}")
+    saved = _save(sample_result(*batch), name="{slug}-{seed}")
     assert [one.path.name for one in saved] == [
         "a-red-fox-asleep-7.png",
         "a-red-fox-asleep-8.png",
@@ -288,7 +290,9 @@ def test_every_placeholder_of_the_template_is_filled() -> None:
 
 
 def test_the_name_of_an_image_without_a_seed_says_noseed() -> None:
-    (saved,) = _save(of=ticket().model_copy(update={"request": asked()}), name="{seed}")
+    (saved,) = _save(
+        of=sample_ticket().model_copy(update={"request": sample_request()}), name="{seed}"
+    )
     assert saved.path.name == "noseed.png"
     assert saved.seed is None
 
@@ -313,8 +317,8 @@ _PRIVATE = {
 
 
 def test_no_file_contains_a_path_of_this_machine() -> None:
-    request = asked(**_PRIVATE)
-    made = ticket(request).model_copy(
+    request = sample_request(**_PRIVATE)
+    made = sample_ticket(request).model_copy(
         update={"payload": {"1": {"inputs": {"image": "/home/ada/private/fox.png"}}}}
     )
     (saved,) = _save(request=request, of=made)
@@ -345,7 +349,7 @@ def test_no_file_contains_a_path_of_this_machine() -> None:
     ],
 )
 def test_references_are_recorded_by_name(reference: str, expected: str) -> None:
-    (saved,) = _save(request=asked(image=reference))
+    (saved,) = _save(request=sample_request(image=reference))
     assert _entry(saved)["request"]["image"] == expected
 
 
@@ -359,14 +363,14 @@ def test_references_are_recorded_by_name(reference: str, expected: str) -> None:
     ],
 )
 def test_prompts_are_recorded_unchanged(prompt: str) -> None:
-    (saved,) = _save(request=asked(prompt=prompt))
+    (saved,) = _save(request=sample_request(prompt=prompt))
     assert _entry(saved)["request"].get("prompt", "") == prompt
     assert _sidecar(saved)["resolved"].get("prompt", "") == prompt
 
 
 def test_values_that_json_cannot_hold_are_converted() -> None:
     engine = {"nan": float("nan"), "path": Path("x"), "half": "\ud83d", "seeds": (1, 2**64 - 1)}
-    (saved,) = _save(result(png_output(), engine=engine))
+    (saved,) = _save(sample_result(png_output(), engine=engine))
     assert _sidecar(saved)["facts"]["engine"] == {
         "nan": None,
         "path": "x",
@@ -376,7 +380,7 @@ def test_values_that_json_cannot_hold_are_converted() -> None:
 
 
 def test_the_sidecar_has_the_warnings() -> None:
-    (saved,) = _save(replace(result(), warnings=("The server is old.",)))
+    (saved,) = _save(replace(sample_result(), warnings=("The server is old.",)))
     assert _sidecar(saved)["warnings"] == ["The server is old."]
 
 
@@ -395,17 +399,17 @@ def test_an_empty_result_saves_nothing() -> None:
     ids=["of this system", "of Windows", "a reference", "a control image"],
 )
 def test_without_a_prompt_the_name_comes_from_the_input(values: dict[str, Any]) -> None:
-    (saved,) = _save(request=asked(prompt="", **values))
+    (saved,) = _save(request=sample_request(prompt="", **values))
     assert saved.path.name == "2025-11-21-083005-my-fox-7.png"
 
 
 def test_a_resumed_run_ignores_a_file_with_an_unreadable_sidecar() -> None:
     def resume() -> SavedImage:
         (saved,) = save_outputs(
-            result(),
-            ticket(),
-            settings(OUT),
-            asked=asked(),
+            sample_result(),
+            sample_ticket(),
+            sample_settings(OUT),
+            asked=sample_request(),
             now=NOW,
             rescue=Path("rescued"),
             is_resumed=True,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from support.sixel_decoder import decoded
-from support.terminals import QUESTION, Terminal, program, recorder
+from support.sixel_decoder import decode_sixels
+from support.terminals import QUESTION, Terminal, write_program, write_recorder
 
 _FOX = ["generate", "A red fox!", "--size", "64x48", "--seed", "1", "--output", "fox.png"]
 _OURS = ("TERM", "TMUX", "KITTY_", "LC_TERMINAL", "STY", "ZELLIJ")
@@ -40,8 +40,8 @@ def _in_tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fake tmux that logs its arguments, and the default viewer."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    recorder(folder, "tmux", _LOG.absolute())
-    program(folder, "tmux-img", "")
+    write_recorder(folder, "tmux", _LOG.absolute())
+    write_program(folder, "tmux-img", "")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("TMUX", "/tmp/tmux,1,0")
 
@@ -165,7 +165,7 @@ def test_generate_refuses_a_preview_on_a_terminal_without_images() -> None:
 
 
 def test_a_failing_tmux_does_not_fail_generate(tmp_path: Path) -> None:
-    program(tmp_path, "tmux", "sys.exit('error connecting to /tmp/tmux')")
+    write_program(tmp_path, "tmux", "sys.exit('error connecting to /tmp/tmux')")
     ran = _piped(*_FOX, "-q", "--preview", TMUX="/tmp/tmux,1,0", PATH=str(tmp_path))
     assert (ran.returncode, ran.stdout) == (0, "fox.png\n")
     assert ran.stderr == (
@@ -181,7 +181,7 @@ def test_generate_draws_sixels() -> None:
     question, path, image = re.split(rb"(fox\.png\r\n.* s\S*\r\n)", heard)
     assert (question, path[:9]) == (QUESTION, b"fox.png\r\n")
     with Image.open("fox.png") as fox:
-        assert decoded(image.removesuffix(b"\r\n")).size == fox.size == (64, 48)
+        assert decode_sixels(image.removesuffix(b"\r\n")).size == fox.size == (64, 48)
 
 
 def test_generate_draws_in_kitty() -> None:

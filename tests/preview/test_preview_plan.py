@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from support.terminals import program
+from support.terminals import write_program
 
 from imagen.config import OutputSettings
 from imagen.errors import ConfigError
@@ -43,7 +43,7 @@ def _unasked() -> bool:
 @pytest.fixture
 def in_tmux(tmp_path: Path) -> dict[str, str]:
     """Inside tmux, with the usual viewer on the PATH."""
-    program(tmp_path, "tmux-img", "")
+    write_program(tmp_path, "tmux-img", "")
     return {"TMUX": "/tmp/tmux,1,0", "TERM": "tmux-256color", "PATH": str(tmp_path)}
 
 

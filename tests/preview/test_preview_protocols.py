@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageChops
-from support.sixel_decoder import decoded
+from support.sixel_decoder import decode_sixels
 from support.terminals import Terminal
 
 from imagen.errors import RequestError
@@ -45,12 +45,12 @@ def _png(data: bytes) -> Image.Image:
 def test_sixels_reproduce_the_image() -> None:
     image = Image.new("RGB", (13, 8), "red")
     image.paste((0, 0, 255), (4, 3, 9, 8))
-    assert decoded(encode_sixel(image)).tobytes() == image.tobytes()
+    assert decode_sixels(encode_sixel(image)).tobytes() == image.tobytes()
 
 
 def test_sixels_of_many_colours_approximate_the_image() -> None:
     image = _image()
-    again = decoded(encode_sixel(image))
+    again = decode_sixels(encode_sixel(image))
     assert again.size == image.size
     assert _distance(again, image) <= 32
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.terminals import program, recorder
+from support.terminals import write_program, write_recorder
 
 from imagen.preview import PreviewPlan, show_images
 
@@ -41,8 +41,8 @@ def _logged(log: Path) -> list[list[str]]:
 
 
 def test_tmux_gets_the_words_of_the_viewer_unchanged(bin_: Path, tmp_path: Path) -> None:
-    recorder(bin_, "tmux", tmp_path / "log")
-    viewer = program(bin_, "viewer", "")
+    write_recorder(bin_, "tmux", tmp_path / "log")
+    viewer = write_program(bin_, "viewer", "")
     assert show_images(_window(viewer), {Path("a b.png"): "a-fox#{pid}\n"}) == []
     path = str(Path("a b.png").absolute())
     assert _logged(tmp_path / "log") == [
@@ -51,8 +51,8 @@ def test_tmux_gets_the_words_of_the_viewer_unchanged(bin_: Path, tmp_path: Path)
 
 
 def test_show_images_opens_at_most_four_windows(bin_: Path, tmp_path: Path) -> None:
-    recorder(bin_, "tmux", tmp_path / "log")
-    viewer = program(bin_, "viewer", "")
+    write_recorder(bin_, "tmux", tmp_path / "log")
+    viewer = write_program(bin_, "viewer", "")
     images = {Path(f"{number}.png"): "x" for number in range(6)}
     assert show_images(_window(viewer), images) == ["The preview shows the first 4 of 6 images."]
     assert [Path(words[-1]).name for words in _logged(tmp_path / "log")] == [
@@ -64,7 +64,7 @@ def test_show_images_opens_at_most_four_windows(bin_: Path, tmp_path: Path) -> N
 
 
 def test_a_tmux_that_refuses_gives_one_warning(bin_: Path) -> None:
-    program(bin_, "tmux", "sys.exit('no server\\x1b[2J running on /tmp/x')")
+    write_program(bin_, "tmux", "sys.exit('no server\\x1b[2J running on /tmp/x')")
     told = show_images(_window(bin_ / "viewer"), {Path("a.png"): "x", Path("b.png"): "x"})
     assert told == [
         "The preview cannot be shown: tmux says: no server[2J running on /tmp/x. " + _LEAVE_OUT
@@ -78,7 +78,7 @@ def test_a_missing_tmux_gives_a_warning() -> None:
 
 
 def test_a_missing_viewer_gives_a_warning(bin_: Path, tmp_path: Path) -> None:
-    recorder(bin_, "tmux", tmp_path / "log")
+    write_recorder(bin_, "tmux", tmp_path / "log")
     told = show_images(PreviewPlan(way="tmux", viewer=("viewer",)), {Path("a.png"): "x"})
     assert told == [
         "The preview's viewer 'viewer' is not on the PATH, so its window may have closed "
@@ -120,7 +120,7 @@ def _appears(path: Path) -> Path:
 def test_tmux_passes_the_exact_path_to_the_viewer(tmp_path: Path) -> None:
     log = tmp_path / "log"
     whole = f"import os, time; open({str(log)!r} + '~', 'w').write(json.dumps(sys.argv[1:])); "
-    viewer = program(
+    viewer = write_program(
         tmp_path, "viewer", f"{whole}os.rename({str(log)!r} + '~', {str(log)!r})\ntime.sleep(600)"
     )
     assert show_images(_window(viewer), {tmp_path / _ODD: "rotes-füchslein"}) == []

@@ -11,20 +11,20 @@ from imagen.core.capabilities import Capabilities, Parameter
 from imagen.core.request import TASKS, Request
 from imagen.inputs import PreparedInputs, prepare_inputs
 
-SHELF = Path("shelf")
+CACHE_FOLDER = Path("cache")
 
 
-def side(**values: Any) -> Parameter:
+def make_side(**values: Any) -> Parameter:
     return Parameter(type="int", **{"multiple_of": 8, "max": 4096, "default": 512, **values})
 
 
-def takes(**parameters: Parameter) -> Capabilities:
+def make_capabilities(**parameters: Parameter) -> Capabilities:
     """Capabilities for all tasks, with size, controls and these parameters."""
-    own = {"width": side(), "height": side(), "controls": Parameter(), **parameters}
+    own = {"width": make_side(), "height": make_side(), "controls": Parameter(), **parameters}
     return Capabilities(tasks=TASKS, parameters=own, controls=("canny", "depth"))
 
 
-def drawn(
+def write_image(
     name: str,
     size: tuple[int, int] = (64, 48),
     colour: Any = "teal",
@@ -36,7 +36,7 @@ def drawn(
     return name
 
 
-def half_white(name: str, size: tuple[int, int] = (64, 48)) -> str:
+def write_half_white_mask(name: str, size: tuple[int, int] = (64, 48)) -> str:
     """A mask whose left half is white."""
     mask = Image.new("L", size)
     mask.paste(255, (0, 0, size[0] // 2, size[1]))
@@ -44,11 +44,11 @@ def half_white(name: str, size: tuple[int, int] = (64, 48)) -> str:
     return name
 
 
-def staged(capabilities: Capabilities | None = None, **asked: Any) -> PreparedInputs:
-    return prepare_inputs(Request.of(asked), capabilities or takes(), SHELF)
+def prepare_request(capabilities: Capabilities | None = None, **asked: Any) -> PreparedInputs:
+    return prepare_inputs(Request.of(asked), capabilities or make_capabilities(), CACHE_FOLDER)
 
 
-def opened(path: str | None) -> Image.Image:
+def load_image(path: str | None) -> Image.Image:
     assert path is not None
     with Image.open(path) as image:
         image.load()

@@ -24,14 +24,14 @@ GRAPH = {"8": {"class_type": "KSampler", "inputs": {"seed": 7, "model": ["4", 0]
 TEXTS = {"imagen": '{"imagen":1}', "parameters": "a fox\nSteps: 4, Seed: 7, Size: 48x32"}
 
 
-def image(mode: str = "RGB") -> Image.Image:
+def sample_image(mode: str = "RGB") -> Image.Image:
     """48 × 32 pixels, no two rows alike."""
     return Image.linear_gradient("L").resize((48, 32)).convert(mode)
 
 
-def encoded(format: str, *, mode: str = "RGB", **options: Any) -> bytes:
+def encode_sample(format: str, *, mode: str = "RGB", **options: Any) -> bytes:
     data = io.BytesIO()
-    image(mode).save(data, format, **options)
+    sample_image(mode).save(data, format, **options)
     return data.getvalue()
 
 
@@ -39,36 +39,36 @@ def comfy_png() -> bytes:
     """A PNG with the chunk that ComfyUI writes."""
     texts = PngInfo()
     texts.add_text("prompt", json.dumps(GRAPH))
-    return encoded("PNG", pnginfo=texts)
+    return encode_sample("PNG", pnginfo=texts)
 
 
-def opened(data: bytes) -> Image.Image:
+def load_bytes(data: bytes) -> Image.Image:
     found = Image.open(io.BytesIO(data))
     found.load()
     return found
 
 
 def pixels(data: bytes) -> bytes:
-    return opened(data).tobytes()
+    return load_bytes(data).tobytes()
 
 
 def user_comment(data: bytes) -> bytes:
     """As Pillow reads it from a JPEG or WebP file."""
-    comment = opened(data).getexif().get_ifd(0x8769)[0x9286]
+    comment = load_bytes(data).getexif().get_ifd(0x8769)[0x9286]
     assert isinstance(comment, bytes)
     return comment
 
 
-def asked(**values: Any) -> Request:
+def sample_request(**values: Any) -> Request:
     return Request.of({"prompt": "A red fox, asleep", "steps": 50, **values})
 
 
-def ticket(request: Request | None = None, **values: Any) -> Ticket:
+def sample_ticket(request: Request | None = None, **values: Any) -> Ticket:
     complete = {"steps": 10, "seed": 7, "width": 48, "height": 32, "cfg": 1.0, "sampler": "euler"}
     return Ticket(
         id="3c4ad4a2-9d0a-4a5c-8b60-5f6d5be54b63",
         backend="flux-local",
-        request=(request or asked()).with_values(complete),
+        request=(request or sample_request()).with_values(complete),
         receipt={
             "prompt": ParameterOutcome(outcome="applied", asked="A red fox, asleep"),
             "steps": ParameterOutcome(outcome="clamped", asked=50, used=10, why="at most 10"),
@@ -78,7 +78,7 @@ def ticket(request: Request | None = None, **values: Any) -> Ticket:
     )
 
 
-def result(*outputs: Output, **facts: Any) -> Result:
+def sample_result(*outputs: Output, **facts: Any) -> Result:
     known: dict[str, Any] = {
         "model": "flux1-schnell.safetensors",
         "models": ("flux1-schnell.safetensors", "ae.safetensors"),
@@ -92,5 +92,5 @@ def png_output(**values: Any) -> Output:
     return Output(data=comfy_png(), media_type="image/png", **values)
 
 
-def settings(directory: Path, **values: Any) -> OutputSettings:
+def sample_settings(directory: Path, **values: Any) -> OutputSettings:
     return OutputSettings(directory=directory, **values)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from support.output_samples import encoded, image
+from support.output_samples import encode_sample, sample_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,18 +104,20 @@ def _texts(word: str) -> PngInfo:
 
 
 def _png(word: str) -> bytes:
-    whole = encoded("PNG", pnginfo=_texts(word), exif=exif(word), icc_profile=b"p" * 200)
+    whole = encode_sample("PNG", pnginfo=_texts(word), exif=exif(word), icc_profile=b"p" * 200)
     more = png_chunk(b"prMp", word.encode()) + png_chunk(b"sPLT", word.encode() + b"\0\x08")
     return whole[:-12] + more + whole[-12:] + word.encode()
 
 
 def _apng(word: str) -> bytes:
-    second = image().rotate(180)
-    return encoded("PNG", pnginfo=_texts(word), save_all=True, append_images=[second], duration=99)
+    second = sample_image().rotate(180)
+    return encode_sample(
+        "PNG", pnginfo=_texts(word), save_all=True, append_images=[second], duration=99
+    )
 
 
 def _jpeg(word: str) -> bytes:
-    whole = encoded(
+    whole = encode_sample(
         "JPEG", exif=exif(word), icc_profile=b"p" * 200, progressive=True, xmp=xmp(word)
     )
     text = word.encode()
@@ -133,19 +135,21 @@ def _jpeg(word: str) -> bytes:
 
 
 def _webp(word: str) -> bytes:
-    whole = encoded("WEBP", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
+    whole = encode_sample("WEBP", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
     return riff(whole[12:] + riff_chunk(b"NOTE", word.encode())) + word.encode()
 
 
 def _avif(word: str) -> bytes:
-    whole = encoded("AVIF", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
+    whole = encode_sample("AVIF", exif=exif(word), xmp=xmp(word), icc_profile=b"p" * 200)
     note = word.encode()
     return whole + pack(">I", len(note) + 24) + b"uuid" + b"\1" * 16 + note
 
 
 def _animation(word: str) -> bytes:
-    second = image().rotate(180)
-    whole = encoded("WEBP", save_all=True, append_images=[second], duration=9, exif=exif(word))
+    second = sample_image().rotate(180)
+    whole = encode_sample(
+        "WEBP", save_all=True, append_images=[second], duration=9, exif=exif(word)
+    )
     at = whole.index(b"ANMF")
     length = int.from_bytes(whole[at + 4 : at + 8], "little")
     frame = whole[at + 8 : at + 8 + length] + riff_chunk(b"NOTE", word.encode())

@@ -9,7 +9,7 @@ from PIL import Image
 _TOKEN = re.compile(rb'"([\d;]+)|#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|!(\d+)([?-~])|([?-~])|([$-])')
 
 
-def decoded(sixels: bytes) -> Image.Image:
+def decode_sixels(sixels: bytes) -> Image.Image:
     """The image that a terminal would draw; undrawn pixels are magenta."""
     found = re.fullmatch(rb"\x1bP[\d;]*q(.*)\x1b\\", sixels, re.DOTALL)
     assert found is not None

@@ -53,7 +53,7 @@ class Terminal:
                     os.write(self.master, self._answer)
 
 
-def program(folder: Path, name: str, body: str) -> Path:
+def write_program(folder: Path, name: str, body: str) -> Path:
     """Write an executable Python program of this name."""
     path = folder / name
     path.write_text(f"#!{sys.executable}\nimport sys, json\n{body}\n", encoding="utf-8")
@@ -61,7 +61,7 @@ def program(folder: Path, name: str, body: str) -> Path:
     return path
 
 
-def recorder(folder: Path, name: str, log: Path) -> Path:
+def write_recorder(folder: Path, name: str, log: Path) -> Path:
     """Write an executable that appends its arguments to a log, as a JSON list each time."""
     note = f"open({str(log)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')"
-    return program(folder, name, note)
+    return write_program(folder, name, note)
