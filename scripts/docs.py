@@ -227,7 +227,7 @@ def _aliases() -> str:
     return _table(("name in a graph", "parameter"), rows)
 
 
-def _hostility() -> str:
+def _switches() -> str:
     _, _, switches = inspect.getdoc(FailureSwitches).partition("\n\n")  # type: ignore[union-attr]
     return re.sub(r"(?m)^(The websocket|The run|HTTP)$", r"**\1**\n", switches)
 
@@ -241,7 +241,7 @@ _GENERATORS: dict[str, Callable[..., str]] = {
     "environment": _environment,
     "errors": _errors,
     "help": _help,
-    "hostility": _hostility,
+    "switches": _switches,
     "manifest": _manifest,
     "model": _model,
     "models": _models,
