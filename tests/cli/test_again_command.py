@@ -1,4 +1,4 @@
-"""imagen again: by the mock, and by a ComfyUI that is simulated."""
+"""imagen again, with the mock and with a simulated ComfyUI."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _again(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
 
 
 def _pixels(path: str) -> bytes:
-    with Image.open(path) as picture:
-        return picture.tobytes()
+    with Image.open(path) as image:
+        return image.tobytes()
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def test_again_reproduces_the_pixels_of_an_image(
 ) -> None:
     Path("fox.jpg").write_bytes(Path("fox.png").read_bytes())  # without its sidecar
     assert run(["again", source, "--quiet", "-o", "new.png"]) == 0
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert _pixels("new.png") == _pixels("fox.png")
-    assert "No changes since then are known.\n" in told
-    assert "Its pixels are identical.\n" in told
+    assert "No changes since then are known.\n" in output
+    assert "Its pixels are identical.\n" in output
 
 
 @pytest.mark.usefixtures("fox")
@@ -122,10 +122,10 @@ def test_again_regenerates_only_one_image_of_a_batch_with_own_seeds(
     sidecar["index"] = 1
     Path("fox-2.png.json").write_text(json.dumps(sidecar))
     assert run(["again", "fox-2.png.json", "--quiet", "-o", "new.png"]) == 0
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
         "This was image 2 of a batch of 3, each with its own seed: only this one is regenerated."
-        in told
+        in output
     )
     assert _pixels("new.png") == _pixels("fox-2.png")
     assert not Path("new-2.png").exists()
@@ -164,7 +164,7 @@ def test_again_locates_input_images_with_the_library(
 
 
 @pytest.mark.parametrize(
-    ("block", "arguments", "said"),
+    ("block", "arguments", "message"),
     [
         (
             "{}",
@@ -183,14 +183,14 @@ def test_again_locates_input_images_with_the_library(
     ],
 )
 def test_again_refuses_what_it_cannot_regenerate(
-    block: str, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    block: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("backends: {studio: {type: mock}}")
     assert run(["generate", "a fox", "-b", "studio", *_SMALL, "-o", "fox.png"]) == 0
     comfyui("comfy.png")
     Path("imagen.yaml").write_text(f"backends: {block}")
     assert run(["again", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("fox")
@@ -199,8 +199,8 @@ def test_again_says_that_the_original_image_was_not_found(
 ) -> None:
     Path("fox.png").unlink()
     assert run(["again", "fox.png.json", "--quiet", "-o", "new.png"]) == 0
-    told = capsys.readouterr().err
-    assert told.endswith(
+    output = capsys.readouterr().err
+    assert output.endswith(
         "The original image was not found, so the new one was not compared with it.\n"
     )
 
@@ -226,9 +226,9 @@ def test_again_refuses_metadata_without_request_fields(
 ) -> None:
     png("dumb.png", **texts)
     assert run(["again", "dumb.png", "-q", "-o", "new.png"]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("imagen: dumb.png does not say what it shows.\n")
-    assert "--prompt" in told
+    output = capsys.readouterr().err
+    assert output.startswith("imagen: dumb.png does not say what it shows.\n")
+    assert "--prompt" in output
     assert not Path("new.png").exists()
     assert run(["again", "dumb.png", "--prompt", "a fox", "-q", "-o", "new.png"]) == 0
 
@@ -262,9 +262,9 @@ def test_again_regenerates_a_latent_batch_as_a_batch(capsys: pytest.CaptureFixtu
     line = ["generate", "a fox", *_FEW, "--count", "3", "--latent-batch", "-o", "fox.png"]
     assert run(line) == 0
     assert run(["again", "fox-2.png", "--quiet", "-o", "new.png"]) == 0
-    told = capsys.readouterr().err
-    assert "This was image 2 of a batch of 3, generated together: all 3 are regenerated." in told
-    assert "The image is new-2.png.\n" in told
+    output = capsys.readouterr().err
+    assert "This was image 2 of a batch of 3, generated together: all 3 are regenerated." in output
+    assert "The image is new-2.png.\n" in output
     assert _pixels("new-2.png") == _pixels("fox-2.png")
 
 
@@ -312,7 +312,7 @@ _STOLEN = "private.png"
 
 
 def _naming_a_file_of_this_computer(**values: Any) -> dict[str, Any]:
-    """The record of an image from elsewhere that names a file of the reader's."""
+    """The metadata of someone else's image that names a file of this computer."""
     Image.new("RGB", (64, 64), "red").save(_STOLEN)
     request = {"prompt": "x", "image": str(Path(_STOLEN).absolute()), "strength": 0.5, **values}
     size = {"width": 64, "height": 64, "seed": 1, "steps": 1}

@@ -1,4 +1,4 @@
-"""imagen again: every kind of task comes about again, without a drift where nothing changed."""
+"""imagen again reproduces every task, without drift if nothing changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BY_MODELS = [*_LINES[1:4], "generate x"]
 
 @pytest.fixture(autouse=True)
 def _fox() -> None:
-    """A picture and its mask."""
+    """An image and its mask."""
     Image.radial_gradient("L").convert("RGB").resize((64, 48)).save("fox.png")
     mask = Image.new("L", (64, 48))
     mask.paste(255, (0, 0, 24, 24))
@@ -39,12 +39,12 @@ def _configured(**block: Any) -> None:
 
 
 def _again(capsys: pytest.CaptureFixture[str], line: str, *flags: str) -> tuple[Any, Any]:
-    """What is told of drift and of the difference, when a picture is made and then made again."""
+    """The drift and the difference when an image is generated and then regenerated."""
     assert run([*line.split(), "--quiet", "-o", "a.png"]) == 0
     capsys.readouterr()
     assert run(["again", "a.png", "--quiet", "--json", *flags]) == 0
-    told = json.loads(capsys.readouterr().out)
-    return told["drift"], told["again"]["difference"]
+    output = json.loads(capsys.readouterr().out)
+    return output["drift"], output["again"]["difference"]
 
 
 @pytest.mark.parametrize(

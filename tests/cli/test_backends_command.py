@@ -1,4 +1,4 @@
-"""imagen backends: which there are, and what they lack."""
+"""imagen backends: the list of backends and what they are missing."""
 
 from __future__ import annotations
 

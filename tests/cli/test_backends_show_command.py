@@ -69,7 +69,7 @@ def test_a_backend_that_can_inpaint_can_outpaint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["moc"], "Unknown backend 'moc'. Did you mean 'mock'?"),
         (["sd", "--task", "edit"], "sd cannot do edit."),
@@ -79,8 +79,8 @@ def test_a_backend_that_can_inpaint_can_outpaint() -> None:
     ids=["an unknown backend", "a task it lacks", "no task", "no name"],
 )
 def test_backends_show_refuses_unknown_names_and_tasks(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text("backends: {sd: {type: comfyui, workflow: sd15}}")
     assert run(["backends", "show", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Budgets on the command line: told of in a plan, held, and gone beyond by a flag."""
+"""Budgets on the command line: shown in plans, enforced, and ignored with --over-budget."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE = ["generate", "a fox", "-b", "cloud", "--quiet"]
 
 @pytest.fixture
 def cloud() -> Iterator[Replicate]:
-    """A model at $0.003 a picture, and half a cent a day."""
+    """A model at $0.003 per image, and a budget of half a cent per day."""
     with Replicate() as cloud:
         block = {
             "type": "replicate",
@@ -114,9 +114,9 @@ def test_a_dry_run_of_a_comparison_prints_cost_and_budget(
         "would cost $0.006."
     )
     assert run(line) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert told[-2:] == ["Estimated total: $0.006 for 2 jobs.", refusal]
-    assert "cloud, seed 2: 4 steps, compute unknown, about $0.003" in told
+    output = capsys.readouterr().out.splitlines()
+    assert output[-2:] == ["Estimated total: $0.006 for 2 jobs.", refusal]
+    assert "cloud, seed 2: 4 steps, compute unknown, about $0.003" in output
     assert run([*line, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert [cell["model"] for cell in plan["cells"]] == ["mock", "mock", "cloud", "cloud"]

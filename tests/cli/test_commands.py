@@ -1,4 +1,4 @@
-"""What all commands share: names of options, options given twice, prompts without quotes."""
+"""Rules of all commands: names of options, repeated options, unquoted prompts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagen.cli.command_table import Command, Group, quote_words
 
 
 def _commands() -> list[click.Command]:
-    """Every command, those of groups too."""
+    """Every command, including those of groups."""
     context = click.Context(cli)
     found = [command for name in COMMANDS if (command := cli.get_command(context, name))]
     groups = [command for command in found if isinstance(command, click.Group)]
@@ -26,7 +26,7 @@ def test_every_command_checks_its_arguments(command: click.Command) -> None:
 
 
 def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The usage error that these arguments get."""
+    """The usage error for these arguments."""
     assert run(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -34,7 +34,7 @@ def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("generate x --seed 1 --seed 2", "--seed is given 2 times, but it takes one value."),
         ("generate x --seed 1 --seed 1", "--seed is given 2 times, but it takes one value."),
@@ -49,9 +49,9 @@ def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_an_option_given_twice_is_refused(
-    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said in _said(arguments.split(), capsys)
+    assert message in _said(arguments.split(), capsys)
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_options_that_may_repeat_are_accepted(arguments: str) -> None:
 def test_an_unquoted_prompt_is_shown_with_quotes(
     arguments: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = _said(arguments.split(), capsys)
-    assert said.endswith(f"Error: Put quotes around a prompt of several words:\n  {meant}\n")
+    message = _said(arguments.split(), capsys)
+    assert message.endswith(f"Error: Put quotes around a prompt of several words:\n  {meant}\n")
 
 
 def test_help_works_after_an_unquoted_prompt(
@@ -99,7 +99,7 @@ def test_words_are_quoted_for_the_shell() -> None:
 
 
 def _request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
-    """What the backend would be asked for."""
+    """The request that would be sent."""
     assert run([*arguments, "--dry-run", "--json"]) == 0
     request: dict[str, object] = json.loads(capsys.readouterr().out)["plan"][0]["request"]
     return request
@@ -165,18 +165,18 @@ def test_the_instruction_may_be_an_option(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_prompt_given_twice_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["generate", "x", "--prompt", "y"], capsys)
-    assert "The prompt is given as PROMPT and with --prompt. Use one of them." in said
+    message = _said(["generate", "x", "--prompt", "y"], capsys)
+    assert "The prompt is given as PROMPT and with --prompt. Use one of them." in message
 
 
 def test_size_and_width_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["generate", "x", "--size", "64x48", "-W", "32"], capsys)
-    assert "--size already sets the width and height. Leave out -W and -H." in said
+    message = _said(["generate", "x", "--size", "64x48", "-W", "32"], capsys)
+    assert "--size already sets the width and height. Leave out -W and -H." in message
 
 
 def test_aspect_ratio_with_width_and_height_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["generate", "x", "--size", "1:1", "-W", "32", "-H", "32"], capsys)
-    assert "-W and -H already set the size. Leave out --size." in said
+    message = _said(["generate", "x", "--size", "1:1", "-W", "32", "-H", "32"], capsys)
+    assert "-W and -H already set the size. Leave out --size." in message
 
 
 def test_config_may_precede_the_command(
@@ -194,20 +194,20 @@ def test_the_same_configuration_may_be_named_twice(capsys: pytest.CaptureFixture
 
 
 def test_two_configurations_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["--config", "a.yaml", "generate", "x", "--config", "b.yaml"], capsys)
-    assert "--config is given twice, as a.yaml and as b.yaml. Use one of them." in said
+    message = _said(["--config", "a.yaml", "generate", "x", "--config", "b.yaml"], capsys)
+    assert "--config is given twice, as a.yaml and as b.yaml. Use one of them." in message
 
 
 def test_validate_refuses_a_file_and_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = _said(["--config", "a.yaml", "config", "validate", "b.yaml"], capsys)
-    assert "FILE and --config both name a configuration. Use one of them." in said
+    message = _said(["--config", "a.yaml", "config", "validate", "b.yaml"], capsys)
+    assert "FILE and --config both name a configuration. Use one of them." in message
 
 
 def test_prompt_and_set_prompt_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["generate", "x", "--set", "prompt=y"], capsys)
-    assert "PROMPT and --set prompt are both given. Use one of them." in said
+    message = _said(["generate", "x", "--set", "prompt=y"], capsys)
+    assert "PROMPT and --set prompt are both given. Use one of them." in message
 
 
 def test_version_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +234,7 @@ def test_help_is_a_command(
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["genrate"], "Unknown command 'genrate'. Did you mean 'generate'?"),
         (["generate", "x"], "imagen generate has no subcommands."),
@@ -242,17 +242,19 @@ def test_help_is_a_command(
     ids=" ".join,
 )
 def test_help_of_an_unknown_command_is_an_error(
-    names: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    names: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said in _said(["help", *names], capsys)
+    assert message in _said(["help", *names], capsys)
 
 
 def test_an_unquoted_instruction_is_shown_with_quotes(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    said = _said(["edit", "fox.png", "make", "it", "snow", "-q"], capsys)
+    message = _said(["edit", "fox.png", "make", "it", "snow", "-q"], capsys)
     meant = 'imagen edit fox.png "make it snow"'
-    assert said.endswith(f"Error: Put quotes around an instruction of several words:\n  {meant}\n")
+    assert message.endswith(
+        f"Error: Put quotes around an instruction of several words:\n  {meant}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,5 +269,5 @@ def test_a_missing_file_is_not_taken_for_an_unquoted_instruction(
 
 
 def test_an_empty_instruction_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    said = _said(["edit", "fox.png", " "], capsys)
-    assert "The instruction is empty. Say what to change." in said
+    message = _said(["edit", "fox.png", " "], capsys)
+    assert "The instruction is empty. Say what to change." in message

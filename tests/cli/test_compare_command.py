@@ -1,4 +1,4 @@
-"""imagen compare and imagen demo, from the words typed to the sheet."""
+"""imagen compare and imagen demo, from the command line to the sheet."""
 
 from __future__ import annotations
 
@@ -193,11 +193,11 @@ def test_compare_prints_the_cost_of_cells(capsys: pytest.CaptureFixture[str]) ->
     )
     comparison = Comparison(request=Request(prompt="x"), models=("a", "b", "c"), cells=cells)
     print_comparison(comparison, Path("c"), as_json=False)
-    picture = Path("c/fox.png")
+    image = Path("c/fox.png")
     assert capsys.readouterr().err.splitlines() == [
-        f"a: {picture}, $0.003",
-        f"b: {picture}, $0.02",
-        f"c: {picture}",
+        f"a: {image}, $0.003",
+        f"b: {image}, $0.02",
+        f"c: {image}",
         "Total cost: $0.023.",
     ]
 

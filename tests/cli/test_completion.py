@@ -1,4 +1,4 @@
-"""What a shell completes: commands, options and values; never an error."""
+"""Shell completion of commands, options and values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ styles:
 def printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str, str], str]:
-    """What imagen answers a shell for this line, up to the cursor at its end."""
+    """What imagen prints to a shell that completes this line."""
 
     def answer(shell: str, line: str) -> str:
         capsys.readouterr()
@@ -263,7 +263,7 @@ def test_each_shell_has_a_script(
 
 
 def _in_shell(program: str, *arguments: str) -> str:
-    """What a shell prints that has imagen's script, and finds imagen on its PATH."""
+    """The output of a shell with imagen's completion script, and imagen on its PATH."""
     shell = shutil.which(program)
     if shell is None:
         pytest.skip(f"{program} is not installed")
@@ -279,26 +279,26 @@ def _in_shell(program: str, *arguments: str) -> str:
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
 def test_bash_completes_a_line() -> None:
-    said = _in_shell(
+    message = _in_shell(
         "bash",
         "-c",
         'PATH="$PWD/bin:$PATH"; eval "$(imagen completion bash)"; '
         "COMP_WORDS=(imagen generate --style ''); COMP_CWORD=3; _imagen_completion imagen; "
         'printf "%s\\n" "${COMPREPLY[@]}"',
     )
-    assert said == "photo\n'pen and ink'\n"
+    assert message == "photo\n'pen and ink'\n"
 
 
 @pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
 def test_fish_completes_a_line() -> None:
-    said = _in_shell(
+    message = _in_shell(
         "fish",
         "--no-config",
         "-c",
         "set -p PATH $PWD/bin; imagen completion fish | source; "
         'complete -C "imagen compare -m mock,"',
     )
-    assert said == "mock,remote\tcomfyui\nmock,sketch\tmock\n"
+    assert message == "mock,remote\tcomfyui\nmock,sketch\tmock\n"
 
 
 def test_model_completes_files_in_models_dir(complete: Complete, tmp_path: Path) -> None:

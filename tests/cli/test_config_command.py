@@ -1,4 +1,4 @@
-"""imagen config: what it prints, and its exit codes."""
+"""imagen config: output and exit codes."""
 
 from __future__ import annotations
 

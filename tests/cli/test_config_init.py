@@ -1,4 +1,4 @@
-"""imagen config init: what it prints, what it writes, and what it says about it."""
+"""imagen config init: what it prints, writes and reports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(*args: str) -> Result:
 
 @pytest.fixture
 def server() -> Iterator[ComfyUI]:
-    """One that lacks the model of a single workflow."""
+    """A server without the model of one workflow."""
     with ComfyUI(missing_models=[MODEL]) as server:
         yield server
 

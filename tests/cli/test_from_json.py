@@ -1,4 +1,4 @@
-"""--from-json: a request, or the sidecar of a picture."""
+"""--from-json: a request, or the sidecar of an image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _written(values: Any, name: str = "request.json") -> str:
 
 
 def _request(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
-    """What `generate` used."""
+    """The request that `generate` used."""
     capsys.readouterr()
     assert run(["generate", *arguments, "--json", "--quiet"]) == 0
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -52,7 +52,7 @@ def test_from_json_detects_the_encoding(codec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ('{"extra": ' + '{"a":' * 5000 + "1" + "}" * 5001, "is nested more than 100 levels deep."),
         (
@@ -66,11 +66,11 @@ def test_from_json_detects_the_encoding(codec: str) -> None:
     ],
     ids=["deep", "a huge number", "cut"],
 )
-def test_from_json_refuses_deep_huge_and_truncated_json(text: str, said: str) -> None:
+def test_from_json_refuses_deep_huge_and_truncated_json(text: str, sentence: str) -> None:
     Path("request.json").write_text(text)
     with pytest.raises(RequestError) as caught:
         read_request("request.json")
-    assert caught.value.message == f"request.json {said}"
+    assert caught.value.message == f"request.json {sentence}"
 
 
 def test_the_prompt_and_options_override_the_file(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_from_json_reads_the_record_of_a_comparison() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "sentence"),
     [
         ({"promt": "a fox"}, "request.json: promt: unknown key. Did you mean 'prompt'?"),
         ({"steps": -1}, "request.json: steps: "),
@@ -127,10 +127,10 @@ def test_from_json_reads_the_record_of_a_comparison() -> None:
         "no sidecar",
     ],
 )
-def test_from_json_names_what_is_wrong_in_the_file(values: Any, said: str) -> None:
+def test_from_json_names_what_is_wrong_in_the_file(values: Any, sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         read_request(_written(values))
-    assert said in caught.value.message
+    assert sentence in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_from_json_understands_field_names_of_other_tools(
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "sentence"),
     [
         (
             {"negative": "fog", "negative_prompt": "rain"},
@@ -177,11 +177,11 @@ def test_from_json_understands_field_names_of_other_tools(
     ids=lambda values: "-".join(values) if isinstance(values, dict) else "",
 )
 def test_from_json_refuses_contradicting_and_unknown_names(
-    values: dict[str, Any], said: str
+    values: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RequestError) as caught:
         read_request(_written(values))
-    assert said in caught.value.message
+    assert sentence in caught.value.message
 
 
 def test_from_json_names_a_missing_file() -> None:
@@ -212,7 +212,7 @@ def test_from_json_suggests_the_sidecar_of_an_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
         (["-", "--from-json", "-"], "Only one of PROMPT and --from-json can be standard input."),
         (["--from-json", "empty.json"], "This backend needs a prompt"),
@@ -223,12 +223,12 @@ def test_from_json_suggests_the_sidecar_of_an_image() -> None:
     ids=["twice", "nothing to show", "a backend of another machine", "what to do", "no engine"],
 )
 def test_an_incomplete_command_line_is_refused(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _written({}, "empty.json")
     _written({"imagen": 1, "backend": "gone", "resolved": {"prompt": "x"}}, "unknown.json")
     assert run(["generate", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_compare_from_json_uses_the_requested_values(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +242,7 @@ def test_compare_from_json_uses_the_requested_values(capsys: pytest.CaptureFixtu
 
 @pytest.fixture
 def fox() -> None:
-    """A picture and its mask."""
+    """An image and its mask."""
     Image.radial_gradient("L").convert("RGB").resize((64, 48)).save("fox.png")
     mask = Image.new("L", (64, 48))
     mask.paste(255, (0, 0, 24, 24))
@@ -305,9 +305,9 @@ def test_an_old_record_of_a_comparison_needs_its_images_named(
     _written(record, "old.json")
     capsys.readouterr()
     assert run(["generate", "--from-json", "old.json", "-q"]) == 2
-    said = capsys.readouterr().err
-    assert "image: the record names the file 'fox.png' without a hash of its content." in said
-    assert "Name the file you want with its option." in said
+    sentence = capsys.readouterr().err
+    assert "image: the record names the file 'fox.png' without a hash of its content." in sentence
+    assert "Name the file you want with its option." in sentence
     assert run(["generate", "--from-json", "old.json", "--image", "fox.png", "-q"]) == 0
 
 

@@ -1,4 +1,4 @@
-"""imagen generate, from the words typed to the file on disk."""
+"""imagen generate, from the command line to the file."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_generate_prints_only_the_path_on_stdout(
     assert run(["generate", "a red fox", "--seed", "7", "--quiet"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.endswith("-a-red-fox-7.png")
-    with Image.open(line) as picture:
-        assert picture.size == (1024, 1024)
+    with Image.open(line) as image:
+        assert image.size == (1024, 1024)
 
 
 def test_every_option_of_generate_reaches_the_request(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,8 +138,8 @@ def test_sampler_names_of_other_tools_are_translated_for_comfyui(
     (plan,) = json.loads(capsys.readouterr().out)["plan"]
     (sampler,) = [n["inputs"] for n in plan["payload"].values() if n["class_type"] == "KSampler"]
     assert (sampler["sampler_name"], sampler["scheduler"]) == ("dpmpp_sde", "karras")
-    told = plan["receipt"]["sampler"]
-    assert (told["outcome"], told["asked"], told["used"]) == (
+    stderr = plan["receipt"]["sampler"]
+    assert (stderr["outcome"], stderr["asked"], stderr["used"]) == (
         "mapped",
         "DPM++ SDE Karras",
         "dpmpp_sde",
@@ -245,13 +245,13 @@ def test_with_other_engines_a_terminal_shows_only_that_images_are_placeholders()
 def test_an_interpolated_image_is_not_called_a_placeholder() -> None:
     from support.terminal_runs import run_on_terminal
 
-    run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
+    assert run(["generate", "x", "--size", "64x64", "-o", "fox.png"]) == 0
     shown = run_on_terminal(200, "upscale", "fox.png", "--method", "lanczos")
     assert "mock" not in shown
 
 
 def test_a_pipe_shows_nothing_about_placeholders(capfd: pytest.CaptureFixture[str]) -> None:
-    run(["generate", "x", "--size", "64x64", "-o", "fox.png"])
+    assert run(["generate", "x", "--size", "64x64", "-o", "fox.png"]) == 0
     printed = capfd.readouterr()
     assert printed.out == "fox.png\n"
     assert "placeholder" not in printed.err

@@ -1,4 +1,4 @@
-"""imagen history: what was made, in lines, in pages and as JSON."""
+"""imagen history: generated images as a table, in pages and as JSON."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fox, an owl and two cats, an hour after each other; and a picture in the trash."""
+    """A fox, an owl and two cats, one hour apart; and an image in the trash."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     cats = (make_image(3, 0), make_image(3, 1))
     with open_library(load_settings()) as library:
@@ -113,7 +113,7 @@ _LINES = """\
 def test_history_filters(
     listed: Callable[..., dict[str, Any]], arguments: list[str], ids: list[str]
 ) -> None:
-    assert [picture["id"] for picture in listed(*arguments)["images"]] == ids
+    assert [image["id"] for image in listed(*arguments)["images"]] == ids
 
 
 @pytest.mark.usefixtures("album")
@@ -155,12 +155,12 @@ def test_history_json_says_where_the_next_page_begins(
     first = listed("--limit", "3")
     assert first["after"] == "00000002-0000-4000-8000-000000000000.1"
     second = listed("--limit", "3", "--after", first["after"])
-    assert ([picture["id"] for picture in second["images"]], second["after"]) == ([_FOX], None)
+    assert ([image["id"] for image in second["images"]], second["after"]) == ([_FOX], None)
 
 
 @pytest.mark.usefixtures("album")
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "output"),
     [
         pytest.param(["dragon"], "No images match.\n", id="a word"),
         pytest.param(
@@ -181,14 +181,14 @@ def test_history_json_says_where_the_next_page_begins(
     ],
 )
 def test_history_explains_why_nothing_was_found(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], output: str
 ) -> None:
     assert run(["history", *arguments]) == 0
-    assert capsys.readouterr() == ("", told)
+    assert capsys.readouterr() == ("", output)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "output"),
     [
         ([], "The library is empty. Images that you generate will be listed here.\n"),
         (["--trash"], "The trash is empty.\n"),
@@ -196,14 +196,14 @@ def test_history_explains_why_nothing_was_found(
     ids=["library", "trash"],
 )
 def test_history_of_an_empty_library_says_so(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], output: str
 ) -> None:
     assert run(["history", *arguments]) == 0
-    assert capsys.readouterr() == ("", told)
+    assert capsys.readouterr() == ("", output)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "output"),
     [
         pytest.param(
             ["--since", "soon"], "'soon' is not a valid date. Write it as 2026-11-27", id="date"
@@ -219,10 +219,10 @@ def test_history_of_an_empty_library_says_so(
     ],
 )
 def test_history_refuses_invalid_options(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], output: str
 ) -> None:
     assert run(["history", *arguments]) == 2
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_history_refuses_a_disabled_library(capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,9 +241,9 @@ def test_history_lists_a_generated_image(
     made = ["generate", "a fox", "--size", "32x32", "--seed", "18446744073709551615"]
     assert run([*made, "--quiet"]) == 0
     path = capsys.readouterr().out.strip()
-    (picture,) = listed()["images"]
-    assert picture["path"] == str(Path(path).absolute())
-    assert (picture["seed"], picture["backend"]) == (18446744073709551615, "mock")
+    (image,) = listed()["images"]
+    assert image["path"] == str(Path(path).absolute())
+    assert (image["seed"], image["backend"]) == (18446744073709551615, "mock")
 
 
 def test_control_characters_of_prompts_are_removed(
@@ -260,7 +260,7 @@ def test_control_characters_of_prompts_are_removed(
 
 @pytest.fixture
 def long_prompts() -> None:
-    """Prompts that no terminal has the room for on one line."""
+    """Prompts that are too long for a line of a terminal."""
     with open_library(load_settings()) as library:
         record_all(library, [make_record(1, "a fox " * 100), _later(1, 2, "雪の中の赤い狐" * 20)])
 

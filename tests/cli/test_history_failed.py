@@ -1,4 +1,4 @@
-"""imagen history --failed: what came to nothing, in lines, in pages and as JSON."""
+"""imagen history --failed: failed generations as a table, in pages and as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def mishaps(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fox and an owl that came to nothing, and a dog that did not."""
+    """A fox and an owl that failed, and a dog that did not."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     with open_library(load_settings()) as library:
         record_all(

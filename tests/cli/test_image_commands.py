@@ -1,4 +1,4 @@
-"""The commands that make pictures of pictures, from the words typed to the file on disk."""
+"""Commands that generate images from images, from the command line to the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from imagen.cli import run
 
 
 @pytest.fixture(autouse=True)
-def _pictures() -> None:
-    """A picture, masks of its size, of its shape and of another, and a file that is no picture."""
+def _images() -> None:
+    """An image, a mask of its size, a mask of another size, and a file that is not an image."""
     Image.radial_gradient("L").convert("RGB").resize((64, 48)).save("fox.png")
     for name, size in (("mask.png", (64, 48)), ("other.png", (48, 48))):
         mask = Image.new("L", size)
         mask.paste(255, (0, 0, 24, 24))
         mask.save(name)
-    Path("text.png").write_text("no picture")
+    Path("text.png").write_text("not an image")
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -37,10 +37,10 @@ def _planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
 
 
 def _size(printed: dict[str, Any]) -> tuple[int, int]:
-    (picture,) = printed["images"]
-    with Image.open(picture["path"]) as image:
-        assert image.size == (picture["width"], picture["height"])
-        return image.size
+    (image,) = printed["images"]
+    with Image.open(image["path"]) as opened:
+        assert opened.size == (image["width"], image["height"])
+        return opened.size
 
 
 def test_img2img_keeps_the_size_of_the_image(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,8 +56,8 @@ def test_img2img_needs_no_prompt(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_inpainting_keeps_unmasked_areas(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["a fox", "--image", "fox.png", "--mask", "mask.png", "--seed", "1"]
-    (picture,) = _json(capsys, "generate", *arguments)["images"]
-    with Image.open(picture["path"]) as made, Image.open("fox.png") as given:
+    (image,) = _json(capsys, "generate", *arguments)["images"]
+    with Image.open(image["path"]) as made, Image.open("fox.png") as given:
         assert made.crop((40, 30, 64, 48)).tobytes() == given.crop((40, 30, 64, 48)).tobytes()
         assert made.crop((0, 0, 20, 20)).tobytes() != given.crop((0, 0, 20, 20)).tobytes()
 
@@ -65,7 +65,7 @@ def test_inpainting_keeps_unmasked_areas(capsys: pytest.CaptureFixture[str]) -> 
 def test_preprocess_creates_and_lists_the_control_image(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "generate", "a fox", "--control", "canny:fox.png:0.5", "--preprocess")
     assert [run["request"].get("preprocess") for run in printed["generations"]] == ["canny", None]
-    assert [Path(picture["path"]).is_file() for picture in printed["images"]] == [True, True]
+    assert [Path(image["path"]).is_file() for image in printed["images"]] == [True, True]
 
 
 def test_loras_and_variations_reach_the_request(capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +169,7 @@ def test_compare_starts_from_an_initial_image(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("generate x --image gone.png", "image: there is no file gone.png."),
         ("generate x --image text.png", "image: text.png is not an image that imagen can read."),
@@ -233,14 +233,14 @@ def test_compare_starts_from_an_initial_image(capsys: pytest.CaptureFixture[str]
     ids=lambda value: value[:50],
 )
 def test_invalid_image_input_is_explained(
-    line: str, said: str, capsys: pytest.CaptureFixture[str]
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*line.split(), "--quiet"]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "message"),
     [
         (
             "klein: {type: comfyui, workflow: flux2-klein}, m: {type: mock}",
@@ -251,12 +251,12 @@ def test_invalid_image_input_is_explained(
     ids=["one can", "none can"],
 )
 def test_an_unsupported_task_names_backends_that_can_do_it(
-    others: str, said: str, capsys: pytest.CaptureFixture[str]
+    others: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("imagen.yaml").write_text(f"backends: {{sd: {{type: comfyui, workflow: sd15}}, {others}}}")
     error = _json(capsys, "edit", "fox.png", "snow", "-b", "sd", code=2)["error"]
     assert error["message"] == "This backend cannot do edit."
-    assert error["remedy"].splitlines()[-1] == said
+    assert error["remedy"].splitlines()[-1] == message
 
 
 def test_the_refused_task_is_that_of_the_completed_request(

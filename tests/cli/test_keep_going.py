@@ -1,4 +1,4 @@
-"""Several images of one command: what is shown beforehand, and after a failure in between."""
+"""Several images of one command: the plan, and a failure of one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REFUSED = GatewayAnswer(status=400, path="/prompt", method="POST", after=1, bod
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComfyUI]:
-    """A server that refuses the second of several prompts, and the folder of its configuration."""
+    """A server that refuses the second of several prompts."""
     monkeypatch.chdir(tmp_path)
     with ComfyUI(switches=FailureSwitches(http_errors=(_REFUSED,))) as server:
         block = {"type": "comfyui", "url": server.url, "workflow": "sd15"}
@@ -39,9 +39,9 @@ def test_a_failure_stops_generation_and_prints_earlier_images(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([*_LINE, "--quiet"]) == 4
-    told = capsys.readouterr()
-    assert _seeds(told.out) == ["7.png"]
-    assert "images failed" not in told.err
+    output = capsys.readouterr()
+    assert _seeds(output.out) == ["7.png"]
+    assert "images failed" not in output.err
 
 
 @pytest.mark.usefixtures("server")
@@ -49,9 +49,9 @@ def test_keep_going_prints_images_and_failures(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run([*_LINE, "--keep-going", "--quiet"]) == 4
-    told = capsys.readouterr()
-    assert _seeds(told.out) == ["7.png", "9.png"]
-    assert "1 of 3 images failed:\nimage 2, seed 8: " in told.err
+    output = capsys.readouterr()
+    assert _seeds(output.out) == ["7.png", "9.png"]
+    assert "1 of 3 images failed:\nimage 2, seed 8: " in output.err
 
 
 @pytest.mark.usefixtures("server")

@@ -1,4 +1,4 @@
-"""`last` where an ID is taken, and imagen open."""
+"""`last` instead of an ID, and imagen open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no program to s
 
 @pytest.fixture
 def _three_images(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of seeds 1, 2 and 3, in this order."""
+    """Three images with the seeds 1, 2 and 3."""
     for seed in ("1", "2", "3"):
         assert run(["generate", "x", "-q", "--size", "32", "-S", seed, "-o", f"{seed}.png"]) == 0
     capsys.readouterr()
@@ -79,8 +79,8 @@ def test_last_beyond_the_first_image_is_refused() -> None:
 
 def test_last_of_an_empty_library_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["show", "last"]) == 2
-    said = capsys.readouterr().err
-    assert said == "imagen: There is no last image: the library is empty.\n"
+    sentence = capsys.readouterr().err
+    assert sentence == "imagen: There is no last image: the library is empty.\n"
 
 
 @pytest.mark.usefixtures("_three_images")
@@ -168,7 +168,7 @@ def test_open_refuses_files_that_are_not_images(name: str) -> None:
 
 @pytest.fixture
 def viewer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program that takes the place of the system's, and notes what it is to open."""
+    """A viewer that records what it is asked to open."""
     folder = tmp_path_factory.mktemp("bin")
     for name in ("xdg-open", "open"):
         program = folder / name
@@ -183,8 +183,8 @@ def viewer(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def test_open_reports_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("3.png").unlink()
     assert run(["open"]) == 5
-    said = capsys.readouterr().err
-    assert f"no longer exists: {Path('3.png').absolute()}\nIf it was moved, add" in said
+    sentence = capsys.readouterr().err
+    assert f"no longer exists: {Path('3.png').absolute()}\nIf it was moved, add" in sentence
 
 
 @pytest.mark.usefixtures("_three_images")

@@ -1,4 +1,4 @@
-"""A name of 100 kB gets a sentence about itself, and not all of it is printed."""
+"""Names of 100 kB are refused, and shortened in the error."""
 
 from __future__ import annotations
 

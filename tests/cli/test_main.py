@@ -1,4 +1,4 @@
-"""The command line as a whole: exit codes, errors as sentences and as JSON."""
+"""The command line as a whole: exit codes, and errors as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from imagen.cli import COMMANDS, run
 
 
 def _failing(code: str) -> str:
-    """A configuration whose backend `bad` fails in one way of the error tree."""
+    """A configuration whose backend `bad` fails with this error code."""
     return f"backends:\n  bad:\n    type: mock\n    fail: {code}\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["nope"], 2, "Unknown command 'nope'."),
         (["genrate"], 2, "Did you mean 'generate'?"),
@@ -50,11 +50,11 @@ def _failing(code: str) -> str:
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
 def test_invalid_input_is_explained_with_an_exit_code(
-    arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == code
     printed = capsys.readouterr()
-    assert said in " ".join(printed.err.split())
+    assert message in " ".join(printed.err.split())
     assert printed.out == ""
 
 
@@ -102,7 +102,7 @@ _LONG = "make it snow and " * 30
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["edit", "gone.png", _LONG], "there is no file gone.png"),
         (["preprocess", _LONG, "gone.png"], "there is no file gone.png"),
@@ -110,17 +110,17 @@ _LONG = "make it snow and " * 30
         (["generate", "x", "--control", f"canny:{_LONG}:2:more"], "File name too long"),
         (["generate", "x", "--config", _LONG], "File name too long"),
     ],
-    ids=["edit", "a kind", "a picture", "a control picture", "a configuration"],
+    ids=["edit", "a kind", "an image", "a control image", "a configuration"],
 )
 def test_long_sentences_are_not_taken_for_files(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 class _Terminal(StringIO):
-    """A stream that somebody looks at."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -138,7 +138,7 @@ def test_no_color_disables_colour(
 
 
 class _CtrlC(io.BytesIO):
-    """Somebody presses it instead of typing the prompt."""
+    """Standard input on which Ctrl-C is pressed."""
 
     def read(self, _: int | None = -1) -> bytes:
         raise KeyboardInterrupt

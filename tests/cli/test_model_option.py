@@ -1,4 +1,4 @@
-"""--model: another checkpoint for one call, and what records and other commands make of it."""
+"""--model: another checkpoint, in generate, records and other commands."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def test_an_unknown_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 def test_again_uses_the_same_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(DUSK) == 0
     assert run(["again", "fox.png", "--quiet"]) == 0
-    told = capsys.readouterr().err
-    assert "No changes since then are known." in told
-    assert "Its pixels are the same as they were." in told
+    output = capsys.readouterr().err
+    assert "No changes since then are known." in output
+    assert "Its pixels are the same as they were." in output
 
 
 def test_again_on_another_backend_uses_its_default_model(

@@ -1,4 +1,4 @@
-"""imagen models: what each backend's engine has on offer."""
+"""imagen models: the models that each backend offers."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_models_lists_the_gpus_of_an_engine(capsys: pytest.CaptureFixture[str]) 
         assert run(["backends", "--check"]) == 0
         assert run(["doctor"]) in (0, 1, 2)
     card = "GPU: Imaginary GPU, 20.0 of 24.0 GiB VRAM free"
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.count(card) == 2
-    assert card.replace("GPU:", "GPU") in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.count(card) == 2
+    assert card.replace("GPU:", "GPU") in output
 
 
 def test_models_filters_by_kind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What commands that make pictures tell."""
+"""The text and JSON of results and plans."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_changed_parameters_with_parts_are_written_plainly() -> None:
         outcome="mapped", asked=asked, used="x4.pth and lanczos", why="it enlarges by 4"
     )
     ticket = _ticket().model_copy(update={"receipt": {"upscale": fate}})
-    told = ["upscale factor 2.0 became 'x4.pth and lanczos' (it enlarges by 4)"]
-    assert describe_changes(ticket) == told
+    printed = ["upscale factor 2.0 became 'x4.pth and lanczos' (it enlarges by 4)"]
+    assert describe_changes(ticket) == printed
 
 
 def test_mapped_parameters_that_were_not_requested_are_left_out() -> None:

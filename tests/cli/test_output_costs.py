@@ -1,4 +1,4 @@
-"""What pictures cost, in words."""
+"""Estimated and actual costs as text."""
 
 from __future__ import annotations
 

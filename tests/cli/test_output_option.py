@@ -1,4 +1,4 @@
-"""--output: the format by the ending, standard output, and home folders; and --no-metadata."""
+"""--output: formats, standard output and home directories; and --no-metadata."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = ("--size", "32x24", "--seed", "7", "--quiet")
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home folder, which is not the working directory."""
+    """The home directory, which is not the working directory."""
     folder = tmp_path / "home"
     folder.mkdir(exist_ok=True)
     for name in ("HOME", "USERPROFILE"):
@@ -115,7 +115,7 @@ def test_compare_without_metadata() -> None:
 
 @pytest.fixture
 def piped(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Any:
-    """Standard output as the reading end of a pipe sees it."""
+    """Standard output that is a pipe."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     return capsysbinary
 
@@ -189,7 +189,7 @@ def test_resume_saves_in_the_format_requested_originally() -> None:
 
 
 def _left_job(format: Literal["webp", "avif"]) -> str:
-    """A job that was planned, and whose process died before it was sent."""
+    """A planned job whose process died before it was sent."""
     settings = load_settings()
     output = settings.output.model_copy(
         update={"directory": Path("then"), "name": "fox", "format": format}

@@ -1,4 +1,4 @@
-"""What is typed, as values."""
+"""Values of the command line."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_text_parameters_stay_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "sentence"),
     [
         ("x=&a [*a]", "The value '&a [*a]' is nested in itself, or more than 60 levels deep."),
         ("x=" + "[" * 2000, "is nested in itself, or more than 60 levels deep."),
@@ -129,10 +129,10 @@ def test_text_parameters_stay_text(text: str) -> None:
     ],
     ids=["itself", "open", "deep", "aliases"],
 )
-def test_an_endless_value_is_refused(text: str, said: str) -> None:
+def test_an_endless_value_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_assignment(text)
-    assert said in caught.value.message
+    assert sentence in caught.value.message
 
 
 def test_a_date_in_a_list_is_text() -> None:

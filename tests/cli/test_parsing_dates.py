@@ -1,4 +1,4 @@
-"""Dates as people type them."""
+"""Dates of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOW = datetime(2026, 11, 27, 22, 30, tzinfo=_HERE)
 
 @pytest.fixture(autouse=True)
 def _in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock is an hour ahead of UTC, and two in summer."""
+    """A time zone with daylight saving time."""
     monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
     time.tzset()
     yield

@@ -1,4 +1,4 @@
-"""Commands as processes of their own: real streams, real exit codes."""
+"""Commands in their own processes, with real streams and exit codes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def _imagen(*arguments: str, said: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+def _imagen(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "imagen", *arguments],
-        input=said,
+        input=stdin,
         env=os.environ | environ,
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def _configured(server: ComfyUI) -> None:
 
 def test_a_request_is_read_from_a_pipe() -> None:
     wanted = json.dumps({"prompt": "un renard 🦊", "width": 32, "height": 32, "seed": 3})
-    ran = _imagen("generate", "--from-json", "-", "-o", "fox-3.png", "-q", said=wanted)
+    ran = _imagen("generate", "--from-json", "-", "-o", "fox-3.png", "-q", stdin=wanted)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "fox-3.png\n", "")
     kept = json.loads(Path("fox-3.png.json").read_text(encoding="utf-8"))
     assert (kept["request"]["prompt"], kept["seed"]) == ("un renard 🦊", 3)

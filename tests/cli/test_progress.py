@@ -1,4 +1,4 @@
-"""What a person, and what a pipe, sees of a run."""
+"""Progress on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_terminal_gets_a_bar_with_step_and_time_left() -> None:
 
 
 def _drawn(columns: int, progress: Progress, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What a terminal so wide shows of it, after a second of work."""
+    """What a terminal of this width shows."""
     monkeypatch.setenv("COLUMNS", str(columns))
     terminal, times = _Terminal(), iter([10.0, 14.0])
     with show_progress("flux-schnell-local", stream=terminal, clock=lambda: next(times)) as tell:
@@ -118,7 +118,7 @@ def test_a_signal_cancels_at_the_next_progress(number: signal.Signals) -> None:
 
 @pytest.fixture
 def _ctrl_c_as_in_a_terminal() -> Iterator[None]:
-    """Who starts the tests in the background has them ignore it."""
+    """A background process ignores Ctrl-C, so restore the default first."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

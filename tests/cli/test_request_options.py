@@ -1,4 +1,4 @@
-"""The flags of a request."""
+"""The options of a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagen.errors import RequestError
 
 
 def asked(*flags: str) -> dict[str, Any]:
-    """What a command with all flags gets."""
+    """The values that a command with all options gets."""
     got: list[dict[str, Any]] = []
 
     @click.command()
@@ -87,17 +87,17 @@ def test_preprocess_needs_a_control_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "sentence"),
     [
         ("--steps 4 --set steps=8", "--steps and --set steps are both given. Use one of them."),
         ("--size 64x48 --set width=8", "--width and --set width are both given. Use one of them."),
         ("--set shift=1 --set shift=2", "--set shift is given more than once. Use one of them."),
     ],
 )
-def test_a_value_set_twice_is_refused(flags: str, said: str) -> None:
+def test_a_value_set_twice_is_refused(flags: str, sentence: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         asked(*flags.split())
-    assert caught.value.message == said
+    assert caught.value.message == sentence
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""imagen resume: what a killed run left at its engine."""
+"""imagen resume: jobs of a killed process."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def server() -> Iterator[ComfyUI]:
 
 @pytest.fixture
 def left(server: ComfyUI) -> str:  # noqa: ARG001
-    """The ticket of a run that was killed after its job was taken."""
+    """The ID of a job whose process was killed after submission."""
     ran = subprocess.run([sys.executable, "-c", _DYING], check=False)
     assert ran.returncode == 9
     (path,) = _TICKETS.glob("*.json")
@@ -62,10 +62,10 @@ def test_resume_list_shows_interrupted_jobs(left: str, capsys: pytest.CaptureFix
     assert run(["resume", "--list"]) == 0
     assert capsys.readouterr().out == f"{left}  submitted  studio  a fox\n"
     assert run(["resume", "--list", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["jobs"]
-    began = told.pop("began")
+    (output,) = json.loads(capsys.readouterr().out)["jobs"]
+    began = output.pop("began")
     assert datetime.fromisoformat(began).tzinfo is not None
-    assert told == {"id": left, "backend": "studio", "prompt": "a fox", "state": "submitted"}
+    assert output == {"id": left, "backend": "studio", "prompt": "a fox", "state": "submitted"}
 
 
 def test_resume_fetches_the_image_without_generating_it_again(
@@ -91,9 +91,10 @@ def test_resume_reports_a_job_that_never_reached_its_engine(
     lost = job.with_ticket(job.ticket.model_copy(update={"engine": {}})).with_id(new_id())
     file_store.write(lost, _TICKETS.parent)
     assert run(["resume", lost.id, "--quiet"]) == 0
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        told == f"{lost.id[:8]}, studio: generated again, since it had never reached its engine.\n"
+        output
+        == f"{lost.id[:8]}, studio: generated again, since it had never reached its engine.\n"
     )
 
 
@@ -102,8 +103,8 @@ def test_resume_resubmit_reports_a_resubmitted_job(
 ) -> None:
     server.restart(empty=True)
     assert run(["resume", left, "--resubmit", "--quiet"]) == 0
-    told = capsys.readouterr().err
-    assert told == f"{left[:8]}, studio: submitted again, since its engine no longer knew it.\n"
+    output = capsys.readouterr().err
+    assert output == f"{left[:8]}, studio: submitted again, since its engine no longer knew it.\n"
 
 
 def test_resume_resubmit_respects_over_budget(
@@ -125,8 +126,8 @@ def test_resume_names_the_command_for_a_lost_job_in_a_pipe(
 ) -> None:
     server.restart(empty=True)
     assert run(["resume", "--quiet"]) == 4
-    told = capsys.readouterr().err
-    assert f"It may have run. Submit it again with: imagen resume --resubmit {left}\n" in told
+    output = capsys.readouterr().err
+    assert f"It may have run. Submit it again with: imagen resume --resubmit {left}\n" in output
     assert len(server.prompts) == 1
 
 
@@ -135,9 +136,9 @@ def test_resume_yes_resubmits_a_lost_job_once(
 ) -> None:
     server.restart(empty=True)
     assert run(["resume", "--yes", "--quiet"]) == 0
-    told = capsys.readouterr()
-    assert Path(told.out.strip()).is_file()
-    assert told.err.startswith(f"{left[:8]}, studio: submitted again, since")
+    output = capsys.readouterr()
+    assert Path(output.out.strip()).is_file()
+    assert output.err.startswith(f"{left[:8]}, studio: submitted again, since")
     assert run(["resume", "--yes", "--quiet"]) == 0
     assert (len(server.prompts), list(_TICKETS.glob("*.json"))) == (2, [])
 
@@ -188,9 +189,9 @@ def test_resume_never_resubmits_paid_jobs_without_asking(
 def test_resume_suggests_the_nearest_job_id(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     unknown = left[:-1] + "x"
     assert run(["resume", unknown]) == 2
-    told = capsys.readouterr().err
-    assert f"Job {unknown!r} not found. Did you mean {left!r}?" in told
-    assert "List the jobs with: imagen resume --list" in told
+    output = capsys.readouterr().err
+    assert f"Job {unknown!r} not found. Did you mean {left!r}?" in output
+    assert "List the jobs with: imagen resume --list" in output
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "--forget"])
@@ -217,10 +218,10 @@ def test_resume_accepts_the_beginning_of_an_id(left: str, flag: str) -> None:
 def test_resume_refuses_an_ambiguous_id(left: str, capsys: pytest.CaptureFixture[str]) -> None:
     (_TICKETS / f"{left[:8]}-other.json").write_text("{")
     assert run(["resume", left[:8]]) == 2
-    told = capsys.readouterr().err
-    assert f"{left[:8]!r} matches several jobs: " in told
-    assert left in told
-    assert f"{left[:8]}-other" in told
+    output = capsys.readouterr().err
+    assert f"{left[:8]!r} matches several jobs: " in output
+    assert left in output
+    assert f"{left[:8]}-other" in output
 
 
 def test_resume_list_includes_unreadable_jobs(
@@ -267,7 +268,7 @@ def test_resume_prints_images_fetched_before_ctrl_c(
 
 
 def _interrupt_once_there_are(server: ComfyUI, prompts: int) -> None:
-    """As Ctrl-C does."""
+    """Interrupt the process as Ctrl-C does."""
     while len(server.prompts) < prompts:
         time.sleep(0.01)
     os.kill(os.getpid(), signal.SIGINT)

@@ -1,4 +1,4 @@
-"""imagen show of what the library keeps: by ID, and for files that do not tell by themselves."""
+"""imagen show with the library: by ID, and for files without metadata."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
 
 
 def _mute(name: str = "fox.png") -> Path:
-    """A picture that does not say how it was made."""
+    """An image without metadata."""
     path = Path(name)
     Image.new("RGB", (64, 48)).save(path)
     return path.absolute()
@@ -67,7 +67,7 @@ def test_show_of_an_id_has_the_lines_of_its_sidecar(
     made = ["generate", "a fox", "--seed", "3", "--size", "32x32", "--cfg", "2", "-o", "fox.png"]
     assert run([*made, "--quiet"]) == 0
     capsys.readouterr()
-    run(["history", "--json"])
+    assert run(["history", "--json"]) == 0
     id = json.loads(capsys.readouterr().out)["images"][0]["id"]
     by_id, by_file = lines(id), lines("fox.png.json")
     assert by_id[:2] == [f"id: {id}", f"path: {Path('fox.png').absolute()}"]
@@ -83,8 +83,10 @@ def test_show_of_an_id_prints_what_the_library_knows(
     hook = make_delivery(1, "webhook").model_copy(
         update={"destination": "https://hooks.example/s3cret"}
     )
-    told = [make_delivery(1, "cloud"), hook, make_delivery(1, "mirror")]
-    record_generation(library, make_record(1, estimated_usd=0.03, warnings=("A bit dark.",)), told)
+    output = [make_delivery(1, "cloud"), hook, make_delivery(1, "mirror")]
+    record_generation(
+        library, make_record(1, estimated_usd=0.03, warnings=("A bit dark.",)), output
+    )
     fox = find_image(library, "00000001")
     change_tags(library, [fox], add=["good", "print"])
     set_rating(library, [fox], 4)
@@ -114,9 +116,9 @@ def test_show_json_of_an_id_has_what_the_library_knows(
     library: Library, shown: Callable[..., dict[str, Any]]
 ) -> None:
     record_generation(library, make_record(1, estimated_usd=0.03), [make_delivery(1, "mirror")])
-    told = shown("00000001-0000")
-    assert (told["backend"], told["resolved"]["prompt"]) == ("studio", "a fox")
-    kept_there = told["library"]
+    output = shown("00000001-0000")
+    assert (output["backend"], output["resolved"]["prompt"]) == ("studio", "a fox")
+    kept_there = output["library"]
     assert (kept_there["id"], kept_there["caller"]) == ("00000001", "ada")
     assert (kept_there["cost"], kept_there["estimated_cost"], kept_there["currency"]) == (
         0.03,
@@ -182,13 +184,13 @@ def test_show_reports_an_unavailable_library(capsys: pytest.CaptureFixture[str])
     Path("imagen.yaml").write_text("library: {url: notes.db}\n")
     _mute()
     assert run(["show", "fox.png"]) == 5
-    told = capsys.readouterr().err
-    assert "fox.png does not say how it was made." in told
-    assert "The library could not be searched: " in told
+    output = capsys.readouterr().err
+    assert "fox.png does not say how it was made." in output
+    assert "The library could not be searched: " in output
 
 
 @pytest.mark.parametrize(
-    ("word", "code", "told"),
+    ("word", "code", "output"),
     [
         pytest.param("0000000f", 2, "Image '0000000f' was not found", id="an ID"),
         pytest.param(
@@ -197,11 +199,11 @@ def test_show_reports_an_unavailable_library(capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_show_refuses_an_unknown_id(
-    library: Library, capsys: pytest.CaptureFixture[str], word: str, code: int, told: str
+    library: Library, capsys: pytest.CaptureFixture[str], word: str, code: int, output: str
 ) -> None:
     record_generation(library, make_record(1, images=(make_image(1, 0, _mute()),)))
     assert run(["show", word]) == code
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_show_of_an_id_needs_the_library(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a run whose output goes to a poor or a closed pipe."""
+"""Commands whose output is a limited, full or closed stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGEN = [sys.executable, "-m", "imagen"]
 
 
 def _unread(arguments: list[str]) -> tuple[int, str]:
-    """The exit code and the complaints of a run that writes to a pipe whose reader is gone."""
+    """The exit code and stderr of a command that writes to a closed pipe."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb") as pipe:
@@ -92,7 +92,7 @@ _MAKE = ["generate", "a fox", "-b", "mock", "--size", "32x32", "-o", "fox.png"]
 
 
 def _with(redirections: str, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of a run whose streams a shell has redirected."""
+    """The exit code, stdout and stderr of a command with redirected streams."""
     shell = ["sh", "-c", f'exec "$@" {redirections}', "sh", *_IMAGEN, *arguments]
     ran = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=60)
     return ran.returncode, ran.stdout, ran.stderr

@@ -1,4 +1,4 @@
-"""What fits a terminal, and what a pipe gets in its place."""
+"""Output that fits the terminal, and output in a pipe."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ backends:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library with long prompts, several backends, failures and deliveries; and a job left."""
+    """A library with long prompts, several backends, failures and deliveries; and an interrupted job."""
     folder = tmp_path_factory.mktemp("filled")
     library = LibrarySettings(url=str(folder / "library.db"))
     settings = Settings(library=library, state_dir=folder / "state")
@@ -88,7 +88,7 @@ def _failed(number: int) -> GenerationRecord:
 
 
 def _post(library: Library) -> None:
-    """A delivery that is stuck, and one that waits for another attempt."""
+    """A stuck delivery, and one that will be retried."""
     hook = make_delivery(30).model_copy(update={"destination": "https://hooks.example.com/a"})
     record_generation(library, make_record(30), [make_delivery(30, "cloud"), hook])
     stuck, waiting = outbox.claim(library)

@@ -1,4 +1,4 @@
-"""imagen upscale --method realesrgan: an installed upscaler of that family."""
+"""imagen upscale --method realesrgan: an installed model of that family."""
 
 from __future__ import annotations
 

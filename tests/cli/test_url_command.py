@@ -104,8 +104,8 @@ def test_url_of_a_failed_upload_gives_the_reason(
     assert run(["sync"]) == 0
     capsys.readouterr()
     assert run(["url", lab.ids()[0]]) == 2
-    _, _, said = capsys.readouterr().err.partition("\n")  # below the line about all deliveries
-    assert said == (
+    _, _, message = capsys.readouterr().err.partition("\n")  # below the line about all deliveries
+    assert message == (
         f"imagen: {lab.ids()[0]} is not in the cloud yet: its upload is pending. "
         f"{lab.cloud.url} cannot be reached: Connection refused.\n"
         "To upload it: imagen sync --retry\n"
@@ -120,11 +120,11 @@ def test_url_of_a_stuck_upload_gives_the_remedy(
     assert run(["sync"]) == 4
     capsys.readouterr()
     assert run(["url", lab.ids()[0]]) == 2
-    _, *said = capsys.readouterr().err.splitlines()  # below the line about all deliveries
-    assert said[0].startswith(
+    _, *message = capsys.readouterr().err.splitlines()  # below the line about all deliveries
+    assert message[0].startswith(
         f"imagen: {lab.ids()[0]} is not in the cloud yet: its upload is stuck. http"
     )
-    assert said[1:] == [
+    assert message[1:] == [
         "Put the service key of the project into SUPABASE_SERVICE_KEY.",
         "To upload it: imagen sync --retry",
     ]

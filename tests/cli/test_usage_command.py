@@ -1,4 +1,4 @@
-"""imagen usage: what was made and what it did cost, as a table and as JSON."""
+"""imagen usage: images, time and cost, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _made(number: int, days: int, seconds: float, backend: str, **values: Any) -
 
 @pytest.fixture
 def month(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four weeks of two engines: one of ours, whose electricity is known, and one that is paid."""
+    """Four weeks of two engines: a local one with known electricity costs, and a paid one."""
     monkeypatch.setenv("IMAGEN_LIBRARY", library_url)
     with open_library(load_settings()) as library:
         for made in (
@@ -74,9 +74,9 @@ def test_usage_groups_by_week_backend_model_and_caller(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["usage", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["by"] == ["week", "backend", "model", "caller"]
-    keys = [tuple(group[name] for name in told["by"]) for group in told["groups"]]
+    output = json.loads(capsys.readouterr().out)
+    assert output["by"] == ["week", "backend", "model", "caller"]
+    keys = [tuple(group[name] for name in output["by"]) for group in output["groups"]]
     assert keys == [
         ("2026-W45", "studio", "studio-model", "ada"),
         ("2026-W46", "studio", "studio-model", "eve"),
@@ -115,7 +115,7 @@ def test_usage_without_groups_is_one_line(printed: Callable[..., list[str]]) -> 
 
 @pytest.mark.usefixtures("month")
 def test_usage_reports_unknown_costs(capsys: pytest.CaptureFixture[str]) -> None:
-    run(["usage"])
+    assert run(["usage"]) == 0
     assert capsys.readouterr().err == (
         "The cost of 1 paid generation is unknown and not included.\n"
     )
@@ -133,9 +133,9 @@ def test_usage_is_limited_to_a_period(printed: Callable[..., list[str]]) -> None
 @pytest.mark.usefixtures("month")
 def test_usage_json_has_groups_and_total(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["usage", "--since", "2026-11-27", "--by", "backend,month", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["by"] == ["backend", "month"]
-    assert told["groups"] == [
+    output = json.loads(capsys.readouterr().out)
+    assert output["by"] == ["backend", "month"]
+    assert output["groups"] == [
         {
             "backend": "cloud",
             "month": "2026-11",
@@ -148,7 +148,7 @@ def test_usage_json_has_groups_and_total(capsys: pytest.CaptureFixture[str]) -> 
             "unknown": 1,
         }
     ]
-    assert told["total"]["generations"] == 2
+    assert output["total"]["generations"] == 2
 
 
 def test_sums_are_rounded(
@@ -158,7 +158,7 @@ def test_sums_are_rounded(
     with open_library(load_settings()) as library:
         for number in (1, 2, 3):
             record_generation(library, _made(number, 0, 0.1, "cloud", estimated_usd=0.1, usd=0.1))
-    run(["usage", "--json"])
+    assert run(["usage", "--json"]) == 0
     total = json.loads(capsys.readouterr().out)["total"]
     assert (total["engine_seconds"], total["costs"], total["estimates"]) == (
         0.3,
@@ -207,14 +207,14 @@ def test_usage_of_an_empty_ledger_says_so(capsys: pytest.CaptureFixture[str]) ->
     assert run(["usage"]) == 0
     assert capsys.readouterr() == ("", "There was no usage in this period.\n")
     assert run(["usage", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["groups"], told["total"]) == ([], None)
+    output = json.loads(capsys.readouterr().out)
+    assert (output["groups"], output["total"]) == ([], None)
     assert run(["usage", "--raw", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"rows": []}
 
 
 @pytest.mark.parametrize(
-    ("by", "told"),
+    ("by", "output"),
     [
         ("weeks", "--by: unknown group 'weeks'. Did you mean 'week'?"),
         ("backend,colour", "--by: unknown group 'colour'. Known: day"),
@@ -222,10 +222,10 @@ def test_usage_of_an_empty_ledger_says_so(capsys: pytest.CaptureFixture[str]) ->
     ids=["near", "far"],
 )  # fmt: skip
 def test_usage_refuses_an_unknown_group(
-    by: str, told: str, capsys: pytest.CaptureFixture[str]
+    by: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["usage", "--by", by]) == 2
-    assert told in " ".join(capsys.readouterr().err.split())
+    assert output in " ".join(capsys.readouterr().err.split())
 
 
 def test_usage_accepts_every_group_of_the_ledger() -> None:

@@ -25,7 +25,7 @@ _STATE = Path("home/.local/state/imagen")
 
 @pytest.fixture
 def server() -> Iterator[ComfyUI]:
-    """A simulated server; the backend `comfyui` is at its address."""
+    """A simulated server, which the backend `comfyui` uses."""
     with ComfyUI() as one:
         _configure(one.url)
         yield one
@@ -127,9 +127,9 @@ def test_the_sidecar_names_the_workflow() -> None:
 def test_again_runs_the_same_workflow(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "a fox", "--workflow", "sdxl-turbo", "-q", "-o", "fox.png"]) == 0
     assert run(["again", "fox.png", "-q"]) == 0
-    told = capsys.readouterr().err
-    assert "No changes since then are known." in told
-    assert "Its pixels are identical." in told
+    output = capsys.readouterr().err
+    assert "No changes since then are known." in output
+    assert "Its pixels are identical." in output
 
 
 @pytest.mark.usefixtures("server")
@@ -149,9 +149,9 @@ def test_again_reports_a_missing_workflow(capsys: pytest.CaptureFixture[str]) ->
         assert run(["generate", "a fox", "--workflow", "mine.json", "-q", "-o", "fox.png"]) == 0
     Path("imagen.yaml").unlink()
     assert run(["again", "fox.png"]) == 2
-    told = capsys.readouterr().err
-    assert "The image was generated with the workflow 'mine', which was not found." in told
-    assert "Name its file with --workflow" in told
+    output = capsys.readouterr().err
+    assert "The image was generated with the workflow 'mine', which was not found." in output
+    assert "Name its file with --workflow" in output
 
 
 @pytest.mark.usefixtures("server")

@@ -77,15 +77,15 @@ def _catalog_file() -> None:
     Path("nodes.json").write_text(json.dumps(CATALOGUE), "utf-8")
 
 
-def saved(said: Any, name: str = "soft.json") -> str:
-    """A file that holds this JSON, or these bytes."""
-    data = said if isinstance(said, bytes) else json.dumps(said).encode()
+def saved(message: Any, name: str = "soft.json") -> str:
+    """A file with this JSON, or these bytes."""
+    data = message if isinstance(message, bytes) else json.dumps(message).encode()
     Path(name).write_bytes(data)
     return name
 
 
 def png(**texts: str) -> bytes:
-    """A picture with these texts in it."""
+    """An image with these texts in it."""
     header, rest = PIXEL[:33], PIXEL[33:]
     chunks = b"".join(_chunk(name, text) for name, text in texts.items())
     return header + chunks + rest
@@ -97,7 +97,7 @@ def _chunk(name: str, text: str) -> bytes:
 
 
 def webp(**texts: str) -> bytes:
-    """A picture with these texts as ComfyUI's animations have them: in tags of the EXIF block."""
+    """An image with these texts as ComfyUI's animations have them: in tags of the EXIF block."""
     tags = {"prompt": 0x0110, "workflow": 0x010F}
     values = sorted((tags[name], f"{name}:{text}\0".encode()) for name, text in texts.items())
     at = 8 + 2 + 12 * len(values) + 4
@@ -113,7 +113,7 @@ def webp(**texts: str) -> bytes:
 
 
 def home() -> Path:
-    """Where a person's own workflows go without any configuration."""
+    """The folder of the user's workflows without a configuration."""
     return Path.home() / ".config/imagen/workflows"
 
 
@@ -167,8 +167,8 @@ def test_the_node_catalog_comes_from_the_configured_server(
     monkeypatch.setenv("STUDIO_TOKEN", "t0p-s3cret")
     studio(server, workflow="sd15", bearer_env="STUDIO_TOKEN")
     assert run(["workflows", "add", saved(EDITOR), "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert "Nothing was written (--dry-run).\n" in said
+    message = capsys.readouterr().out
+    assert "Nothing was written (--dry-run).\n" in message
     assert not home().exists()
 
 
@@ -192,8 +192,8 @@ def test_url_names_the_server(
     monkeypatch.setenv("HTTPS_PROXY", "http://me:t0p-s3cret@proxy:3128")
     url = f"http://127.0.0.1:{server.server_port}"
     assert run(["workflows", "add", saved(EDITOR), "--url", url, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["backend"] == {"soft": {"type": "comfyui", "url": url, "workflow": "soft"}}
+    message = json.loads(capsys.readouterr().out)
+    assert message["backend"] == {"soft": {"type": "comfyui", "url": url, "workflow": "soft"}}
 
 
 def test_workflows_add_json_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,8 +257,8 @@ def test_use_twice_reports_the_existing_backend(capsys: pytest.CaptureFixture[st
 def test_use_keeps_another_backend_of_the_same_name(capsys: pytest.CaptureFixture[str]) -> None:
     Path("imagen.yaml").write_text("backends: {soft: {type: mock}}\n")
     assert run(["workflows", "add", saved(GRAPH), "--use"]) == 2
-    told = capsys.readouterr().err
-    assert "The workflow was added, but imagen.yaml already has another backend 'soft'." in told
+    output = capsys.readouterr().err
+    assert "The workflow was added, but imagen.yaml already has another backend 'soft'." in output
     assert Path("imagen.yaml").read_text() == "backends: {soft: {type: mock}}\n"
 
 
@@ -282,8 +282,8 @@ def test_the_workflow_of_an_image_is_added(
 ) -> None:
     path = saved(data, "Soft Cat.png")
     assert run(["workflows", "add", path, "--catalog", "nodes.json", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["name"], said["source"]) == ("soft-cat", f"Soft Cat.png ({source})")
+    message = json.loads(capsys.readouterr().out)
+    assert (message["name"], message["source"]) == ("soft-cat", f"Soft Cat.png ({source})")
     graph = find_workflow("soft-cat", [home()]).bind_defaults()
     assert {key: one["inputs"] for key, one in graph.items()} == {
         key: one["inputs"] for key, one in GRAPH.items()
@@ -311,9 +311,9 @@ def test_missing_models_and_nodes_are_listed_as_to_do(
     own = {"class_type": "Own", "inputs": {}}
     blur = {"class_type": "Blur", "inputs": {"amount": 99, "image": ["1", 0]}}
     assert run(["workflows", "add", saved(GRAPH | {"2": blur, "5": own})]) == 0
-    said = capsys.readouterr().out
-    assert "\nTo do on studio\n  node 5 (Own): the server has no node 'Own'.\n" in said
-    assert "  node 2 (Blur), amount: must be at most 31, not 99.\n" in said
+    message = capsys.readouterr().out
+    assert "\nTo do on studio\n  node 5 (Own): the server has no node 'Own'.\n" in message
+    assert "  node 2 (Blur), amount: must be at most 31, not 99.\n" in message
 
 
 def test_hiding_a_bundled_workflow_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,8 +334,8 @@ def test_a_workflow_is_replaced_only_with_force(capsys: pytest.CaptureFixture[st
         pytest.param(b"", "soft.json is empty.", id="empty"),
         pytest.param(b"<html></html>", "soft.json is a web page, not a workflow.", id="a page"),
         pytest.param(b"\xff\xfe\0", "is not a workflow: expected JSON in UTF-8", id="bytes"),
-        pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was set", id="a plain picture"),
-        pytest.param(PIXEL[:40], "the PNG is cut short", id="a torn picture"),
+        pytest.param(PIXEL, "soft.json holds no workflow: ComfyUI was set", id="a plain image"),
+        pytest.param(PIXEL[:40], "the PNG is cut short", id="a torn image"),
         pytest.param(json.dumps(EDITOR).encode(), "needs a node catalog", id="no catalog"),
     ],
 )

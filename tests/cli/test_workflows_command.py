@@ -25,7 +25,7 @@ BROKEN = {
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of the test catalogue."""
+    """A server with the node catalog of the tests."""
     with serving(json.loads(CATALOGUE.read_text("utf-8"))) as one:
         yield one
 
@@ -55,10 +55,10 @@ def test_list_shows_hidden_and_unreadable_workflows(capsys: pytest.CaptureFixtur
     put("torn", {}).write_text("{", "utf-8")
     configured(workflow_dirs=[str(path.parent)])
     assert run(["workflows", "list"]) == 0
-    said = capsys.readouterr().out
-    assert f"bundled (hidden by {path})" in said
-    assert "torn" in said
-    assert "unreadable" in said
+    message = capsys.readouterr().out
+    assert f"bundled (hidden by {path})" in message
+    assert "torn" in message
+    assert "unreadable" in message
 
 
 def test_list_json_has_all_workflows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,13 +82,15 @@ def test_show_prints_parameters_models_and_unsupported_parameters(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(["workflows", "show", "flux1-schnell"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("flux1-schnell: FLUX.1 [schnell]\n")
-    assert "\nLicence  Apache-2.0\nComfyUI  0.3.0 or later\n" in said
-    assert "16 to 16384, in steps of 16\n" in said
-    assert "  diffusion_models/flux1-schnell.safetensors         22.15 GiB  Apache-2.0\n" in said
-    assert "https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/flux1-schnell.saf" in said
-    assert "\nNot supported\n  negative  FLUX.1 [schnell] is distilled" in said
+    message = capsys.readouterr().out
+    assert message.startswith("flux1-schnell: FLUX.1 [schnell]\n")
+    assert "\nLicence  Apache-2.0\nComfyUI  0.3.0 or later\n" in message
+    assert "16 to 16384, in steps of 16\n" in message
+    assert "  diffusion_models/flux1-schnell.safetensors         22.15 GiB  Apache-2.0\n" in message
+    assert (
+        "https://huggingface.co/Comfy-Org/flux1-schnell/resolve/main/flux1-schnell.saf" in message
+    )
+    assert "\nNot supported\n  negative  FLUX.1 [schnell] is distilled" in message
 
 
 def test_show_prints_the_tokens_of_a_graph_without_manifest(
@@ -125,16 +127,16 @@ def test_show_prints_family_tasks_controlnets_and_custom_nodes(
 
 def test_show_json_has_the_manifest(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["workflows", "show", "sd15", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["name"] == "sd15"
-    assert said["parameters"]["steps"] == {
+    message = json.loads(capsys.readouterr().out)
+    assert message["name"] == "sd15"
+    assert message["parameters"]["steps"] == {
         "type": "int",
         "default": 20,
         "min": 1,
         "max": 10000,
         "description": "Sampling steps; 20 to 50 suit the model.",
     }
-    assert said["models"][0]["file"] == "v1-5-pruned-emaonly-fp16.safetensors"
+    assert message["models"][0]["file"] == "v1-5-pruned-emaonly-fp16.safetensors"
 
 
 def test_control_characters_of_workflow_files_are_removed(
