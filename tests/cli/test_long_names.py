@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows says it
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["-o", _LONG], 5, f"Images can't be saved in {_CUT}: File name too long."),
+        (["-o", _LONG], 5, f"Images cannot be saved in {_CUT}: File name too long."),
         (["-o", f"out/{_LONG}/x.png"], 5, "File name too long."),
         (["--image", _LONG], 2, "File name too long."),
         (["--config", _LONG], 2, "File name too long."),
@@ -54,7 +54,7 @@ def test_an_overlong_library_path_keeps_the_image(
     assert run(["generate", "a fox", "--size", "32x32", "--quiet", "-o", "fox.png"]) == 0
     printed = capsys.readouterr()
     assert Path("fox.png").is_file()
-    assert f"There can be no library in {_CUT}: File name too long." in printed.err
+    assert f"The library cannot be created in {_CUT}: File name too long." in printed.err
     assert run(["history"]) == 5
 
 

@@ -53,7 +53,7 @@ def test_again_uses_the_same_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["again", "fox.png", "--quiet"]) == 0
     output = capsys.readouterr().err
     assert "No changes since then are known." in output
-    assert "Its pixels are the same as they were." in output
+    assert "Its pixels are identical." in output
 
 
 def test_again_on_another_backend_uses_its_default_model(

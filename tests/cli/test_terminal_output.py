@@ -52,7 +52,7 @@ backends:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library with long prompts, several backends, failures and deliveries; and an interrupted job."""
+    """A library with long prompts, failures and deliveries; and an interrupted job."""
     folder = tmp_path_factory.mktemp("filled")
     library = LibrarySettings(url=str(folder / "library.db"))
     settings = Settings(library=library, state_dir=folder / "state")

@@ -38,7 +38,7 @@ _IMAGE_FIELDS = ("image", "mask", "references", "controls")
 class _Reproduction:
     """An image, and how it is regenerated."""
 
-    found: ImageSource
+    source: ImageSource
     remake: Reproduction
     request: Request
     """The original request with the user's changes."""
@@ -86,41 +86,55 @@ def again(
 
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
     try:
-        job = _prepare(source, changes, run, uses_own_graph=uses_own_graph)
-        tickets = plan_request(job.request, job.run)
-        record = job.found.record
-        may_choose = run.workflow is None and not uses_own_graph and job.backend == record.backend
+        reproduction = _prepare(source, changes, run, uses_own_graph=uses_own_graph)
+        tickets = plan_request(reproduction.request, reproduction.run)
+        record = reproduction.source.record
+        may_choose = (
+            run.workflow is None and not uses_own_graph and reproduction.backend == record.backend
+        )
         if may_choose and tickets[0].workflow != record.workflow:
-            settings = with_recorded_workflow(job.run.settings, job.backend, record)
-            job = replace(job, run=replace(job.run, settings=settings))
-            tickets = plan_request(job.request, job.run)
+            settings = with_recorded_workflow(
+                reproduction.run.settings, reproduction.backend, record
+            )
+            reproduction = replace(reproduction, run=replace(reproduction.run, settings=settings))
+            tickets = plan_request(reproduction.request, reproduction.run)
     except UnknownBackend as error:
         if run.backend is not None:
             raise
         remedy = f"It generated {source}. Choose another with --backend. {error.remedy}"
         raise error.replace(remedy=remedy) from error
     seed = tickets[0].request.seed
-    if job.request.draws_seed and seed is not None:  # draw it once: for the plan and the image
-        job = replace(job, request=job.request.with_values({"seed": seed}))
+    if (
+        reproduction.request.draws_seed and seed is not None
+    ):  # draw it once: for the plan and the image
+        reproduction = replace(
+            reproduction, request=reproduction.request.with_values({"seed": seed})
+        )
     original = tickets[0]
     if changes:
         with suppress(ImagenError):  # the changes may repair what was wrong with it
-            original = plan_request(job.original, replace(job.run, strict=False))[0]
-    job = replace(job, has_other_model=has_other_model(tickets[0], original))
+            original = plan_request(reproduction.original, replace(reproduction.run, strict=False))[
+                0
+            ]
+    reproduction = replace(reproduction, has_other_model=has_other_model(tickets[0], original))
     chosen = ReproductionTarget(
-        backend=job.backend,
-        kind=job.kind,
-        changed=frozenset(job.changes),
-        is_graph_own=job.uses_own_graph,
+        backend=reproduction.backend,
+        kind=reproduction.kind,
+        changed=frozenset(reproduction.changes),
+        is_graph_own=reproduction.uses_own_graph,
     )
-    drifts = predict_drift(job.found.record, job.remake, tickets[0], chosen, original)
+    drifts = predict_drift(
+        reproduction.source.record, reproduction.remake, tickets[0], chosen, original
+    )
     if not run.as_json:
-        lines = [*_batch_lines(job), *(f"drift: {drift.sentence}" for drift in drifts)]
+        lines = [*_batch_lines(reproduction), *(f"drift: {drift.sentence}" for drift in drifts)]
         for line in lines if drifts else [*lines, "No changes since then are known."]:
             echo(line, err=not run.dry_run)  # with --dry-run this is the output
-    generations = generate_and_report(job.request, job.run, more=partial(_json, job, drifts))
+    generations = generate_and_report(
+        reproduction.request, reproduction.run, more=partial(_json, reproduction, drifts)
+    )
     if generations and not run.as_json:
-        _print_result(job, drifts, generations)
+        _print_result(reproduction, drifts, generations)
 
 
 def _prepare(
@@ -137,8 +151,8 @@ def _prepare(
         with_recorded_workflow,
     )
 
-    found = find_source(source, run.settings)
-    record, settings = found.record, run.settings
+    origin = find_source(source, run.settings)
+    record, settings = origin.record, run.settings
     name = run.backend or record.backend or settings.default_backend
     if uses_own_graph:
         settings = with_recorded_graph(settings, name, record.graph)
@@ -148,13 +162,13 @@ def _prepare(
         if run.workflow is None and name not in settings.backends and name == record.backend:
             settings = with_recorded_workflow(settings, name, record)
         remake = reproduce_request(record, elsewhere=record.backend not in ("", name))
-        folders = find_input_places(found, run.settings) if record.inputs else []
+        folders = find_input_places(origin, run.settings) if record.inputs else []
         original = locate_images(
-            remake.request, record.inputs, found.folder, folders, replaced=changes
+            remake.request, record.inputs, origin.folder, folders, replaced=changes
         ).with_values({field: changes[field] for field in _IMAGE_FIELDS if field in changes})
         refuse_without_content(source, original, original.with_values(changes))
     return _Reproduction(
-        found=found,
+        source=origin,
         remake=remake,
         request=original.with_values(changes),
         original=original,
@@ -166,8 +180,8 @@ def _prepare(
     )
 
 
-def _batch_lines(job: _Reproduction) -> Iterator[str]:
-    remake, index = job.remake, job.found.record.file.get("index")
+def _batch_lines(reproduction: _Reproduction) -> Iterator[str]:
+    remake, index = reproduction.remake, reproduction.source.record.file.get("index")
     if remake.batch_then < 2 or type(index) is not int:
         return
     number = f"This was image {index + 1} of a batch of {remake.batch_then}"
@@ -178,57 +192,67 @@ def _batch_lines(job: _Reproduction) -> Iterator[str]:
 
 
 def _print_result(
-    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+    reproduction: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
 ) -> None:
-    for drift in _detect_drift(job, before, generations):
+    for drift in _detect_drift(reproduction, before, generations):
         echo(f"drift: {drift.sentence}", err=True)
-    new = _find_new_image(job, generations)
-    likeness = _compare(job, new)
-    if new is not None and job.remake.batch > 1:
+    new = _find_new_image(reproduction, generations)
+    likeness = _compare(reproduction, new)
+    if new is not None and reproduction.remake.batch > 1:
         echo(f"The image is {new.path}.", err=True)
     if likeness is not None:
         echo(likeness.sentence, err=True)
-    elif job.found.image is None and not job.changes:
+    elif reproduction.source.image is None and not reproduction.changes:
         echo("The original image was not found, so the new one was not compared with it.", err=True)
 
 
 def _detect_drift(
-    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+    reproduction: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
 ) -> list[Drift]:
     from imagen.reproduce import detect_drift
 
-    drifts = detect_drift(job.found.record, generations[-1].result.facts, job.kind, before)
-    return [drift for drift in drifts if not (job.has_other_model and drift.what == "model")]
+    drifts = detect_drift(
+        reproduction.source.record, generations[-1].result.facts, reproduction.kind, before
+    )
+    return [
+        drift for drift in drifts if not (reproduction.has_other_model and drift.what == "model")
+    ]
 
 
-def _find_new_image(job: _Reproduction, generations: Sequence[Generation]) -> SavedImage | None:
+def _find_new_image(
+    reproduction: _Reproduction, generations: Sequence[Generation]
+) -> SavedImage | None:
     """The image of the batch that corresponds to the original."""
     saved = generations[-1].saved
-    return next((image for image in saved if image.index == job.remake.index), None)
+    return next((image for image in saved if image.index == reproduction.remake.index), None)
 
 
-def _compare(job: _Reproduction, new: SavedImage | None) -> Similarity | None:
+def _compare(reproduction: _Reproduction, new: SavedImage | None) -> Similarity | None:
     """Compare with the original, if it exists and the user changed nothing."""
     from imagen.reproduce import measure_similarity
 
-    old = job.found.image
-    return None if job.changes or old is None or new is None else measure_similarity(old, new.path)
+    old = reproduction.source.image
+    return (
+        None
+        if reproduction.changes or old is None or new is None
+        else measure_similarity(old, new.path)
+    )
 
 
 def _json(
-    job: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
+    reproduction: _Reproduction, before: Sequence[Drift], generations: Sequence[Generation]
 ) -> dict[str, object]:
     """The documented JSON fields that only this command has."""
-    new = _find_new_image(job, generations) if generations else None
-    likeness = _compare(job, new)
-    drifts = [*before, *(_detect_drift(job, before, generations) if generations else ())]
-    old = job.found.image
+    new = _find_new_image(reproduction, generations) if generations else None
+    likeness = _compare(reproduction, new)
+    drifts = [*before, *(_detect_drift(reproduction, before, generations) if generations else ())]
+    old = reproduction.source.image
     return {
         "again": {
-            "source": job.found.told_by,
+            "source": reproduction.source.told_by,
             "image": str(old) if old else None,
-            "batch": job.remake.batch,
-            "index": job.remake.index,
+            "batch": reproduction.remake.batch,
+            "index": reproduction.remake.index,
             "path": str(new.path) if new else None,
             "identical": (likeness.identical or "no") if likeness else None,
             "difference": likeness.difference if likeness else None,

@@ -189,16 +189,16 @@ def show(
     from imagen.pipeline.generate import open_named
 
     settings = settings_from_options(config_path)
-    found = _read_capabilities(name, settings, task)
+    shown = _read_capabilities(name, settings, task)
     health: Health | None = None
     if check:
         with closing(open_named(name, settings)) as engine:
             health = engine.check()
     if as_json:
         body = {
-            "name": found.name,
-            "kind": found.kind,
-            "title": found.title,
+            "name": shown.name,
+            "kind": shown.kind,
+            "title": shown.title,
             "tasks": [
                 {
                     "task": task_name,
@@ -208,16 +208,16 @@ def show(
                     },
                     "without": capabilities.without,
                 }
-                for task_name, capabilities in found.tasks.items()
+                for task_name, capabilities in shown.tasks.items()
             ],
-            "controls": list(found.common.controls),
-            "preprocessors": list(found.common.preprocessors),
-            "prompt_syntax": found.common.prompt_syntax,
+            "controls": list(shown.common.controls),
+            "preprocessors": list(shown.common.preprocessors),
+            "prompt_syntax": shown.common.prompt_syntax,
         }
         more = {"health": asdict(health)} if health else {}
         click.echo(json.dumps(body | more, indent=2))
     else:
-        _print_capabilities(found)
+        _print_capabilities(shown)
         if health is not None:
             one = [Column("")]
             print_section("State", one, [(health.summary,)], below=[" ".join(health.remedies)])
@@ -252,26 +252,26 @@ def _read_capabilities(name: str, settings: Settings, task: Task | None) -> _Bac
     )
 
 
-def _print_capabilities(found: _BackendCapabilities) -> None:
-    echo(f"{found.name}: {found.title}" if found.title else found.name)
+def _print_capabilities(shown: _BackendCapabilities) -> None:
+    echo(f"{shown.name}: {shown.title}" if shown.title else shown.name)
     click.echo()
-    common = found.common
+    common = shown.common
     known_first = sorted(common.tasks, key=lambda t: TASKS.index(t) if t in TASKS else len(TASKS))
     heads = (
-        ("Type", found.kind),
+        ("Type", shown.kind),
         ("Tasks", ", ".join(describe_tasks(known_first))),
         ("Control images", ", ".join(common.controls)),
         ("Preprocessors", ", ".join(common.preprocessors)),
         ("Prompt syntax", ", ".join(common.prompt_syntax or ())),
     )
     print_table([Column(""), Column("")], [head for head in heads if head[1]])
-    first_task, first = next(iter(found.tasks.items()))
-    for task, capabilities in found.tasks.items():
+    first_task, first = next(iter(shown.tasks.items()))
+    for task, capabilities in shown.tasks.items():
         _print_task(task, capabilities, first_task, first.parameters)
-    taken = {name for each in found.tasks.values() for name in each.parameters}
+    taken = {name for each in shown.tasks.values() for name in each.parameters}
     unsupported = {
         name: why
-        for each in found.tasks.values()
+        for each in shown.tasks.values()
         for name, why in each.without.items()
         if name not in taken
     }

@@ -202,24 +202,24 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
 
     if file is not None and config_path is not None:
         raise usage_error("FILE and --config both name a configuration. Use one of them.")
-    found = check_config(file or config_path)
-    source = str(found.source) if found.source else None
+    report = check_config(file or config_path)
+    source = str(report.source) if report.source else None
     if as_json:
         body = {
-            "ok": not found.problems,
+            "ok": not report.problems,
             "file": source,
-            "problems": [_problem_json(problem) for problem in found.problems],
-            "warnings": [_problem_json(problem) for problem in found.warnings],
+            "problems": [_problem_json(problem) for problem in report.problems],
+            "warnings": [_problem_json(problem) for problem in report.warnings],
         }
         click.echo(json.dumps(body, indent=2))
     else:
-        for warning in found.warnings:
+        for warning in report.warnings:
             echo("\n".join(_problem_lines("warning", warning)), err=True)
-        lines = [line for p in found.problems for line in _problem_lines("error", p)]
-        count = len(found.problems)
+        lines = [line for p in report.problems for line in _problem_lines("error", p)]
+        count = len(report.problems)
         verdict = f"{count} problem{'s' if count > 1 else ''}" if count else "ok"
         echo("\n".join([*lines, f"{source or 'Default settings'}: {verdict}"]))
-    if found.problems:
+    if report.problems:
         click.get_current_context().exit(2)
 
 
