@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imagen import delivery as targets
 from imagen.core.json_values import json_safe
@@ -61,7 +61,14 @@ def send(
     targets.require_switch(settings.usage.mirror, "usage.mirror")
     schema, table = settings.usage.mirror_schema, settings.usage.mirror_table
     name = f"{schema}.{table}"
-    row = _cloud_columns(delivery.payload["row"])
+    ledger_row = delivery.payload["row"]
+    seconds = ledger_row["latency_seconds"]
+    names = ("id", "created_at", "backend", "model", "seed", "caller", *_OPTIONAL)
+    row = {name: ledger_row[name] for name in names} | {
+        "prompt_hash": ledger_row["prompt_sha256"],
+        "latency_ms": None if seconds is None else round(seconds * 1000),
+        "cost_usd_estimate": ledger_row["estimated_cost"],
+    }
     if name in notes:
         row = {column: value for column, value in row.items() if column not in _OPTIONAL}
     with connect(settings, environ) as client:
@@ -73,13 +80,3 @@ def send(
             "editor of the project."
         )
     return {"table": name, "id": row["id"]}
-
-
-def _cloud_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = row["latency_seconds"]
-    names = ("id", "created_at", "backend", "model", "seed", "caller", *_OPTIONAL)
-    return {name: row[name] for name in names} | {
-        "prompt_hash": row["prompt_sha256"],
-        "latency_ms": None if seconds is None else round(seconds * 1000),
-        "cost_usd_estimate": row["estimated_cost"],
-    }

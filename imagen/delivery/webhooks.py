@@ -130,7 +130,10 @@ def send(
     }
     at = bare_address(webhook.url)
     client = http.HttpClient(at, read_seconds=_READ_SECONDS, tls=http.tls(at, None))
-    secrets = [*credentials(webhook, environ), *_secret_parts(webhook.url)]
+    url = urlsplit(webhook.url)  # any part of its path and query may be a secret
+    words = re.split("[/?&=]", f"{url.path}?{url.query}")
+    parts = {word for word in (*words, *map(unquote, words)) if word not in url.netloc}
+    secrets = [*credentials(webhook, environ), *parts]
     with Redactor(secrets).errors(), client:
         response = client.request(
             "POST", webhook.url, limit=None, seconds=seconds, content=content, headers=headers
@@ -184,10 +187,3 @@ def _read_secret(webhook: Webhook, environ: Mapping[str, str]) -> bytes | None:
             f"{webhook.secret_env} is not a valid secret: expected base64 after whsec_."
         )
     return key
-
-
-def _secret_parts(url: str) -> set[str]:
-    """The parts of the path and query, any of which may be a secret."""
-    parts = urlsplit(url)
-    words = re.split("[/?&=]", f"{parts.path}?{parts.query}")
-    return {word for word in (*words, *map(unquote, words)) if word not in parts.netloc}

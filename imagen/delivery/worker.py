@@ -125,7 +125,12 @@ class _Pass:
             raise
         else:
             outbox.mark_sent(self.library, pending, facts)
-            self._succeed(pending.delivery)
+            self.sent.append(pending.delivery)
+            destination = _destination(pending.delivery)
+            if destination not in self.up:  # it works again
+                self.up.add(destination)
+                seconds = _PAUSES[-1]
+                outbox.advance_destination(self.library, pending.delivery, seconds=seconds)
 
     def _with_current_paths(self, pending: PendingDelivery) -> PendingDelivery | None:
         """The delivery with its files' present paths; None if it cannot be sent from here."""
@@ -136,12 +141,6 @@ class _Pass:
             outbox.postpone(self.library, pending, reason, seconds=_PAUSES[-1])
             return None
         return placed
-
-    def _succeed(self, delivery: Delivery) -> None:
-        self.sent.append(delivery)
-        if _destination(delivery) not in self.up:  # the destination works again
-            self.up.add(_destination(delivery))
-            outbox.advance_destination(self.library, delivery, seconds=_PAUSES[-1])
 
     def _fail(self, pending: PendingDelivery, error: ImagenError) -> None:
         pauses = pauses_after(error, self.draw)

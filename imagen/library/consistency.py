@@ -109,7 +109,14 @@ def check_consistency(
             absent.append(row)
         on_progress(report.checked, total)
     _check_absent(library, absent, report, fix)
-    _check_thumbnails(library, report, fix)
+    orphans = thumbnails.c.image.not_in(select(images.c.id))
+    with library.reading() as connection:
+        count = select(func.count()).select_from(thumbnails).where(orphans)
+        report.thumbnails = connection.execute(count).scalar_one()
+    if fix and report.thumbnails:
+        with library.writing() as connection:
+            connection.execute(delete(thumbnails).where(orphans))
+        report.thumbnails = 0
     return report
 
 
@@ -274,14 +281,3 @@ def _files_in_folders_of(paths: Iterable[str]) -> Iterator[Path]:
     for folder in outer:
         for root, _, names in os.walk(folder):
             yield from (Path(root, name) for name in sorted(names))
-
-
-def _check_thumbnails(library: Library, report: ConsistencyReport, fix: bool) -> None:
-    orphans = thumbnails.c.image.not_in(select(images.c.id))
-    counted = select(func.count()).select_from(thumbnails).where(orphans)
-    with library.reading() as connection:
-        report.thumbnails = connection.execute(counted).scalar_one()
-    if fix and report.thumbnails:
-        with library.writing() as connection:
-            connection.execute(delete(thumbnails).where(orphans))
-        report.thumbnails = 0

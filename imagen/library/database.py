@@ -193,12 +193,12 @@ def _open_read_only(path: Path, trash: Path) -> Library:
         query={"uri": "true", "mode": "ro"} | ({} if has_log else {"immutable": "1"}),
     )
     engine = create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
-    event.listen(engine, "connect", _prepare_to_read)
+    event.listen(engine, "connect", _disable_implicit_begin)
     event.listen(engine, "begin", _begin_sqlite)
     return Library(engine, str(path), trash, is_read_only=True)
 
 
-def _prepare_to_read(connection: Any, _: object) -> None:
+def _disable_implicit_begin(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins each transaction
 
 
@@ -216,8 +216,8 @@ def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
         engine.dispose()
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # `_begin_sqlite` begins each transaction
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    _disable_implicit_begin(connection, _)
     cursor = connection.cursor()
     _enable_wal(cursor)
     cursor.execute("PRAGMA synchronous=FULL")

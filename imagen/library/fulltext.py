@@ -52,7 +52,9 @@ def tokenize(text: str) -> list[str]:
     decomposed = unicodedata.normalize("NFKD", _IGNORED.sub("", folded))
     bare = "".join(filter(_is_significant, decomposed))
     spaced = _SPACELESS.sub(r" \g<0> ", unicodedata.normalize("NFC", bare))
-    words = "".join(c if _is_word_character(c) else " " for c in spaced).split()
+    words = "".join(
+        c if (c.isalnum() or unicodedata.category(c) in ("Mn", "Mc")) else " " for c in spaced
+    ).split()
     return [word[:_MAX_WORD_LENGTH] for word in words[:_MAX_WORDS]]
 
 
@@ -60,10 +62,6 @@ def _is_significant(character: str) -> bool:
     if unicodedata.combining(character) in _ACCENTS:
         return False
     return unicodedata.category(character) != "Cf" or character in _ZERO_WIDTH_SPACES
-
-
-def _is_word_character(character: str) -> bool:
-    return character.isalnum() or unicodedata.category(character) in ("Mn", "Mc")
 
 
 def parse_query(query: str) -> tuple[SearchTerm, ...]:

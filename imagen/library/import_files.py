@@ -137,17 +137,12 @@ def _list_files(folder: Path) -> Iterator[Path]:
         )
         for name in sorted(names):
             path = Path(root, name)
-            is_named = path.suffix.lower() in _SUFFIXES and not name.startswith(".")
-            if is_named and _is_regular(path):
-                yield path
-
-
-def _is_regular(path: Path) -> bool:
-    """Neither a link nor a pipe, which would block; True if that cannot be seen."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return True
+            if path.suffix.lower() not in _SUFFIXES or name.startswith("."):
+                continue
+            with suppress(OSError):  # an unreadable file is reported later
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    continue  # a link, or a pipe, which would block
+            yield path
 
 
 @dataclass(slots=True)
@@ -295,6 +290,12 @@ class FoundImage:
         return index if type(index) is int and 0 <= index < _MAX_BATCH else 0
 
     @property
+    def seed(self) -> int | None:
+        """Of this image, or of its request."""
+        seed = self.record.file.get("seed") if self.record else None
+        return seed if type(seed) is int else self.request.seed
+
+    @property
     def request(self) -> Request:
         """The settings that made it, as far as they are known."""
         return _bare_request(request_from_values(self.provenance.values)[0])
@@ -387,7 +388,20 @@ def build_imported_record(group: list[FoundImage], id: str) -> GenerationRecord:
         facts=_build_facts(first),
         created_at=first.created,
         ended_at=first.created,
-        images=tuple(map(_stored_image, group)),
+        images=tuple(
+            StoredImage(
+                path=image.path,
+                sidecar=image.sidecar,
+                index=image.index,
+                media_type=image.media_type,
+                width=image.width,
+                height=image.height,
+                seed=image.seed,
+                sha256=image.sha256,
+                size_bytes=image.size_bytes,
+            )
+            for image in group
+        ),
         source="import",
     )
 
@@ -442,18 +456,3 @@ def _build_facts(image: FoundImage) -> dict[str, Any]:
     if record.source != "imagen":
         told |= {"resolved": record.resolved, "facts": record.facts}
     return facts | {"told": told}
-
-
-def _stored_image(image: FoundImage) -> StoredImage:
-    seed = image.record.file.get("seed") if image.record else None
-    return StoredImage(
-        path=image.path,
-        sidecar=image.sidecar,
-        index=image.index,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        seed=seed if type(seed) is int else image.request.seed,
-        sha256=image.sha256,
-        size_bytes=image.size_bytes,
-    )

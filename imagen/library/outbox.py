@@ -89,7 +89,14 @@ def _for_this_machine(library: Library) -> Iterator[ColumnElement[bool]]:
     """If several machines share the library, the one with the file sends an image."""
     if not library.is_sqlite:
         is_elsewhere = exists().where(*_image_of_other_machine()).correlate(outbox)
-        is_here = outbox.c.id.in_(_find_shared_files(library))
+        # That other machine may be this one under an earlier name, or the folder is shared.
+        theirs = outbox.c.kind == "cloud", _UNSENT, *_image_of_other_machine()
+        chosen = select(outbox.c.id, images.c.path, images.c.size_bytes).where(*theirs)
+        with library.reading() as connection:
+            rows = connection.execute(chosen).all()
+        is_here = outbox.c.id.in_(
+            [row.id for row in rows if _file_size(path_of(row.path)) == row.size_bytes]
+        )
         yield or_(outbox.c.kind != "cloud", ~is_elsewhere, is_here)
 
 
@@ -97,18 +104,6 @@ def _image_of_other_machine() -> tuple[ColumnElement[bool], ...]:
     """A delivery's image, and that another machine made it."""
     its = images.c.generation == outbox.c.generation, images.c.number == outbox.c.part
     return *its, images.c.host != platform.node()
-
-
-def _find_shared_files(library: Library) -> list[int]:
-    """Deliveries of other machines' images whose files are here too.
-
-    That other machine may be this one under an earlier name, or the folder may be shared.
-    """
-    theirs = outbox.c.kind == "cloud", _UNSENT, *_image_of_other_machine()
-    chosen = select(outbox.c.id, images.c.path, images.c.size_bytes).where(*theirs)
-    with library.reading() as connection:
-        rows = connection.execute(chosen).all()
-    return [row.id for row in rows if _file_size(path_of(row.path)) == row.size_bytes]
 
 
 def _file_size(path: Path) -> int | None:

@@ -149,16 +149,13 @@ def _select_keys(
         statement = statement.where(order < after)
     if limit is None:
         return statement
-    if query.text and not _is_recent(connection, query.text):
-        order = order + 0  # otherwise PostgreSQL may read every prompt, newest first
+    if query.text:
+        # PostgreSQL has no statistics of rare words, and may read every prompt, newest first.
+        newest = select(prompts).order_by(prompts.c.rowid.desc()).limit(_NEWEST).subquery("prompts")
+        matching = select(newest.c.rowid).where(_matches(fulltext.parse_query(query.text)))
+        if connection.execute(matching.limit(1)).first() is None:
+            order = order + 0
     return statement.order_by(order.desc()).limit(limit)
-
-
-def _is_recent(connection: Connection, query: str) -> bool:
-    """Whether one of the newest prompts matches; PostgreSQL has no statistics of rare words."""
-    newest = select(prompts).order_by(prompts.c.rowid.desc()).limit(_NEWEST).subquery("prompts")
-    matching = select(newest.c.rowid).where(_matches(fulltext.parse_query(query))).limit(1)
-    return connection.execute(matching).first() is not None
 
 
 def _postgres_select(query: Query) -> tuple[ColumnElement[int], Select[Any]]:

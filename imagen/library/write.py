@@ -221,10 +221,16 @@ def _insert_generation(
     }
     connection.execute(insert(generations).values(_stored_texts(values)))
     words = fulltext.tokenize(prompt)
+    if connection.dialect.name == "sqlite":
+        insert_words = "INSERT INTO prompts (rowid, words) VALUES (:key, :words)"
+        stored_words = " ".join(words)
+    else:
+        insert_words = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:words AS tsvector))"
+        stored_words = fulltext.postgres_vector(words)
     for number, image in enumerate(record.images):
         key = image_key(record.id, record.created_at, number, salt)
         connection.execute(insert(images).values(_image_row(record, image, number, key)))
-        _insert_words(connection, key, words)
+        connection.execute(text(insert_words), {"key": key, "words": stored_words})
         if (webp := small[image.path]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
 
@@ -257,15 +263,6 @@ def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:
         name: stored_text(value) if isinstance(value, str) else value
         for name, value in values.items()
     }
-
-
-def _insert_words(connection: Connection, key: int, words: list[str]) -> None:
-    if connection.dialect.name == "sqlite":
-        statement, value = "INSERT INTO prompts (rowid, words) VALUES (:key, :w)", " ".join(words)
-    else:
-        statement = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:w AS tsvector))"
-        value = fulltext.postgres_vector(words)
-    connection.execute(text(statement), {"key": key, "w": value})
 
 
 def _queue(connection: Connection, deliveries: Sequence[Delivery]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.library import AddedFiles, ConsistencyReport, Library
+    from imagen.library import AddedFiles, ConsistencyReport
     from imagen.library.consistency import Inconsistency
 
 _MAX_LINES = 20
@@ -74,7 +74,14 @@ def add(
     with open_library(config_path) as opened, count_progress("adding", quiet=quiet) as on_progress:
         added = add_files(opened, folders, on_progress=on_progress, is_dry=dry_run)
     if as_json:
-        click.echo(json.dumps(_added_as_json(added), indent=2))
+        data = {
+            "added": [one._asdict() | {"path": str(one.path)} for one in added.added],
+            "known": added.known,
+            "moved": [str(path) for path in added.moved],
+            "problems": [{"path": str(path), "what": what} for path, what in added.problems],
+            "skipped": added.skipped,
+        }
+        click.echo(json.dumps(data, indent=2))
     else:
         _print(_added_lines(added, is_dry=dry_run))
 
@@ -94,19 +101,6 @@ def _added_lines(added: AddedFiles, *, is_dry: bool) -> Iterator[str]:
     yield from _shorten(problems)
 
 
-def _added_as_json(added: AddedFiles) -> dict[str, Any]:
-    return {
-        "added": [
-            {"path": str(path), "id": id, "tool": tool, "has_settings": has_settings}
-            for path, id, tool, has_settings in added.added
-        ],
-        "known": added.known,
-        "moved": [str(path) for path in added.moved],
-        "problems": [{"path": str(path), "what": what} for path, what in added.problems],
-        "skipped": added.skipped,
-    }
-
-
 @library.command()
 @click.option("--fix", is_flag=True, help="Note new paths and missing files; rewrite sidecars.")
 @click.option("--forget-missing", "forgets", is_flag=True, help="Remove missing images from it.")
@@ -124,7 +118,7 @@ def check(
     problem remains.
     """
     from imagen.cli.progress import count_progress
-    from imagen.library import check_consistency
+    from imagen.library import check_consistency, forget_missing
 
     if forgets and not yes:
         require_terminal("--forget-missing removes images from the library")
@@ -132,22 +126,16 @@ def check(
         with count_progress("checking", quiet=quiet) as on_progress:
             report = check_consistency(opened, fix=fix, on_progress=on_progress)
         if forgets and report.missing:
-            _forget_missing(opened, report, asks=not yes)
+            if not yes:
+                _print(_finding_lines("missing", report), err=True)
+                question = f"Forget {count_noun(len(report.missing), 'missing image')}?"
+                confirm(f"{question} No file is deleted.", declined="Nothing was forgotten.")
+            forget_missing(opened, report)
     if as_json:
         click.echo(json.dumps(_report_as_json(report), indent=2))
     else:
         _print(_report_lines(report))
     return 0 if report.is_ok else 2
-
-
-def _forget_missing(opened: Library, report: ConsistencyReport, *, asks: bool) -> None:
-    from imagen.library import forget_missing
-
-    if asks:
-        _print(_finding_lines("missing", report), err=True)
-        question = f"Forget {count_noun(len(report.missing), 'missing image')}?"
-        confirm(f"{question} No file is deleted.", declined="Nothing was forgotten.")
-    forget_missing(opened, report)
 
 
 def _report_lines(report: ConsistencyReport) -> Iterator[str]:

@@ -104,6 +104,8 @@ def empty(
     """
     if words and age is not None:
         raise usage_error("--older-than cannot be combined with IDs.")
+    from imagen.library.trash import delete_for_good, require_trashed
+
     if not yes:
         require_terminal("`imagen trash empty` deletes for good")
     with open_library(config_path) as library:
@@ -114,7 +116,9 @@ def empty(
                 f"Delete {count_noun(len(images))}, {size}, for good?",
                 declined="Nothing was deleted.",
             )
-        left = _delete(library, images)
+        for image in images:
+            require_trashed(image)
+        left = [path for image in images if (path := delete_for_good(library, image))]
     print_images(
         images,
         lambda image: str(image.trashed_from or image.path),
@@ -140,15 +144,6 @@ def _choose(library: Library, words: tuple[str, ...], age: timedelta | None) -> 
     if elsewhere := len(images) - len(here):
         echo(f"Left in the trash: {count_noun(elsewhere)} on other machines.", err=True)
     return here
-
-
-def _delete(library: Library, images: Sequence[LibraryImage]) -> list[Path]:
-    from imagen.library.trash import delete_for_good, require_trashed
-
-    for image in images:
-        require_trashed(image)
-    left = [delete_for_good(library, image) for image in images]
-    return [path for path in left if path is not None]
 
 
 def _format_bytes(images: Sequence[LibraryImage]) -> str:
