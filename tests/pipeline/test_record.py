@@ -105,7 +105,7 @@ def test_lost_image_is_not_recorded(
         (tmp_path / "out").write_text("a file in the way")
         (settings.state_dir / "rescued").write_text("another")
 
-    with pytest.raises(OutputError, match="It was not saved anywhere"):
+    with pytest.raises(OutputError, match="It is lost"):
         generate(_ASKED, settings, on_progress=put_something_in_the_way)
     with library.reading() as connection:
         assert connection.execute(generations.select()).all() == []
