@@ -1,4 +1,4 @@
-"""The door to the sinks: all that is to be told, and telling it."""
+"""Deliveries are built for every enabled target, and sent by its module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from simulators.supabase import Supabase
-from support import generation_records as told
+from support import generation_records as records
 from support.webhook_receiver import Receiver
 
 from imagen import delivery
@@ -17,63 +17,65 @@ from imagen.errors import ConfigError
 
 def test_a_generation_is_delivered_to_every_target(tmp_path: Path) -> None:
     with Supabase() as cloud, Receiver() as there:
-        settings = told.settings(webhooks=[{"url": there.url}])
-        environ = told.environ(cloud)
+        settings = records.settings(webhooks=[{"url": there.url}])
+        environ = records.environ(cloud)
         made = delivery.deliveries_of(
-            told.make_record(told.make_image(tmp_path)), settings, environ
+            records.make_record(records.make_image(tmp_path)), settings, environ
         )
         facts = [delivery.send(one, settings, environ, {}) for one in made]
     assert [one.kind for one in made] == ["cloud", "mirror", "webhook"]
-    assert [one.generation for one in made] == [told.ID, told.ID, told.ID]
+    assert [one.generation for one in made] == [records.ID, records.ID, records.ID]
     assert facts[2] == {"status": 204, "id": made[2].payload["id"]}
     assert len(there.requests) == 1
 
 
 def test_nothing_is_delivered_without_targets(tmp_path: Path) -> None:
     assert (
-        delivery.deliveries_of(told.make_record(told.make_image(tmp_path)), told.settings(), {})
+        delivery.deliveries_of(
+            records.make_record(records.make_image(tmp_path)), records.settings(), {}
+        )
         == []
     )
 
 
 def test_a_delivery_survives_json(tmp_path: Path) -> None:
     with Supabase() as cloud:
-        settings, environ = told.settings(), told.environ(cloud)
+        settings, environ = records.settings(), records.environ(cloud)
         made = delivery.deliveries_of(
-            told.make_record(told.make_image(tmp_path)), settings, environ
+            records.make_record(records.make_image(tmp_path)), settings, environ
         )
     assert [one.model_validate_json(one.model_dump_json()) for one in made] == made
 
 
 def test_check_settings_reports_a_target_that_cannot_work() -> None:
-    settings = told.settings(output={"cloud_sync": "on"})
+    settings = records.settings(output={"cloud_sync": "on"})
     with pytest.raises(ConfigError, match=r"output\.cloud_sync is on"):
         delivery.check_settings(settings, {})
 
 
 def test_check_settings_accepts_disabled_targets_and_webhooks() -> None:
-    delivery.check_settings(told.settings(webhooks=[{"url": "https://example.org"}]), {})
+    delivery.check_settings(records.settings(webhooks=[{"url": "https://example.org"}]), {})
 
 
 def test_a_delivery_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     with Supabase() as cloud:
-        entry = told.make_record(told.make_image(tmp_path))
-        made = delivery.deliveries_of(entry, told.settings(), told.environ(cloud))
+        entry = records.make_record(records.make_image(tmp_path))
+        made = delivery.deliveries_of(entry, records.settings(), records.environ(cloud))
     later = made[0].model_copy(update={"kind": "pigeon"})
     with pytest.raises(ConfigError, match="does not know deliveries of 'pigeon'"):
-        delivery.send(later, told.settings(), {}, {})
+        delivery.send(later, records.settings(), {}, {})
 
 
 def test_building_deliveries_loads_no_http_client() -> None:
     program = (
-        "import sys\nfrom support import generation_records as told\n"
+        "import sys\nfrom support import generation_records as records\n"
         "from imagen import delivery\n"
-        "settings = told.settings(webhooks=[{'url': 'https://example.org'}])\n"
+        "settings = records.settings(webhooks=[{'url': 'https://example.org'}])\n"
         "environ = {'SUPABASE_URL': 'https://x', 'SUPABASE_SERVICE_KEY': 'k'}\n"
-        "assert len(delivery.deliveries_of(told.make_record(), settings, environ)) == 2\n"
+        "assert len(delivery.deliveries_of(records.make_record(), settings, environ)) == 2\n"
         "print([name for name in ('httpx', 'tenacity') if name in sys.modules])\n"
     )
-    folder = str(Path(told.__file__).parents[1])
+    folder = str(Path(records.__file__).parents[1])
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={"PYTHONPATH": folder}
     )

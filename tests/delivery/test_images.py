@@ -1,4 +1,4 @@
-"""Pictures go to the cloud once, with their rows, whatever happens on the way."""
+"""Images are uploaded to Supabase, each with its row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Bucket, Supabase, SupabaseSwitches
 from simulators.supabase.storage import StoredObject
-from support import generation_records as told
+from support import generation_records as records
 
 from imagen.core.request import Request
 from imagen.delivery import images as sink
@@ -39,14 +39,16 @@ def delivery(cloud: Supabase, tmp_path: Path) -> Delivery:
     return _delivery(cloud, tmp_path)
 
 
-def _delivery(cloud: Supabase, folder: Path, id: str = told.ID, colour: int = 7) -> Delivery:
-    entry = told.make_record(told.make_image(folder, f"fox{colour}.png", colour=colour), id=id)
-    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+def _delivery(cloud: Supabase, folder: Path, id: str = records.ID, colour: int = 7) -> Delivery:
+    entry = records.make_record(
+        records.make_image(folder, f"fox{colour}.png", colour=colour), id=id
+    )
+    (made,) = sink.deliveries(entry, records.settings(), records.environ(cloud))
     return made
 
 
 def _send(delivery: Delivery, there: Supabase, **settings: object) -> dict[str, object]:
-    return sink.send(delivery, told.settings(**settings), told.environ(there), {})
+    return sink.send(delivery, records.settings(**settings), records.environ(there), {})
 
 
 def _paths(cloud: Supabase) -> list[str]:
@@ -66,7 +68,7 @@ def test_an_image_is_uploaded_and_its_row_inserted(
     sidecar = row.pop("sidecar")
     assert row == {
         "id": facts["id"],
-        "owner_user_id": told.OWNER,
+        "owner_user_id": records.OWNER,
         "bucket": BUCKET,
         "path": _PATH,
         "prompt": "A red fox, in snow",
@@ -89,13 +91,13 @@ def test_an_image_is_uploaded_and_its_row_inserted(
 def test_an_image_is_uploaded_with_its_own_format(
     cloud: Supabase, tmp_path: Path, kind: Kind
 ) -> None:
-    png = told.make_image(tmp_path)
+    png = records.make_image(tmp_path)
     path = tmp_path / f"fox.{kind}"
     path.write_bytes(convert_image(png.path.read_bytes(), kind).data)
     digest = sha256(path.read_bytes()).hexdigest()
     changes = {"path": path, "sha256": digest, "media_type": f"image/{kind}"}
-    entry = told.make_record(png.model_copy(update=changes))
-    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    entry = records.make_record(png.model_copy(update=changes))
+    (delivery,) = sink.deliveries(entry, records.settings(), records.environ(cloud))
     facts = _send(delivery, cloud)
     assert facts["path"] == _PATH.replace(".png", f".{kind}")
     stored = cloud.objects[BUCKET, facts["path"]]
@@ -107,8 +109,10 @@ def test_a_style_does_not_change_the_prompt_hash_of_the_row(
     cloud: Supabase, tmp_path: Path
 ) -> None:
     typed = Request(prompt="a fox", style="photo")
-    entry = told.make_record(told.make_image(tmp_path), prompt="a fox, photo, 50mm", asked=typed)
-    (delivery,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    entry = records.make_record(
+        records.make_image(tmp_path), prompt="a fox, photo, 50mm", asked=typed
+    )
+    (delivery,) = sink.deliveries(entry, records.settings(), records.environ(cloud))
     _send(delivery, cloud)
     (row,) = cloud.rows("imagen", "images")
     assert row["prompt_sha256"] == sha256(b"a fox").hexdigest()
@@ -167,7 +171,7 @@ def test_an_outage_is_retryable(cloud: Supabase, delivery: Delivery) -> None:
 
 
 def test_two_images_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path) -> None:
-    first, second = (_delivery(cloud, tmp_path, id, n) for n, id in enumerate((told.ID, _OTHER)))
+    first, second = (_delivery(cloud, tmp_path, id, n) for n, id in enumerate((records.ID, _OTHER)))
     assert [_send(one, cloud)["path"] for one in (first, second, first, second)] == [
         _PATH,
         f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png",
@@ -178,7 +182,7 @@ def test_two_images_of_one_name_get_two_paths(cloud: Supabase, tmp_path: Path) -
 
 
 def test_a_numbered_path_is_kept_after_a_lost_answer(cloud: Supabase, tmp_path: Path) -> None:
-    _send(_delivery(cloud, tmp_path, told.ID, 0), cloud)
+    _send(_delivery(cloud, tmp_path, records.ID, 0), cloud)
     cloud.switches = SupabaseSwitches(lost_uploads=1)
     second = _delivery(cloud, tmp_path, _OTHER, 1)
     assert _send(second, cloud)["path"] == f"2026-11-24/a-red-fox-in-snow-{_SEED}-2.png"
@@ -241,8 +245,8 @@ def test_a_changed_file_is_not_uploaded(
 def test_the_record_in_the_image_replaces_a_missing_sidecar(
     cloud: Supabase, tmp_path: Path
 ) -> None:
-    entry = told.make_record(told.make_image(tmp_path, sidecar=False))
-    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    entry = records.make_record(records.make_image(tmp_path, sidecar=False))
+    (made,) = sink.deliveries(entry, records.settings(), records.environ(cloud))
     _send(made, cloud)
     assert cloud.rows("imagen", "images")[0]["sidecar"]["backend"] == "studio"
 
@@ -257,8 +261,8 @@ def test_an_invalid_sidecar_does_not_stop_an_upload(
 
 
 def test_characters_that_postgresql_refuses_are_removed(cloud: Supabase, tmp_path: Path) -> None:
-    entry = told.make_record(told.make_image(tmp_path), prompt="a\0b")
-    (made,) = sink.deliveries(entry, told.settings(), told.environ(cloud))
+    entry = records.make_record(records.make_image(tmp_path), prompt="a\0b")
+    (made,) = sink.deliveries(entry, records.settings(), records.environ(cloud))
     _send(made, cloud)
     assert cloud.rows("imagen", "images")[0]["prompt"] == "ab"
 
@@ -266,8 +270,10 @@ def test_characters_that_postgresql_refuses_are_removed(cloud: Supabase, tmp_pat
 def test_each_image_is_a_delivery_with_its_share_of_the_cost(
     cloud: Supabase, tmp_path: Path
 ) -> None:
-    pictures = [told.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
-    made = sink.deliveries(told.make_record(*pictures), told.settings(), told.environ(cloud))
+    pictures = [records.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
+    made = sink.deliveries(
+        records.make_record(*pictures), records.settings(), records.environ(cloud)
+    )
     assert [(one.part, one.payload["row"]["cost_usd"]) for one in made] == [
         (0, 0.002),
         (1, 0.002),
@@ -284,13 +290,16 @@ def test_each_image_is_a_delivery_with_its_share_of_the_cost(
 def test_imported_and_failed_generations_are_not_uploaded(
     cloud: Supabase, tmp_path: Path, more: dict[str, str]
 ) -> None:
-    entry = told.make_record(told.make_image(tmp_path), **more)
-    assert sink.deliveries(entry, told.settings(), told.environ(cloud)) == []
+    entry = records.make_record(records.make_image(tmp_path), **more)
+    assert sink.deliveries(entry, records.settings(), records.environ(cloud)) == []
 
 
 def test_outputs_that_are_not_images_are_not_uploaded(cloud: Supabase, tmp_path: Path) -> None:
-    video = told.make_image(tmp_path).model_copy(update={"media_type": "video/mp4"})
-    assert sink.deliveries(told.make_record(video), told.settings(), told.environ(cloud)) == []
+    video = records.make_image(tmp_path).model_copy(update={"media_type": "video/mp4"})
+    assert (
+        sink.deliveries(records.make_record(video), records.settings(), records.environ(cloud))
+        == []
+    )
 
 
 def test_a_missing_bucket_names_the_remedy(tmp_path: Path) -> None:
@@ -303,7 +312,7 @@ def test_a_missing_bucket_names_the_remedy(tmp_path: Path) -> None:
 def test_a_wrong_key_names_its_variable(cloud: Supabase, delivery: Delivery) -> None:
     environ = {"SUPABASE_URL": cloud.url, "SUPABASE_SERVICE_KEY": ANON_KEY}
     with pytest.raises(ImagenError) as caught:
-        sink.send(delivery, told.settings(), environ, {})
+        sink.send(delivery, records.settings(), environ, {})
     assert (caught.value.code, caught.value.retryable) == ("unauthorized", False)
     assert "SUPABASE_SERVICE_KEY" in caught.value.remedy
     assert ANON_KEY not in str(caught.value)
@@ -317,8 +326,8 @@ def test_an_upload_needs_an_owner(cloud: Supabase, delivery: Delivery) -> None:
 def test_a_signed_url_shows_the_image(cloud: Supabase, delivery: Delivery, tmp_path: Path) -> None:
     facts = _send(delivery, cloud)
     url = sink.signed_url(
-        told.settings(),
-        told.environ(cloud),
+        records.settings(),
+        records.environ(cloud),
         bucket=str(facts["bucket"]),
         path=str(facts["path"]),
         seconds=60,

@@ -1,4 +1,4 @@
-"""Paths in the cloud are plain ASCII, and never two pictures' own."""
+"""Paths in the cloud are plain ASCII and unique."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes along into the cloud is what the bucket may tell, and no more."""
+"""What an uploaded image and its row reveal, by the policy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from simulators.supabase import BUCKET, Bucket, Supabase
-from support import generation_records as told
+from support import generation_records as records
 
 from imagen.delivery import images as sink
 from imagen.outputs import read_texts
@@ -26,10 +26,10 @@ def cloud() -> Iterator[Supabase]:
 
 
 def _send(there: Supabase, folder: Path, **settings: object) -> str:
-    """The path at which the picture lies then."""
-    entry = told.make_record(told.make_image(folder))
-    (made,) = sink.deliveries(entry, told.settings(), told.environ(there))
-    facts = sink.send(made, told.settings(**settings), told.environ(there), {})
+    """The path of the uploaded image."""
+    entry = records.make_record(records.make_image(folder))
+    (made,) = sink.deliveries(entry, records.settings(), records.environ(there))
+    facts = sink.send(made, records.settings(**settings), records.environ(there), {})
     return str(facts["path"])
 
 

@@ -1,4 +1,4 @@
-"""`--no-cloud` holds where the process died or the library was away; the ledger is still copied."""
+"""--no-cloud, also for generations that are recorded later."""
 
 from __future__ import annotations
 

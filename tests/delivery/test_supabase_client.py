@@ -1,4 +1,4 @@
-"""The client of Supabase says what a refusal means, and tries again only what may pass."""
+"""The client of a Supabase project: retries, refusals and ownership."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from simulators.supabase import ANON_KEY, BUCKET, SERVICE_KEY, Supabase, Table, key
-from support import generation_records as told
+from support import generation_records as records
 from support.raw_server import RawServer
 from support.webhook_receiver import Receiver
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from simulators.supabase import SupabaseSwitches
 
 _ROW = {
-    "id": told.ID,
-    "owner_user_id": told.OWNER,
+    "id": records.ID,
+    "owner_user_id": records.OWNER,
     "bucket": BUCKET,
     "path": "a.png",
     "backend": "studio",
@@ -139,7 +139,7 @@ def test_an_existing_row_is_not_changed(cloud: Supabase) -> None:
 
 
 def test_a_conflict_with_the_same_id_is_a_success() -> None:
-    said = {"code": "23505", "message": "x", "details": f"Key (id)=({told.ID}) already exists."}
+    said = {"code": "23505", "message": "x", "details": f"Key (id)=({records.ID}) already exists."}
     with Receiver(json_answer(said, 409)) as there, _client(there.url) as client:
         client.insert("imagen", "images", _ROW)
         assert there.requests[0].path == "/rest/v1/images?on_conflict=id"
@@ -244,7 +244,7 @@ def test_an_answer_of_another_server_is_not_accepted(answer: HttpAnswer) -> None
     [
         pytest.param(HttpAnswer(status=404, body=b"<html>"), Rejected, id="another server"),
         pytest.param(HttpAnswer(status=400, body=b"[1]"), Rejected, id="a list"),
-        pytest.param(json_answer({"code": {"a": 1}}, 400), Rejected, id="no form of ours"),
+        pytest.param(json_answer({"code": {"a": 1}}, 400), Rejected, id="unknown form"),
     ],
 )
 def test_a_refusal_of_unknown_form_is_still_an_error(

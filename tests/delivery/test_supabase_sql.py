@@ -1,4 +1,4 @@
-"""The SQL of the documentation, in a real PostgreSQL that looks like an empty Supabase project."""
+"""docs/supabase.sql: what it creates, and who may read it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _row(owner: str, path: str = "2026-11-24/fox-7.png", **more: Any) -> dict[st
 
 @pytest.fixture
 def pictures(project: str) -> str:
-    """Ann has a picture, Bob another, and a third object belongs to nobody."""
+    """Ann has an image, Bob another, and a third object has no owner."""
     with session(project, "service_role") as service:
         for owner, path in ((ANN, "d/ann.png"), (BOB, "d/bob.png")):
             insert(service, "imagen.images", _row(owner, path, prompt=path))
@@ -54,7 +54,7 @@ def pictures(project: str) -> str:
 
 
 def _sent(cloud: Supabase, *, prompt: str = PROMPTS[0], **more: Any) -> None:
-    """What the sinks make of a generation, and send."""
+    """The rows that the targets send for a generation."""
     made = make_record(make_image(Path()), prompt=prompt, **more)
     chosen = settings(usage={"mirror": "on"})
     for delivery in sinks.deliveries_of(made, chosen, environ(cloud)):

@@ -1,4 +1,4 @@
-"""imagen sync: its flags, its list and its exit codes."""
+"""imagen sync: its options, its list and its exit codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def stuck(lab: SyncFolder, capsys: pytest.CaptureFixture[str]) -> SyncFolder:
-    """Two pictures that the cloud did not take, for want of the right key; and no ledger."""
+    """Two images that the cloud refused because of a wrong key; and no ledger."""
     lab.configure(usage={"mirror": "off"})
     lab.make(many=2)
     lab.set(SUPABASE_SERVICE_KEY=ANON_KEY)

@@ -1,4 +1,4 @@
-"""A failure of the background sync is shown by the next command, and changes no exit code."""
+"""The line about failed background deliveries that the next command shows."""
 
 from __future__ import annotations
 

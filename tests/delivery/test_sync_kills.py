@@ -1,4 +1,4 @@
-"""Killed before any step, a sync leaves nothing unsent, and nothing there twice."""
+"""A sync that is killed at any step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cloud breaks down in every way, and each picture is there once in the end."""
+"""Whatever way the cloud fails, each image is there once in the end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def _said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def _unnamed(text: str, lab: SyncFolder) -> str:
-    """The IDs of pictures by their numbers: `PICTURE-1`."""
+    """With the IDs of images replaced by numbers: `IMAGE-1`."""
     for number, id in enumerate(lab.ids(), 1):
-        text = text.replace(id, f"PICTURE-{number}")
+        text = text.replace(id, f"IMAGE-{number}")
     return text
 
 
@@ -35,11 +35,11 @@ def test_images_made_during_an_outage_arrive_afterwards(
     assert run(["sync"]) == 0
     assert _unnamed(_said(capsys), lab) == (
         "Nothing was sent.\n"
-        "1  cloud  PICTURE-1  waiting until TIME  tried 1 ×\n"
-        "3  cloud  PICTURE-2  waiting until TIME  tried 1 ×\n"
-        "5  cloud  PICTURE-3  waiting until TIME  tried 1 ×\n"
-        "7  cloud  PICTURE-4  waiting until TIME  tried 1 ×\n"
-        "9  cloud  PICTURE-5  waiting until TIME  tried 1 ×\n"
+        "1  cloud  IMAGE-1  waiting until TIME  tried 1 ×\n"
+        "3  cloud  IMAGE-2  waiting until TIME  tried 1 ×\n"
+        "5  cloud  IMAGE-3  waiting until TIME  tried 1 ×\n"
+        "7  cloud  IMAGE-4  waiting until TIME  tried 1 ×\n"
+        "9  cloud  IMAGE-5  waiting until TIME  tried 1 ×\n"
         f"    {lab.cloud.url} cannot be reached: Connection refused.\n"
         "5 ledger rows are waiting.\n"
         "Retry now with: imagen sync --retry\n"
@@ -122,8 +122,8 @@ def test_deliveries_with_a_wrong_key_are_stuck_until_retry(
     said = _unnamed(_said(capsys), lab)
     assert said.startswith(
         "Nothing was sent.\n"
-        "1  cloud  PICTURE-1  stuck  tried 1 ×\n"
-        "3  cloud  PICTURE-2  stuck  tried 1 ×\n"
+        "1  cloud  IMAGE-1  stuck  tried 1 ×\n"
+        "3  cloud  IMAGE-2  stuck  tried 1 ×\n"
         f"    {lab.cloud.url} refused the request: "
     )
     assert said.endswith(

@@ -1,4 +1,4 @@
-"""How long a delivery that failed waits, and what is kept of why."""
+"""How long failed deliveries wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Syncs as processes of their own: several at once, in the background, and on watch."""
+"""Syncs in processes of their own: at once, in the background, and with --watch."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _with(**more: object) -> Settings:
 @pytest.mark.parametrize(
     ("settings", "environ"),
     [
-        pytest.param(Settings(), {}, id="nobody is told"),
+        pytest.param(Settings(), {}, id="no target"),
         pytest.param(_with(), {"IMAGEN_BACKGROUND_SYNC": "off"}, id="switched off"),
         pytest.param(_with(library={"enabled": False}), {}, id="no library"),
         pytest.param(_with(webhooks=[], output={"cloud_sync": "on"}), {}, id="it can't be"),

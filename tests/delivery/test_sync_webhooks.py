@@ -1,4 +1,4 @@
-"""Webhooks hear of what finished and of what failed, signed, and by the same id each time."""
+"""Webhooks are delivered by `imagen sync`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks are told of each generation, signed as their receivers expect."""
+"""Webhooks get each generation, signed as their receivers expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
-from support import generation_records as told
+from support import generation_records as records
 from support.raw_server import RawServer, drip
 from support.webhook_receiver import Receiver
 
@@ -26,7 +26,7 @@ _WHEN = 1_764_000_000
 
 
 def _settings(url: str, **more: Any) -> Settings:
-    return told.settings(webhooks=[{"url": url, **more}])
+    return records.settings(webhooks=[{"url": url, **more}])
 
 
 def _delivery(entry: GenerationRecord, settings: Settings) -> Delivery:
@@ -45,15 +45,15 @@ def _told(entry: GenerationRecord, *answers: HttpAnswer, **more: Any) -> Receive
 
 
 def test_the_body_describes_the_generation(tmp_path: Path) -> None:
-    kept = told.make_image(tmp_path)
-    (seen,) = _told(told.make_record(kept)).requests
+    kept = records.make_image(tmp_path)
+    (seen,) = _told(records.make_record(kept)).requests
     assert (seen.method, seen.headers["content-type"]) == ("POST", "application/json")
     assert json.loads(seen.body) == {
         "type": "generation.finished",
         "version": 1,
         "timestamp": "2026-11-24T12:30:00+00:00",
         "data": {
-            "id": told.ID,
+            "id": records.ID,
             "backend": "studio",
             "kind": "comfyui",
             "model": "sd15.safetensors",
@@ -85,7 +85,7 @@ def test_the_body_describes_the_generation(tmp_path: Path) -> None:
 
 def test_the_body_of_a_failure_has_no_paths(tmp_path: Path) -> None:
     home = Path.home()
-    entry = told.make_record(
+    entry = records.make_record(
         state="failed",
         error={"code": "output", "message": f"{home}/my pictures/a.png can't be written."},
         warnings=(f"The mask {tmp_path}/mask.png was enlarged; see https://example.org/a/b.",),
@@ -120,7 +120,7 @@ def test_the_signature_follows_standard_webhooks() -> None:
     ],
 )
 def test_the_secret_of_the_variable_signs_the_body(secret: str, key: bytes) -> None:
-    there = _told(told.make_record(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
+    there = _told(records.make_record(), secret_env="HOOK_SECRET", environ={"HOOK_SECRET": secret})
     (seen,) = there.requests
     expected = webhooks.sign_headers(seen.headers["webhook-id"], _WHEN, seen.body, key)
     assert seen.headers["webhook-signature"] == expected["webhook-signature"]
@@ -128,14 +128,14 @@ def test_the_secret_of_the_variable_signs_the_body(secret: str, key: bytes) -> N
 
 
 def test_a_webhook_without_a_secret_is_not_signed() -> None:
-    (seen,) = _told(told.make_record()).requests
+    (seen,) = _told(records.make_record()).requests
     assert "webhook-signature" not in seen.headers
 
 
 def test_every_attempt_has_the_same_id_and_body() -> None:
     with Receiver() as there:
         settings = _settings(there.url)
-        delivery = _delivery(told.make_record(), settings)
+        delivery = _delivery(records.make_record(), settings)
         again = delivery.model_validate_json(delivery.model_dump_json())
         webhooks.send(delivery, settings, {}, {}, now=lambda: _WHEN)
         webhooks.send(again, settings, {}, {}, now=lambda: _WHEN + 60)
@@ -147,8 +147,8 @@ def test_every_attempt_has_the_same_id_and_body() -> None:
 
 def test_a_failure_and_a_later_success_are_two_messages() -> None:
     settings = _settings("https://example.org")
-    failed = _delivery(told.make_record(state="failed"), settings)
-    finished = _delivery(told.make_record(), settings)
+    failed = _delivery(records.make_record(state="failed"), settings)
+    finished = _delivery(records.make_record(), settings)
     assert (failed.part, finished.part) == (1, 0)
     assert failed.payload["id"] != finished.payload["id"]
 
@@ -165,7 +165,7 @@ def test_a_failure_and_a_later_success_are_two_messages() -> None:
 )
 def test_a_webhook_gets_only_its_events(events: list[str], state: str, count: int) -> None:
     settings = _settings("https://example.org", events=events)
-    assert len(webhooks.deliveries(told.make_record(state=state), settings, {})) == count
+    assert len(webhooks.deliveries(records.make_record(state=state), settings, {})) == count
 
 
 def test_each_event_of_a_url_is_signed_with_its_secret() -> None:
@@ -174,8 +174,8 @@ def test_each_event_of_a_url_is_signed_with_its_secret() -> None:
             {"url": there.url, "secret_env": "SAD", "events": ["failed"]},
             {"url": there.url, "secret_env": "GLAD", "events": ["finished"]},
         ]
-        settings = told.settings(webhooks=hooks)
-        delivery = _delivery(told.make_record(), settings)
+        settings = records.settings(webhooks=hooks)
+        delivery = _delivery(records.make_record(), settings)
         webhooks.send(delivery, settings, {"SAD": "a", "GLAD": "b"}, {}, now=lambda: _WHEN)
     (seen,) = there.requests
     expected = webhooks.sign_headers(seen.headers["webhook-id"], _WHEN, seen.body, b"b")
@@ -184,13 +184,13 @@ def test_each_event_of_a_url_is_signed_with_its_secret() -> None:
 
 def test_a_repeated_url_gets_one_message() -> None:
     hook = {"url": "https://example.org"}
-    settings = told.settings(webhooks=[hook, hook])
-    assert len(webhooks.deliveries(told.make_record(), settings, {})) == 1
+    settings = records.settings(webhooks=[hook, hook])
+    assert len(webhooks.deliveries(records.make_record(), settings, {})) == 1
 
 
 def test_imported_images_are_not_sent_to_webhooks() -> None:
     settings = _settings("https://example.org")
-    assert webhooks.deliveries(told.make_record(source="import"), settings, {}) == []
+    assert webhooks.deliveries(records.make_record(source="import"), settings, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -214,14 +214,14 @@ def test_the_response_decides_whether_to_retry(
     answer: HttpAnswer, kind: type[ImagenError], retryable: bool
 ) -> None:
     with pytest.raises(kind) as caught:
-        _told(told.make_record(), answer)
+        _told(records.make_record(), answer)
     assert caught.value.retryable is retryable
 
 
 def test_stored_urls_differ_and_hold_no_secret() -> None:
     urls = [f"https://hooks.example/services/{word}" for word in ("s3cret", "t0ken")]
-    settings = told.settings(webhooks=[{"url": url} for url in urls])
-    made = webhooks.deliveries(told.make_record(), settings, {})
+    settings = records.settings(webhooks=[{"url": url} for url in urls])
+    made = webhooks.deliveries(records.make_record(), settings, {})
     assert [one.destination.partition("#")[0] for one in made] == ["https://hooks.example"] * 2
     assert made[0].destination != made[1].destination
     assert not any(word in one.model_dump_json() for one in made for word in ("s3cret", "t0ken"))
@@ -230,7 +230,7 @@ def test_stored_urls_differ_and_hold_no_secret() -> None:
 def test_the_path_of_a_url_is_redacted() -> None:
     with Receiver(HttpAnswer(status=404)) as there:
         settings = _settings(f"{there.url}/hooks/T0PSECRET")
-        delivery = _delivery(told.make_record(), settings)
+        delivery = _delivery(records.make_record(), settings)
         with pytest.raises(Rejected) as caught:
             webhooks.send(delivery, settings, {}, {})
     assert there.requests[0].path == "/hooks/T0PSECRET"
@@ -264,7 +264,7 @@ _HOOK = "/T0PS/T0PSECRET?token=an%20other"
 def test_a_secret_repeated_by_the_response_is_redacted(answer: HttpAnswer, said: str) -> None:
     with Receiver(answer) as there:
         settings = _settings(f"{there.url}{_HOOK}")
-        delivery = _delivery(told.make_record(), settings)
+        delivery = _delivery(records.make_record(), settings)
         with pytest.raises(BackendError) as caught:
             webhooks.send(delivery, settings, {}, {})
     assert there.requests[0].path == _HOOK
@@ -274,14 +274,14 @@ def test_a_secret_repeated_by_the_response_is_redacted(answer: HttpAnswer, said:
 def test_a_slow_response_body_is_not_waited_for() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")) as there:
         settings = _settings(there.url)
-        told_of = webhooks.send(_delivery(told.make_record(), settings), settings, {}, {})
+        told_of = webhooks.send(_delivery(records.make_record(), settings), settings, {}, {})
     assert told_of["status"] == 200
 
 
 def test_slow_response_headers_time_out() -> None:
     with RawServer(drip(b"HTTP/1.1 200 OK\r\n")) as there:
         settings = _settings(there.url)
-        delivery = _delivery(told.make_record(), settings)
+        delivery = _delivery(records.make_record(), settings)
         with pytest.raises(Unavailable, match=r"did not finish its answer within 0\.3 s"):
             webhooks.send(delivery, settings, {}, {}, seconds=0.3)
 
@@ -295,11 +295,11 @@ def test_an_invalid_webhook_url_is_refused_before_generating(url: str) -> None:
 
 
 def test_a_removed_webhook_gets_no_message() -> None:
-    delivery = _delivery(told.make_record(), _settings("https://me:pw@example.org/T0PSECRET"))
+    delivery = _delivery(records.make_record(), _settings("https://me:pw@example.org/T0PSECRET"))
     with pytest.raises(
         ConfigError, match=r"no longer has a webhook with the address https://example\.org"
     ):
-        webhooks.send(delivery, told.settings(), {}, {})
+        webhooks.send(delivery, records.settings(), {}, {})
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_removed_webhook_gets_no_message() -> None:
 def test_a_webhook_with_a_missing_secret_is_not_sent(environ: dict[str, str], wrong: str) -> None:
     with Receiver() as there:
         settings = _settings(there.url, secret_env="HOOK_SECRET")
-        delivery = _delivery(told.make_record(), settings)
+        delivery = _delivery(records.make_record(), settings)
         with pytest.raises(ConfigError, match=wrong) as caught:
             webhooks.send(delivery, settings, environ, {})
         assert there.requests == []

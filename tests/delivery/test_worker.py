@@ -1,4 +1,4 @@
-"""What is due is sent once; what fails waits ever longer, and keeps nobody else waiting."""
+"""Due deliveries are sent once; failed ones wait longer and longer, and hold up no others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def library(library_url: str) -> Iterator[Library]:
 
 
 def _hook(url: str, number: int) -> Delivery:
-    """What a webhook is told of this generation."""
+    """A delivery of this generation to a webhook."""
     told = make_delivery(number, id=f"msg_{number}", event="finished", body={"number": number})
     return told.model_copy(update={"destination": stored_url(url)})
 
@@ -69,7 +69,7 @@ def _pass_time(library: Library, seconds: int) -> None:
 
 
 def _rounds(library: Library, url: str, *pauses: int) -> None:
-    """Sync, and let so many seconds pass; each in turn."""
+    """Sync, then let this many seconds pass; each in turn."""
     for seconds in pauses:
         _sync(library, url)
         _pass_time(library, seconds)

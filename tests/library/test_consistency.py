@@ -1,4 +1,4 @@
-"""imagen library check: the library held against the disk."""
+"""`imagen library check`: the library compared with the disk."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PATH = Path("album/cat.png")
 
 @pytest.fixture
 def cat(library: Library) -> Library:
-    """A library of one picture."""
+    """A library of one image."""
     png(_PATH, parameters=A1111)
     add_files(library, [Path("album")])
     return library
@@ -94,7 +94,7 @@ def test_forget_missing_keeps_an_image_that_returned(cat: Library) -> None:
 
 
 def test_forget_missing_keeps_the_ledger(cat: Library) -> None:
-    record_generation(cat, make_record(1))  # its picture lies nowhere
+    record_generation(cat, make_record(1))  # its file does not exist
     report = check_consistency(cat)
     forget_missing(cat, report)
     assert [total.generations for total in sum_usage(cat)] == [1]
@@ -262,7 +262,7 @@ def test_check_goes_on_past_files_it_cannot_read(
 
 
 def _copy_of_an_empty_one() -> tuple[list[str], Any]:
-    """A further picture, of no bytes, whose file is gone."""
+    """Another image, of no bytes, whose file is missing."""
     other = {"id": 77, "number": 2, "size_bytes": 0, "sha256": "0" * 64}
     other |= {"path": str(Path("album/empty.png").absolute()), "sidecar": None}
     names = [column.name for column in images.c]

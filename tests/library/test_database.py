@@ -1,4 +1,4 @@
-"""Opening: a library is made, brought up to date, or refused in a sentence and left as it is."""
+"""Opening: a library is created, migrated, or refused in a sentence and not changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes at one library, one that is killed, and one that is older than its library."""
+"""Several processes share a library, and a killed one leaves it intact."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_two_processes_claim_different_deliveries(library_url: str) -> None:
 
 
 def _of_the_future(url: str) -> None:
-    """A library with a version of its own, and something in it that this version has not."""
+    """A library of a newer version, with a table that this version does not know."""
     steps = (*STEPS, lambda connection: connection.execute(text("CREATE TABLE dreams (x int)")))
     settings = Settings.model_validate({"library": {"url": url}})
     with open_library(settings, steps=steps) as library:

@@ -1,4 +1,4 @@
-"""A library that nobody may write: it can be read all the same, and says that it can't be more."""
+"""A read-only library is searched, and refuses to be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CANT = "You have no permission to write its file or folder."
 
 @pytest.fixture
 def album(tmp_path: Path) -> Iterator[str]:
-    """A library of a fox, in a folder that can't be written."""
+    """A library of one fox, in a read-only folder."""
     folder = tmp_path / "50 % of it?"
     folder.mkdir()
     at = str(folder / "library.db")

@@ -1,4 +1,4 @@
-"""One picture: by its ID, the beginning of one, or its file."""
+"""One image, by its ID, the beginning of one, or its file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def _drawn(number: int, name: str, data: bytes) -> GenerationRecord:
-    """The generation of this number, whose picture is this file."""
+    """The generation of this number, with this file."""
     Path(name).write_bytes(data)
     return make_record(number, images=(make_image(number, 0, Path(name).absolute()),))
 
 
 @pytest.fixture
 def batch(library: Library) -> Library:
-    """One generation of two pictures, and another that begins as it does."""
+    """A generation of two images, and another whose id begins alike."""
     other = make_record(0x00000012, "an owl", began=NOON.replace(hour=13))
     record_all(library, [make_record(1, images=(make_image(1, 0), make_image(1, 1))), other])
     return library

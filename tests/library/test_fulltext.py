@@ -1,4 +1,4 @@
-"""Full-text search: it means the same in both databases, and what we say it means."""
+"""Full-text search finds the same in both databases as a naive search does."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _ODD_WORDS = (
 
 
 def _found(library: Library, query: str) -> list[int]:
-    """The numbers of the generations whose pictures are found."""
+    """The numbers of the generations whose images are found."""
     found = search_images(library, Query(text=query), limit=10_000).images
     return sorted(int(picture.generation[:8], 16) for picture in found)
 
 
 def _holds(words: Sequence[str], term: SearchTerm) -> bool:
-    """By the naive way: whether the words of the term stand there, one after another."""
+    """Whether the words of the term are consecutive in the text."""
     *first, last = term.words
     for start in range(len(words) - len(first)):
         found = words[start + len(first)]
@@ -62,7 +62,7 @@ def _naive(texts: Sequence[str], query: str) -> list[int]:
 
 
 def _texts(random: Random) -> Iterator[str]:
-    """Prompts of odd words, each of which stands in one at least."""
+    """Prompts of unusual words, each of which is in one of them at least."""
     yield from _ODD_WORDS
     for _ in range(160):
         yield random.choice((" ", ", ", "")).join(
@@ -214,7 +214,7 @@ def test_a_query_of_more_than_500_words_is_refused(library: Library) -> None:
         pytest.param("fox " + " ".join(f"w{n}" for n in range(15_000)), id="many words"),
         pytest.param("fox " + "x" * 100_000, id="a word without end"),
         pytest.param("fox " + "".join(map(chr, range(0x20000, 0x29000))), id="ideographs"),
-        pytest.param("fox " + "ﷺ" * 99_000, id="signs that stand for several words"),
+        pytest.param("fox " + "ﷺ" * 99_000, id="ligatures of several words"),
         pytest.param(
             "fox " + "".join(f"{chr(0x1E900 + n % 30)}{n:x}ﬃ𝐀 " for n in range(13_000)), id="wide"
         ),

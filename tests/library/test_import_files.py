@@ -1,4 +1,4 @@
-"""imagen library add: pictures that lie in a folder, each taken in once."""
+"""`imagen library add`: images in folders are added, each once."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_other_files_and_hidden_files_are_skipped(library: Library) -> None:
     png("album/thumbnails/a.png")
     png("album/.cache/b.png")
     png("album/.imagen-1.part.png")
-    Path("album/c.png").write_text("no picture")
+    Path("album/c.png").write_text("not an image")
     Path("album/d.txt").write_text("a text")
     Path("album/fox.png.json").write_text("{}")
     assert _add(library) == AddedFiles(skipped=1)

@@ -1,4 +1,4 @@
-"""What the library keeps of a picture that it was not told of."""
+"""What the library reads from an image that it did not record."""
 
 from __future__ import annotations
 
@@ -209,5 +209,5 @@ def test_read_image_refuses_damaged_files_and_other_kinds(data: bytes, said: str
 
 def test_is_image_looks_at_the_first_bytes() -> None:
     noise().save("x.jpg")
-    Path("y.png").write_text("no picture")
+    Path("y.png").write_text("not an image")
     assert (is_image(Path("x.jpg")), is_image(Path("y.png"))) == (True, False)

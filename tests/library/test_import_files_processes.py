@@ -1,4 +1,4 @@
-"""Several processes that take in the same images at the same moment: each image is one row."""
+"""Processes that add the same images at the same moment: each image is one row."""
 
 from __future__ import annotations
 

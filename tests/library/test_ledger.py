@@ -1,4 +1,4 @@
-"""The ledger: what was used and what it did cost, in groups, and since a moment."""
+"""The ledger: usage and costs, in groups and since a moment."""
 
 from __future__ import annotations
 

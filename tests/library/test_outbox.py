@@ -1,4 +1,4 @@
-"""The outbox: each delivery goes to one sender, is tried again, and is never lost."""
+"""The outbox: each delivery is claimed by one sender, and kept until it is sent."""
 
 from __future__ import annotations
 

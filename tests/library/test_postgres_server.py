@@ -1,4 +1,4 @@
-"""The PostgreSQL that the tests start: real, fresh for each, gone with the one who started it."""
+"""The PostgreSQL server of the tests."""
 
 from __future__ import annotations
 

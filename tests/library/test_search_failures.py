@@ -1,4 +1,4 @@
-"""What came to nothing is found: in pages, the newest first, and only what is wanted."""
+"""Failed generations: in pages, newest first, and only those that match."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages: the newest first, each picture once, and only those that are wanted."""
+"""Pages of images: newest first, each image once, and only those that match."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _ids(library: Library, query: Query | None = None, limit: int = 50) -> list[
 
 
 def _hours(number: int, **values: Any) -> GenerationRecord:
-    """The generation of this number, so many hours after noon."""
+    """The generation of this number, this many hours after noon."""
     return make_record(number, began=NOON + timedelta(hours=number), **values)
 
 

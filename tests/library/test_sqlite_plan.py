@@ -1,4 +1,4 @@
-"""What is wanted is found whichever of its conditions the fewest pictures meet."""
+"""SQLite finds the same images whichever condition the fewest of them meet."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _FOUND: dict[str, dict[str, int]] = {
 
 
 def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> GenerationRecord:
-    """A generation of so many pictures, so many hours after noon."""
+    """A generation with this many images, this many hours after noon."""
     pictures = tuple(make_image(number, index) for index in range(many))
     began = NOON + timedelta(hours=number)
     facts = {"model": model}
@@ -102,7 +102,7 @@ def many(library: Library) -> Library:
 
 
 def _prompts(library: Library, query: Query) -> dict[str, int]:
-    """How many pictures of each prompt are found."""
+    """The number of images found, by prompt."""
     return Counter(picture.prompt for picture in search_images(library, query, limit=1000).images)
 
 

@@ -1,4 +1,4 @@
-"""Taking generations in: each once, all of it or nothing, whatever stands in it."""
+"""Recording generations: once, completely or not at all, whatever they contain."""
 
 from __future__ import annotations
 
@@ -285,7 +285,7 @@ def test_an_unreadable_image_has_no_thumbnail(library: Library) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "I;16", "F"])
 def test_images_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
-    Image.new(mode, (640, 400)).save("picture.tif")
+    Image.new(mode, (640, 400)).save("image.tif")
     with open_library(settings_at(sqlite_path)) as library:
         record_generation(library, make_record(images=(make_image(1, 0, Path("picture.tif")),)))
         with library.reading() as connection:

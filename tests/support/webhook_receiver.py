@@ -23,7 +23,7 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """Gives these answers in turn, each so many times, and then 204."""
+    """Give these answers in turn, each this many times, and then 204."""
 
     def __init__(self, *answers: HttpAnswer, times: int = 1) -> None:
         self.requests: list[Received] = []
