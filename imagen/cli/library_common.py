@@ -36,7 +36,7 @@ def images_argument(*, required: bool = True) -> Callable[[_Command], _Command]:
         required=required,
         type=FILE,
         shell_complete=complete_images_and_files,
-        metavar="ID|FILE...",
+        metavar="ID|FILE..." if required else "[ID|FILE]...",
     )
 
 

@@ -103,7 +103,9 @@ def _added_lines(added: AddedFiles, *, is_dry: bool) -> Iterator[str]:
 
 @library.command()
 @click.option("--fix", is_flag=True, help="Note new paths and missing files; rewrite sidecars.")
-@click.option("--forget-missing", "forgets", is_flag=True, help="Remove missing images from it.")
+@click.option(
+    "--forget-missing", "forgets", is_flag=True, help="Remove missing images from the library."
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask first.")
 @json_option
 @quiet_option

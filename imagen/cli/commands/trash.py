@@ -87,7 +87,9 @@ def _row(image: LibraryImage) -> tuple[str, ...]:
 
 @trash.command()
 @images_argument(required=False)
-@click.option("--older-than", "age", type=_Age(), metavar="AGE", help="Such as 30d, 12h or 4w.")
+@click.option(
+    "--older-than", "age", type=_Age(), metavar="AGE", help="Only older ones: 30d, 12h, 4w."
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask first.")
 @json_option
 @config_option
