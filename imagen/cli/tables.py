@@ -60,7 +60,7 @@ class Column:
     Columns that may be joined are joined before those from 10 on are left out.
     """
     most_lines: int = 0
-    """The limit of a text below its row; 0 is no limit."""
+    """The limit of a text below its row; 0 means unlimited."""
     is_ragged: bool = False
     """Not padded in a pipe."""
     is_kept: bool = False

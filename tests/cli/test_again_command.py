@@ -217,7 +217,7 @@ def test_again_refuses_an_image_without_metadata(capsys: pytest.CaptureFixture[s
         pytest.param({"parameters": ""}, id="settings that say nothing"),
         pytest.param(
             {"prompt": '{"1": {"class_type": "KSampler", "inputs": {}}}'},
-            id="a graph that nobody can read",
+            id="an unreadable graph",
         ),
     ],
 )

@@ -277,7 +277,7 @@ def _in_shell(program: str, *arguments: str) -> str:
     return ran.stdout
 
 
-@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
+@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script replaces imagen")
 def test_bash_completes_a_line() -> None:
     message = _in_shell(
         "bash",
@@ -289,7 +289,7 @@ def test_bash_completes_a_line() -> None:
     assert message == "photo\n'pen and ink'\n"
 
 
-@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script stands in for imagen")
+@pytest.mark.skipif("sys.platform == 'win32'", reason="a POSIX script replaces imagen")
 def test_fish_completes_a_line() -> None:
     message = _in_shell(
         "fish",

@@ -330,13 +330,13 @@ def test_show_lists_variables_without_their_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ONE", "first-secret")
-    monkeypatch.setenv("IMAGEN_OUTPUT", "pictures")
+    monkeypatch.setenv("IMAGEN_OUTPUT", "images")
     block = "{type: comfyui, workflow: sdxl, headers_env: {X: ONE, Y: TWO}}"
     FILE.write_text(f"backends: {{a: {block}}}\n")
     result = run("show", "--json")
     values = json.loads(result.stdout)
     assert values["environment"] == {"IMAGEN_OUTPUT": "set", "ONE": "set", "TWO": "unset"}
-    assert values["output"]["directory"] == "pictures"
+    assert values["output"]["directory"] == "images"
     assert "# ONE is set\n# TWO is unset\n" in run("show").stdout
     assert "first-secret" not in result.output
 

@@ -94,7 +94,7 @@ def test_generate_reports_parameters_that_were_not_honoured(
 
 @pytest.mark.parametrize(
     ("output", "path"),
-    [("pictures", "pictures/*-x-5.png"), ("fox.png", "fox.png"), ("a/b/fox.png", "a/b/fox.png")],
+    [("renders", "renders/*-x-5.png"), ("fox.png", "fox.png"), ("a/b/fox.png", "a/b/fox.png")],
 )
 def test_output_is_a_folder_or_a_file_name(output: str, path: str) -> None:
     assert run(["generate", "x", "--seed", "5", "--size", "32x32", "-q", "-o", output]) == 0
@@ -182,9 +182,9 @@ def test_nothing_is_generated_for_an_impossible_folder(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     Path("taken").write_text("a file")
-    assert run(["generate", "x", "--size", "32x32", "-q", "-o", "taken/pictures"]) == 5
+    assert run(["generate", "x", "--size", "32x32", "-q", "-o", "taken/renders"]) == 5
     assert capsys.readouterr().err == (
-        f"imagen: Images cannot be saved in {Path('taken/pictures')}: "
+        f"imagen: Images cannot be saved in {Path('taken/renders')}: "
         f"{Path('taken').absolute()} is not a folder.\n"
         "Nothing was sent. Name another folder with --output.\n"
     )

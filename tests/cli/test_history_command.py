@@ -43,7 +43,7 @@ def album(library_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
             [
                 make_record(1, "a red fox\nin snow"),
                 _later(1, 2, "a grey owl", backend="cloud"),
-                _later(2, 3, "two cats", facts={"model": "grey"}, pictures=cats),
+                _later(2, 3, "two cats", facts={"model": "grey"}, images=cats),
                 _later(3, 4, "a mistake"),
             ],
         )

@@ -16,7 +16,7 @@ from imagen.errors import RequestError
 from imagen.library import find_image, open_library
 from imagen.library.schema import images
 
-_POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no program to stand in for")
+_POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows opens files without a program")
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_mapped_parameters_that_were_not_requested_are_left_out() -> None:
 def test_a_plan_shows_the_request_and_the_estimate(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    estimate = Estimate(usd=0.003, basis="1 picture at $0.003")
+    estimate = Estimate(usd=0.003, basis="1 image at $0.003")
     print_plan([_ticket(estimate=estimate, warnings=("image: scaled.",))], as_json=False)
     assert capsys.readouterr().out.splitlines() == [
         "Would be sent to b:",
@@ -72,7 +72,7 @@ def test_a_plan_shows_the_request_and_the_estimate(
         "  width 1024, height 576 became ratio 16:9 (it takes ratios)",
         "  image: scaled.",
         "Compute: unknown (megapixels × steps).",
-        "Estimated cost: $0.003: 1 picture at $0.003",
+        "Estimated cost: $0.003: 1 image at $0.003",
     ]
 
 

@@ -11,7 +11,7 @@ from imagen.core.text import format_usd
 from imagen.core.ticket import Estimate, Ticket
 from imagen.pipeline.generate import Generation
 
-_RATE = "1 picture at $0.003, as of 2026-01-01"
+_RATE = "1 image at $0.003, as of 2026-01-01"
 _KNOWN = Estimate(usd=0.003, basis=_RATE)
 _UNKNOWN = Estimate(usd=None, basis="No price is known.")
 
@@ -69,8 +69,8 @@ def test_the_cost_of_free_engines_is_not_mentioned() -> None:
 
 
 def test_the_actual_cost_is_printed() -> None:
-    made = [_made(0.003, "1 picture", _KNOWN), _made(0.003, "1 picture", _KNOWN)]
-    assert list(cost_lines(made)) == ["Cost: $0.006: 1 picture."]
+    made = [_made(0.003, "1 image", _KNOWN), _made(0.003, "1 image", _KNOWN)]
+    assert list(cost_lines(made)) == ["Cost: $0.006: 1 image."]
 
 
 def test_different_costs_are_added_up_in_one_sentence() -> None:
@@ -79,8 +79,8 @@ def test_different_costs_are_added_up_in_one_sentence() -> None:
 
 
 def test_a_total_with_an_unknown_cost_is_a_minimum() -> None:
-    made = [_made(0.003, "1 picture", _KNOWN), _made(None, "", _KNOWN)]
-    assert list(cost_lines(made)) == ["Cost: at least $0.003: 1 picture."]
+    made = [_made(0.003, "1 image", _KNOWN), _made(None, "", _KNOWN)]
+    assert list(cost_lines(made)) == ["Cost: at least $0.003: 1 image."]
 
 
 def test_an_unknown_actual_cost_is_reported_as_unknown() -> None:

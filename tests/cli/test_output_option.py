@@ -264,5 +264,5 @@ def test_a_tilde_in_any_path_is_the_home_directory(
 
 
 def test_a_tilde_of_an_unknown_user_is_kept() -> None:
-    assert _generate("-o", os.path.join("~nobody-here", "fox.png")) == 0
-    assert Path("~nobody-here/fox.png").is_file()
+    assert _generate("-o", os.path.join("~unknown-user", "fox.png")) == 0
+    assert Path("~unknown-user/fox.png").is_file()

@@ -84,7 +84,7 @@ def _made(number: int) -> GenerationRecord:
 
 def _failed(number: int) -> GenerationRecord:
     error = {"code": "failed", "message": _MEMORY}
-    return make_record(number, _PROMPTS[number % 4], state="failed", error=error, pictures=())
+    return make_record(number, _PROMPTS[number % 4], state="failed", error=error, images=())
 
 
 def _post(library: Library) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from imagen.cli.options import RunOptions
     from imagen.core.request import Request
+    from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
     from imagen.reproduce import Drift, ImageSource, Reproduction, Similarity
@@ -77,12 +78,7 @@ def again(
     an image of the library. The backend that generated it is used unless --backend names another;
     other options replace the original values.
     """
-    from imagen.reproduce import (
-        ReproductionTarget,
-        has_other_model,
-        predict_drift,
-        with_recorded_workflow,
-    )
+    from imagen.reproduce import with_recorded_workflow
 
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
     try:
@@ -110,22 +106,8 @@ def again(
         reproduction = replace(
             reproduction, request=reproduction.request.with_values({"seed": seed})
         )
-    original = tickets[0]
-    if changes:
-        with suppress(ImagenError):  # the changes may repair what was wrong with it
-            original = plan_request(reproduction.original, replace(reproduction.run, strict=False))[
-                0
-            ]
-    reproduction = replace(reproduction, has_other_model=has_other_model(tickets[0], original))
-    chosen = ReproductionTarget(
-        backend=reproduction.backend,
-        kind=reproduction.kind,
-        changed=frozenset(reproduction.changes),
-        is_graph_own=reproduction.uses_own_graph,
-    )
-    drifts = predict_drift(
-        reproduction.source.record, reproduction.remake, tickets[0], chosen, original
-    )
+    is_other, drifts = _predict_drift(reproduction, tickets[0])
+    reproduction = replace(reproduction, has_other_model=is_other)
     if not run.as_json:
         lines = [*_batch_lines(reproduction), *(f"drift: {drift.sentence}" for drift in drifts)]
         for line in lines if drifts else [*lines, "No changes since then are known."]:
@@ -135,6 +117,26 @@ def again(
     )
     if generations and not run.as_json:
         _print_result(reproduction, drifts, generations)
+
+
+def _predict_drift(reproduction: _Reproduction, ticket: Ticket) -> tuple[bool, list[Drift]]:
+    """Whether the user's changes choose another model, and what will differ besides them."""
+    from imagen.reproduce import ReproductionTarget, has_other_model, predict_drift
+
+    original = ticket
+    if reproduction.changes:
+        with suppress(ImagenError):  # the changes may repair what was wrong with it
+            run = replace(reproduction.run, strict=False)
+            original = plan_request(reproduction.original, run)[0]
+    target = ReproductionTarget(
+        backend=reproduction.backend,
+        kind=reproduction.kind,
+        changed=frozenset(reproduction.changes),
+        is_graph_own=reproduction.uses_own_graph,
+    )
+    record, remake = reproduction.source.record, reproduction.remake
+    drifts = predict_drift(record, remake, ticket, target, original)
+    return has_other_model(ticket, original), drifts
 
 
 def _prepare(
