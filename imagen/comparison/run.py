@@ -216,7 +216,7 @@ def _with_results(
         update={
             "files": tuple(
                 CellImage(
-                    path=saved.path.relative_to(folder).as_posix(),
+                    path=saved.path.absolute().relative_to(folder.absolute()).as_posix(),
                     sha256=saved.sha256,
                     seed=saved.seed,
                     width=saved.width,
