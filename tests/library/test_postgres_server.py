@@ -13,7 +13,7 @@ from support import postgres_server
 
 _ASK_AND_WAIT = """
 import sys
-import postgres_server
+from support import postgres_server
 with postgres_server.server() as url:
     print(url, flush=True)
     sys.stdin.read()
