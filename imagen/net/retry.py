@@ -10,6 +10,8 @@ from imagen.errors import ImagenError, RateLimited
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tenacity import RetryCallState
+
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.2
@@ -30,24 +32,48 @@ def retry(
     an error that asks for more than `patience_seconds` is raised at once, as is one for which
     `unless` is true.
     """
-    attempt = 1
-    while True:
-        try:
-            return call()
-        except ImagenError as error:
-            requested = error.retry_after_seconds if isinstance(error, RateLimited) else None
-            if (
-                attempt >= attempts
-                or not error.retryable
-                or (requested or 0.0) > patience_seconds
-                or unless(error)
-            ):
-                raise
-            pause = requested
-            if pause is None:
-                from random import uniform  # only needed after a failure
 
-                growing = min(_FIRST_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE)
-                pause = growing + uniform(0, _FIRST_PAUSE)
-        sleep(pause)
-        attempt += 1
+    def is_worth_it(error: BaseException) -> bool:
+        return (
+            isinstance(error, ImagenError)
+            and error.retryable
+            and (_requested_pause(error) or 0.0) <= patience_seconds
+            and not unless(error)
+        )
+
+    try:
+        return call()
+    except ImagenError as error:
+        if attempts <= 1 or not is_worth_it(error):
+            raise
+        failures = [error]
+
+    import tenacity  # only needed after a failure
+
+    def next_call() -> T:
+        if failures:
+            raise failures.pop()
+        return call()
+
+    policy = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=_pause,
+        retry=tenacity.retry_if_exception(is_worth_it),
+        sleep=sleep,
+        reraise=True,
+    )
+    return policy(next_call)
+
+
+def _requested_pause(error: BaseException | None) -> float | None:
+    return error.retry_after_seconds if isinstance(error, RateLimited) else None
+
+
+def _pause(state: RetryCallState) -> float:
+    from tenacity import wait_exponential, wait_random
+
+    requested = _requested_pause(state.outcome.exception() if state.outcome else None)
+    if requested is not None:
+        return requested
+    growing = wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE)
+    return growing(state) + wait_random(0, _FIRST_PAUSE)(state)
