@@ -143,7 +143,12 @@ def _open_sqlite(path: Path, trash: Path, steps: Sequence[Step]) -> Library:
             make_own_folder(place)
             place = path
             is_there = path.exists()
-            _make_private(path)
+            # Create a new file before SQLite does: the files of its log get the same permissions.
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            file = path.resolve()
+            for one in (file, _log_of(path), file.with_name(f"{file.name}-shm")):
+                tighten(one)
         except OSError as error:
             raise LibraryError(
                 f"The library cannot be created in {place}: {error.strerror or error}.",
@@ -157,15 +162,6 @@ def _open_sqlite(path: Path, trash: Path, steps: Sequence[Step]) -> Library:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return Library(engine, str(path), trash)
-
-
-def _make_private(path: Path) -> None:
-    """Create a new file before SQLite does: the files of its log get the same permissions."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    file = path.resolve()
-    for one in (file, _log_of(path), file.with_name(f"{file.name}-shm")):
-        tighten(one)
 
 
 def _is_read_only(path: Path) -> bool:

@@ -50,18 +50,17 @@ def tokenize(text: str) -> list[str]:
     """The words of a text, without case, accents and punctuation."""
     folded = unicodedata.normalize("NFKD", text[:_MAX_TEXT]).casefold()
     decomposed = unicodedata.normalize("NFKD", _IGNORED.sub("", folded))
-    bare = "".join(filter(_is_significant, decomposed))
+    bare = "".join(
+        c
+        for c in decomposed
+        if unicodedata.combining(c) not in _ACCENTS
+        and (unicodedata.category(c) != "Cf" or c in _ZERO_WIDTH_SPACES)
+    )
     spaced = _SPACELESS.sub(r" \g<0> ", unicodedata.normalize("NFC", bare))
     words = "".join(
         c if (c.isalnum() or unicodedata.category(c) in ("Mn", "Mc")) else " " for c in spaced
     ).split()
     return [word[:_MAX_WORD_LENGTH] for word in words[:_MAX_WORDS]]
-
-
-def _is_significant(character: str) -> bool:
-    if unicodedata.combining(character) in _ACCENTS:
-        return False
-    return unicodedata.category(character) != "Cf" or character in _ZERO_WIDTH_SPACES
 
 
 def parse_query(query: str) -> tuple[SearchTerm, ...]:

@@ -68,7 +68,16 @@ def select_keys(
     }
     operators = {"after": "<", "since": ">=", "until": "<"}
     period = [f"{{key}} {operators[name]} :{name}" for name in bounds]
-    lists = [*_image_lists(query), *_tag_lists(query), *_word_lists(query)]
+    tag_lists = [
+        _KeyList(
+            source="tags AS {l}",
+            key="{l}.image",
+            condition=f"{{l}}.tag = :tag{n}",
+            values={f"tag{n}": tag},
+        )
+        for n, tag in enumerate(query.tags)
+    ]
+    lists = [*_image_lists(query), *tag_lists, *_word_lists(query)]
     first, *rest = _shortest_first(connection, lists, period, bounds)
     others = [other.by_key or other for other in rest]
     conditions = [first.condition, *period]
@@ -126,16 +135,6 @@ def _image_lists(query: Query) -> Iterator[_KeyList]:
     if conditions:
         source = f"images AS {{l}} INDEXED BY {index}"
         yield _KeyList(source=source, condition=" AND ".join(conditions), values=values)
-
-
-def _tag_lists(query: Query) -> Iterator[_KeyList]:
-    for n, tag in enumerate(query.tags):
-        yield _KeyList(
-            source="tags AS {l}",
-            key="{l}.image",
-            condition=f"{{l}}.tag = :tag{n}",
-            values={f"tag{n}": tag},
-        )
 
 
 def _word_lists(query: Query) -> Iterator[_KeyList]:

@@ -229,32 +229,26 @@ def _insert_generation(
         stored_words = fulltext.postgres_vector(words)
     for number, image in enumerate(record.images):
         key = image_key(record.id, record.created_at, number, salt)
-        connection.execute(insert(images).values(_image_row(record, image, number, key)))
+        row = {
+            "id": key,
+            "generation": record.id,
+            "number": number,
+            "backend": record.backend,
+            "model": record.model,
+            "host": platform.node(),
+            "path": stored_path(image.path),
+            "sidecar": stored_path(image.sidecar) if image.sidecar else None,
+            "media_type": image.media_type,
+            "size_bytes": image.size_bytes,
+            "sha256": image.sha256,
+            "width": image.width,
+            "height": image.height,
+            "seed": None if image.seed is None else str(image.seed),
+        }
+        connection.execute(insert(images).values(_stored_texts(row)))
         connection.execute(text(insert_words), {"key": key, "words": stored_words})
         if (webp := small[image.path]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
-
-
-def _image_row(
-    record: GenerationRecord, image: StoredImage, number: int, key: int
-) -> dict[str, Any]:
-    values = {
-        "id": key,
-        "generation": record.id,
-        "number": number,
-        "backend": record.backend,
-        "model": record.model,
-        "host": platform.node(),
-        "path": stored_path(image.path),
-        "sidecar": stored_path(image.sidecar) if image.sidecar else None,
-        "media_type": image.media_type,
-        "size_bytes": image.size_bytes,
-        "sha256": image.sha256,
-        "width": image.width,
-        "height": image.height,
-        "seed": None if image.seed is None else str(image.seed),
-    }
-    return _stored_texts(values)
 
 
 def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:

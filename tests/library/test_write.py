@@ -287,7 +287,7 @@ def test_an_unreadable_image_has_no_thumbnail(library: Library) -> None:
 def test_images_of_every_mode_have_thumbnails(sqlite_path: str, mode: str) -> None:
     Image.new(mode, (640, 400)).save("image.tif")
     with open_library(settings_at(sqlite_path)) as library:
-        record_generation(library, make_record(images=(make_image(1, 0, Path("picture.tif")),)))
+        record_generation(library, make_record(images=(make_image(1, 0, Path("image.tif")),)))
         with library.reading() as connection:
             webp = connection.execute(select(thumbnails.c.webp)).scalar_one()
     Path("small.webp").write_bytes(webp)

@@ -83,6 +83,8 @@ def sync(
     flags = {"retry": retry, "forget": forget, "list": only_list, "watch": watch, "json": as_json}
     _check_usage(ids, flags)
     from imagen.config import load_settings
+    from imagen.delivery.worker import record_failures
+    from imagen.pipeline.record import open_library_synced
 
     # Not settings_for, which shows the last failure: this command lists them all.
     settings = load_settings(config_path)
@@ -91,7 +93,9 @@ def sync(
     if watch:
         return _watch(settings, quiet=quiet, unless_running=unless_running)
     if only_list or forget:
-        return _list(settings, as_json=as_json)
+        with open_library_synced(settings) as library:
+            record_failures(library, settings)
+            return _print_result(library, None, {}, as_json=as_json)
     return _send(settings, as_json=as_json, quiet=quiet, unless_running=unless_running)
 
 
@@ -123,15 +127,6 @@ def _retry_or_forget(settings: Settings, ids: Sequence[int], *, is_forgotten: bo
             outbox.delete_unsent(library, ids)
         else:
             outbox.retry(library, ids or None)
-
-
-def _list(settings: Settings, *, as_json: bool) -> int:
-    from imagen.delivery.worker import record_failures
-    from imagen.pipeline.record import open_library_synced
-
-    with open_library_synced(settings) as library:
-        record_failures(library, settings)
-        return _print_result(library, None, {}, as_json=as_json)
 
 
 def _send(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
