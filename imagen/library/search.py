@@ -262,8 +262,8 @@ def find_image(library: Library, word: str) -> LibraryImage:
     is found by its content. Raises RequestError if there is none, or several match.
     """
     with library.reading() as connection:
-        rows = _find_by_file(connection, word) if os.path.isfile(word) else None
-        found = _with_tags(connection, _find_by_id(connection, word) if rows is None else rows)
+        find = _find_by_file if os.path.isfile(word) else _find_by_id
+        found = _with_tags(connection, find(connection, word))
     if not found:
         raise _unknown_image(word)
     if len({image.generation for image in found}) > 1:
