@@ -259,7 +259,8 @@ def find_image(library: Library, word: str) -> LibraryImage:
     """The image with this ID, the beginning of its generation's id, or its file.
 
     `last` is the newest that is not in the trash, and `last~2` two before it. A file that was moved
-    is found by its content. Raises RequestError if there is none, or several match.
+    is found by its content, and an image in the trash by its old path too. Raises RequestError if
+    there is none, or several match.
     """
     with library.reading() as connection:
         find = _find_by_file if os.path.isfile(word) else _find_by_id
@@ -301,8 +302,10 @@ def _find_by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
         chosen = newest.where(images.c.trashed_ms.is_(None)).limit(1).offset(back)
         return connection.execute(chosen).all()
     match = ID.fullmatch(word.strip().lower())
-    if match is None:
-        return ()
+    if match is None:  # the path from which an image was moved to the trash
+        was_here = images.c.trashed_from == stored_path(Path(word))
+        is_trashed = images.c.trashed_ms.is_not(None), images.c.host == platform.node()
+        return connection.execute(newest.where(*is_trashed, was_here).limit(1)).all()
     beginning, number = match[1], int(match[2] or 1) - 1
     within = images.c.generation.between(beginning, beginning + "g")
     chosen = newest.where(within, images.c.number == number).limit(_CANDIDATES)

@@ -110,6 +110,12 @@ def test_rm_says_which_file_it_did_not_move(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_undo_accepts_the_path_of_a_trashed_image() -> None:
+    assert run(["rm", "fox.png"]) == 0
+    assert run(["rm", "--undo", "fox.png"]) == 0
+    assert Path("fox.png").read_bytes() == b"fox"
+
+
 def test_undo_never_overwrites_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rm", _FOX]) == 0
     Path("fox.png").write_bytes(b"new")

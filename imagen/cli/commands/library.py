@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _MAX_LINES = 20
 _TOOLS = {
-    "": "unknown",
+    "": "unknown tools",
     "a1111": "A1111",
     "civitai": "Civitai",
     "comfyui": "ComfyUI",
