@@ -23,8 +23,7 @@ from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
 from imagen.library import fulltext, open_library, record_generation
 from imagen.library.records import GenerationRecord, StoredImage
-from imagen.library.schema import generations, images, tags, usage
-from imagen.library.stored_values import image_key, milliseconds
+from imagen.library.schema import generations, image_key, images, milliseconds, tags, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

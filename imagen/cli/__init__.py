@@ -16,8 +16,7 @@ import click
 from imagen import __version__
 from imagen.cli.command_table import COMMANDS, SECTIONS, CommandTable
 from imagen.cli.parsing import PATH
-from imagen.cli.streams import open_safely
-from imagen.cli.terminal import echo
+from imagen.cli.terminal import echo, open_safely
 from imagen.errors import ConfigWarning, ImagenError
 
 if TYPE_CHECKING:

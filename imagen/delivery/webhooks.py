@@ -52,7 +52,7 @@ def deliveries(
     if record.source != "imagen" or not settings.webhooks:
         return []
     from imagen.library.records import Delivery
-    from imagen.library.stored_values import stored_url
+    from imagen.library.schema import stored_url
 
     # The receiver recognises a repeated delivery by this id.
     id = "msg_" + sha256(f"{record.id} {event}".encode()).hexdigest()[:32]
@@ -153,7 +153,7 @@ def sign_headers(id: str, timestamp: int, content: bytes, key: bytes | None) -> 
 
 def _find_webhook(delivery: Delivery, settings: Settings) -> Webhook:
     """The configured webhook of a delivery: the library keeps only a hash of its URL."""
-    from imagen.library.stored_values import stored_url
+    from imagen.library.schema import stored_url
 
     event = delivery.payload["event"]
     for webhook in settings.webhooks:

@@ -16,12 +16,11 @@ from imagen.core.filesystem import file_sha256
 from imagen.errors import ImagenError
 from imagen.library.detail import build_sidecar
 from imagen.library.import_files import no_count, update_path
-from imagen.library.schema import generations, images, thumbnails
+from imagen.library.schema import generations, images, path_of, stored_path, thumbnails
 from imagen.library.search import images_of
-from imagen.library.stored_values import path_of, stored_path
 from imagen.library.trash import find_file, move_to_trash
 from imagen.library.write import delete_image
-from imagen.outputs.files import sidecar_path, write_new
+from imagen.outputs.save import sidecar_path, write_new
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -12,8 +12,7 @@ from imagen.core.json_values import as_list, as_mapping
 from imagen.errors import LibraryError
 from imagen.library.ledger import find_row
 from imagen.library.outbox import deliveries_for
-from imagen.library.schema import generations, images
-from imagen.library.stored_values import datetime_of, path_of
+from imagen.library.schema import datetime_of, generations, images, path_of
 from imagen.outputs import ImageRecord, strip_folders
 from imagen.outputs.provenance import request_from_values
 from imagen.outputs.sidecar import SIDECAR_FORMAT

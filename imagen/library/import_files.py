@@ -23,8 +23,7 @@ from imagen.core.text import one_line
 from imagen.core.ticket import InputImage, Ticket
 from imagen.errors import LibraryError, OutputError, RequestError
 from imagen.library.records import GenerationRecord, StoredImage
-from imagen.library.schema import generations, images
-from imagen.library.stored_values import path_of, stored_path
+from imagen.library.schema import generations, images, path_of, stored_path
 from imagen.library.write import record_import
 from imagen.outputs import metadata, read_full_record, read_texts, strip_folders
 from imagen.outputs.provenance import Provenance, find_provenance, request_from_values

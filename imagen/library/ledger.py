@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import case, func, select
 
-from imagen.library.schema import usage
-from imagen.library.stored_values import datetime_of, milliseconds
+from imagen.library.schema import datetime_of, milliseconds, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

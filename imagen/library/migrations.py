@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
-from imagen.library.schema import PARTIAL_INDEXES, metadata, outbox, version
-from imagen.library.stored_values import stored_url
+from imagen.library.schema import PARTIAL_INDEXES, metadata, outbox, stored_url, version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,8 +11,7 @@ from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, sel
 
 from imagen.core.json_values import json_safe
 from imagen.library.records import Delivery
-from imagen.library.schema import images, outbox
-from imagen.library.stored_values import datetime_of, path_of, stored_text
+from imagen.library.schema import datetime_of, images, outbox, path_of, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

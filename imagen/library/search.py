@@ -16,13 +16,16 @@ from imagen.core.ids import ID, count_back, is_id, short_id
 from imagen.core.text import one_line
 from imagen.errors import OutputError, RequestError
 from imagen.library import fulltext, sqlite_plan
-from imagen.library.schema import generations, images, prompts, tags
-from imagen.library.stored_values import (
+from imagen.library.schema import (
     datetime_of,
     first_key,
+    generations,
+    images,
     milliseconds,
     path_of,
+    prompts,
     stored_path,
+    tags,
 )
 
 if TYPE_CHECKING:

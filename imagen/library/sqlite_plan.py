@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, column, text
 
 from imagen.library import fulltext
-from imagen.library.stored_values import first_key
+from imagen.library.schema import first_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -28,11 +28,10 @@ from imagen.core.filesystem import (
     write_whole,
 )
 from imagen.errors import OutputError, RequestError
-from imagen.library.schema import images
+from imagen.library.schema import images, stored_path
 from imagen.library.search import Query, search_images
-from imagen.library.stored_values import stored_path
 from imagen.library.write import delete_image
-from imagen.outputs.files import sidecar_path
+from imagen.outputs.save import sidecar_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,14 +21,17 @@ from imagen.library.ledger import build_row
 from imagen.library.migrations import lock_for_writing
 from imagen.library.schema import (
     generations,
+    image_key,
     images,
+    milliseconds,
     outbox,
     prompts,
+    stored_path,
+    stored_text,
     tags,
     thumbnails,
     usage,
 )
-from imagen.library.stored_values import image_key, milliseconds, stored_path, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen.outputs.files import refuse_unwritable
 from imagen.outputs.naming import check_output_settings
-from imagen.outputs.save import SavedImage, find_saved, save_outputs
+from imagen.outputs.save import SavedImage, find_saved, refuse_unwritable, save_outputs
 from imagen.outputs.sidecar import strip_folders
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from imagen.core.request import LARGEST_SEED
 from imagen.core.text import did_you_mean
 from imagen.errors import OutputError
 from imagen.outputs import metadata
-from imagen.outputs.files import sidecar_path
 from imagen.outputs.metadata import a1111, invokeai, json_settings
+from imagen.outputs.save import sidecar_path
 from imagen.outputs.sidecar import SIDECAR_FORMAT
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ from imagen.errors import (
 from imagen.jobs import file_store
 from imagen.library.records import GenerationRecord, StoredImage
 from imagen.outputs import metadata
-from imagen.outputs.files import sidecar_path
 from imagen.outputs.provenance import sent_models
+from imagen.outputs.save import sidecar_path
 from imagen.outputs.sidecar import find_seed
 
 if TYPE_CHECKING:

@@ -22,10 +22,9 @@ from support.webhook_receiver import Receiver
 from imagen.core.filesystem import lock
 from imagen.delivery.worker import other_machine_reason, sync, sync_alone
 from imagen.library import Delivery, Library, open_library, outbox, record_generation
-from imagen.library.schema import images
+from imagen.library.schema import images, stored_url
 from imagen.library.schema import outbox as rows
 from imagen.library.search import images_of
-from imagen.library.stored_values import stored_url
 from imagen.testing.http_server import HttpAnswer
 
 if TYPE_CHECKING:

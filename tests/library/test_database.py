@@ -23,7 +23,7 @@ from imagen.errors import ConfigError, LibraryError
 from imagen.library import Query, count_images, open_library, record_generation
 from imagen.library.migrations import STEPS
 from imagen.library.outbox import list_unsent
-from imagen.library.stored_values import stored_url
+from imagen.library.schema import stored_url
 from imagen.testing.http_server import HeldPort
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from imagen.library import (
 )
 from imagen.library.migrations import STEPS, version_of
 from imagen.library.outbox import list_unsent
-from imagen.library.stored_values import stored_url
+from imagen.library.schema import stored_url
 from imagen.library.trash import restore
 
 if TYPE_CHECKING:

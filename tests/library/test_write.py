@@ -34,8 +34,7 @@ from imagen.library import (
     sum_usage,
 )
 from imagen.library.outbox import claim, list_unsent, mark_sent
-from imagen.library.schema import generations, images, thumbnails
-from imagen.library.stored_values import first_key, image_key
+from imagen.library.schema import first_key, generations, image_key, images, thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

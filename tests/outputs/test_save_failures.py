@@ -23,7 +23,7 @@ from support.output_samples import (
 
 from imagen.errors import OutputError
 from imagen.outputs import save_outputs
-from imagen.outputs.files import write_synced
+from imagen.outputs.save import write_synced
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,7 +31,7 @@ from imagen.outputs import (
     read_record,
     save_outputs,
 )
-from imagen.outputs.files import write_synced
+from imagen.outputs.save import write_synced
 
 OUT = Path("outputs")
 

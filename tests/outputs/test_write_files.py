@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from imagen.errors import OutputError
-from imagen.outputs.files import (
+from imagen.outputs.save import (
     find_written,
     make_folder_within,
     refuse_unwritable,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _WRITER = """
 import sys
 from pathlib import Path
-from imagen.outputs.files import write_numbered
+from imagen.outputs.save import write_numbered
 for n in range(40):
     write_numbered(sys.argv[2].encode() + str(n).encode(), Path(sys.argv[1]), "fox.png")
 """
@@ -109,7 +109,7 @@ def test_write_numbered_works_without_hard_links(folder: Path, code: int) -> Non
 def test_write_numbered_fails_if_every_number_is_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagen.outputs.files._MOST_NUMBERS", 3)
+    monkeypatch.setattr("imagen.outputs.save._MOST_NUMBERS", 3)
     for name in ("fox.png", "fox-2.png", "fox-3.png"):
         (folder / name).write_bytes(b"old")
     with pytest.raises(FileExistsError, match=r"there are 3 files named fox\.png already"):

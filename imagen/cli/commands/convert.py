@@ -121,7 +121,7 @@ def _convert_file(
     has_metadata: bool,
 ) -> tuple[Path, ConvertedImage]:
     """The new file, or the same one from an earlier call; raises OutputError."""
-    from imagen.outputs.files import find_written, write_numbered
+    from imagen.outputs.save import find_written, write_numbered
 
     folder = output.folder if output and output.folder else file.parent
     name = f"{(output.name if output else None) or file.stem}.{format}"

@@ -2,8 +2,7 @@
 
 from imagen.graphs.edits.controls import ControlNetUse, place_of_controls, with_controls
 from imagen.graphs.edits.images import with_padding, with_references
-from imagen.graphs.edits.loras import place_of_loras, with_loras
-from imagen.graphs.edits.values import (
+from imagen.graphs.edits.links import (
     MODEL_INPUTS,
     ModelPlace,
     place_of_model,
@@ -11,6 +10,7 @@ from imagen.graphs.edits.values import (
     with_model,
     with_value,
 )
+from imagen.graphs.edits.loras import place_of_loras, with_loras
 
 __all__ = [
     "MODEL_INPUTS",
