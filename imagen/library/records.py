@@ -85,7 +85,7 @@ class GenerationRecord(_Record):
         """Job files written before these fields were renamed."""
         if not isinstance(data, dict):
             return data
-        old = {"pictures": "images", "asked": "request"}
+        old = {"pictures": "images", "asked": "request"}  # in job files of earlier versions
         return {old.get(name, name): value for name, value in data.items()}
 
     @property

@@ -270,10 +270,8 @@ def test_characters_that_postgresql_refuses_are_removed(cloud: Supabase, tmp_pat
 def test_each_image_is_a_delivery_with_its_share_of_the_cost(
     cloud: Supabase, tmp_path: Path
 ) -> None:
-    pictures = [records.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
-    made = sink.deliveries(
-        records.make_record(*pictures), records.settings(), records.environ(cloud)
-    )
+    images = [records.make_image(tmp_path, f"{n}.png", colour=n) for n in range(3)]
+    made = sink.deliveries(records.make_record(*images), records.settings(), records.environ(cloud))
     assert [(one.part, one.payload["row"]["cost_usd"]) for one in made] == [
         (0, 0.002),
         (1, 0.002),

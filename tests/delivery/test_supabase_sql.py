@@ -43,13 +43,13 @@ def _row(owner: str, path: str = "2026-11-24/fox-7.png", **more: Any) -> dict[st
 
 
 @pytest.fixture
-def pictures(project: str) -> str:
+def images(project: str) -> str:
     """Ann has an image, Bob another, and a third object has no owner."""
     with session(project, "service_role") as service:
         for owner, path in ((ANN, "d/ann.png"), (BOB, "d/bob.png")):
             insert(service, "imagen.images", _row(owner, path, prompt=path))
             add_object(service, BUCKET, path)
-        add_object(service, BUCKET, "d/nobody.png")
+        add_object(service, BUCKET, "d/unowned.png")
     return project
 
 
@@ -61,9 +61,9 @@ def _sent(cloud: Supabase, *, prompt: str = PROMPTS[0], **more: Any) -> None:
         sinks.send(delivery, chosen, environ(cloud), {})
 
 
-def test_the_sql_can_be_applied_again(pictures: str) -> None:
-    apply(pictures)
-    with session(pictures, "service_role") as service:
+def test_the_sql_can_be_applied_again(images: str) -> None:
+    apply(images)
+    with session(images, "service_role") as service:
         assert values(service, "select path from imagen.images order by 1") == [
             "d/ann.png",
             "d/bob.png",
@@ -97,29 +97,29 @@ def test_every_table_has_row_level_security(project: str, table: str) -> None:
 
 
 @pytest.mark.parametrize(("user", "own"), [(ANN, ["d/ann.png"]), (BOB, ["d/bob.png"])])
-def test_users_see_only_their_own_rows(pictures: str, user: str, own: list[str]) -> None:
-    with session(pictures, "authenticated", user) as connection:
+def test_users_see_only_their_own_rows(images: str, user: str, own: list[str]) -> None:
+    with session(images, "authenticated", user) as connection:
         assert values(connection, "select path from imagen.images") == own
 
 
 @pytest.mark.parametrize(("user", "own"), [(ANN, ["d/ann.png"]), (BOB, ["d/bob.png"])])
-def test_users_read_only_their_own_objects(pictures: str, user: str, own: list[str]) -> None:
-    with session(pictures, "authenticated", user) as connection:
+def test_users_read_only_their_own_objects(images: str, user: str, own: list[str]) -> None:
+    with session(images, "authenticated", user) as connection:
         assert values(connection, "select name from storage.objects") == own
 
 
-def test_a_user_without_an_id_sees_nothing(pictures: str) -> None:
-    with session(pictures, "authenticated") as connection:
+def test_a_user_without_an_id_sees_nothing(images: str) -> None:
+    with session(images, "authenticated") as connection:
         assert values(connection, "select path from imagen.images") == []
         assert values(connection, "select name from storage.objects") == []
 
 
-def test_the_same_path_in_another_bucket_is_hidden(pictures: str) -> None:
-    with session(pictures, "project_owner") as owner:
+def test_the_same_path_in_another_bucket_is_hidden(images: str) -> None:
+    with session(images, "project_owner") as owner:
         owner.execute("insert into storage.buckets (id, name) values ('other', 'other')")
-    with session(pictures, "service_role") as service:
+    with session(images, "service_role") as service:
         add_object(service, "other", "d/ann.png")
-    with session(pictures, "authenticated", ANN) as connection:
+    with session(images, "authenticated", ANN) as connection:
         assert values(connection, "select bucket_id from storage.objects") == [BUCKET]
 
 
@@ -131,16 +131,16 @@ def test_the_same_path_in_another_bucket_is_hidden(pictures: str) -> None:
         "insert into imagen.images (id) values (gen_random_uuid())",
     ],
 )
-def test_an_anonymous_user_is_refused(pictures: str, query: str) -> None:
+def test_an_anonymous_user_is_refused(images: str, query: str) -> None:
     with (
-        session(pictures, "anon") as anyone,
+        session(images, "anon") as anyone,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         anyone.execute(query.encode())
 
 
-def test_an_anonymous_user_sees_no_object(pictures: str) -> None:
-    with session(pictures, "anon") as anyone:
+def test_an_anonymous_user_sees_no_object(images: str) -> None:
+    with session(images, "anon") as anyone:
         assert values(anyone, "select name from storage.objects") == []
 
 
@@ -155,9 +155,9 @@ def test_an_anonymous_user_sees_no_object(pictures: str) -> None:
         f"values (gen_random_uuid(), '{ANN}', 'imagen-generated', 'd/bob.png', 'x')",
     ],
 )
-def test_a_user_cannot_change_or_claim_rows(pictures: str, query: str) -> None:
+def test_a_user_cannot_change_or_claim_rows(images: str, query: str) -> None:
     with (
-        session(pictures, "authenticated", ANN) as connection,
+        session(images, "authenticated", ANN) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute(query.encode())
@@ -166,8 +166,8 @@ def test_a_user_cannot_change_or_claim_rows(pictures: str, query: str) -> None:
 @pytest.mark.parametrize(
     "query", ["update storage.objects set name = 'x'", "delete from storage.objects"]
 )
-def test_a_user_cannot_move_objects(pictures: str, query: str) -> None:
-    with session(pictures, "authenticated", ANN) as connection:
+def test_a_user_cannot_move_objects(images: str, query: str) -> None:
+    with session(images, "authenticated", ANN) as connection:
         assert connection.execute(query.encode()).rowcount == 0
 
 

@@ -87,7 +87,7 @@ def test_the_body_of_a_failure_has_no_paths(tmp_path: Path) -> None:
     home = Path.home()
     entry = records.make_record(
         state="failed",
-        error={"code": "output", "message": f"{home}/my pictures/a.png can't be written."},
+        error={"code": "output", "message": f"{home}/my images/a.png can't be written."},
         warnings=(f"The mask {tmp_path}/mask.png was enlarged; see https://example.org/a/b.",),
     )
     (seen,) = _told(entry).requests

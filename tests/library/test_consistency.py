@@ -65,7 +65,7 @@ def test_missing_images_are_searched_for(cat: Library) -> None:
     _PATH.unlink()
     check_consistency(cat, fix=True)
     missing = Query(is_missing=True)
-    assert [picture.path.name for picture in search_images(cat, missing).images] == ["cat.png"]
+    assert [image.path.name for image in search_images(cat, missing).images] == ["cat.png"]
     assert (
         count_images(cat, missing),
         count_images(cat, Query(is_missing=True, text="-cat x")),
@@ -80,7 +80,7 @@ def test_forget_missing_deletes_the_row_of_a_missing_image(cat: Library) -> None
     forget_missing(cat, report)
     assert (report.is_ok, report.missing) == (True, [])
     assert _paths(report, "forgotten") == [("cat.png", False)]
-    assert [picture.path.name for picture in search_images(cat, Query()).images] == ["tom.png"]
+    assert [image.path.name for image in search_images(cat, Query()).images] == ["tom.png"]
     assert check_consistency(cat).is_ok
 
 
@@ -230,8 +230,8 @@ def test_check_skips_images_of_other_machines(cat: Library) -> None:
 
 def test_check_reads_many_images_in_batches(library: Library) -> None:
     path = png(_PATH).absolute()
-    pictures = tuple(make_image(index=number, path=path) for number in range(1001))
-    record_generation(library, make_record(images=pictures))
+    images = tuple(make_image(index=number, path=path) for number in range(1001))
+    record_generation(library, make_record(images=images))
     assert check_consistency(library).checked == 1001
 
 

@@ -312,7 +312,7 @@ def _let_in(url: str, role: str) -> None:
 
 def test_a_missing_permission_is_reported(postgres_url: str) -> None:
     open_library(settings_at(postgres_url)).close()
-    role = f"nobody_{postgres_url.partition('test_')[2][:12]}"
+    role = f"stranger_{postgres_url.partition('test_')[2][:12]}"
     postgres_server.run(postgres_url, f"CREATE ROLE {role} LOGIN")
     error = _refused(postgres_url.replace("postgres@", f"{role}@"))
     postgres_server.run(postgres_url, f"DROP ROLE {role}")

@@ -43,7 +43,7 @@ def album(tmp_path: Path) -> Iterator[str]:
 def test_a_read_only_library_is_searched(album: str, mode: int) -> None:
     Path(album).chmod(mode)
     with open_library(settings_at(album)) as library:
-        assert [picture.prompt for picture in search_images(library, Query(text="fox")).images] == [
+        assert [image.prompt for image in search_images(library, Query(text="fox")).images] == [
             "a red fox"
         ]
     assert [path.name for path in Path(album).parent.iterdir()] == ["library.db"]

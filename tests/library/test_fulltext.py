@@ -38,7 +38,7 @@ _ODD_WORDS = (
 def _found(library: Library, query: str) -> list[int]:
     """The numbers of the generations whose images are found."""
     found = search_images(library, Query(text=query), limit=10_000).images
-    return sorted(int(picture.generation[:8], 16) for picture in found)
+    return sorted(int(image.generation[:8], 16) for image in found)
 
 
 def _holds(words: Sequence[str], term: SearchTerm) -> bool:

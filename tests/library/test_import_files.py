@@ -61,7 +61,7 @@ def test_add_files_adds_a_folder_and_its_subfolders(library: Library) -> None:
         "": 1,
         "imagen": 1,
     }
-    found = {picture.path.name: picture for picture in search_images(library, Query()).images}
+    found = {image.path.name: image for image in search_images(library, Query()).images}
     assert sorted(found) == ["cat.png", "fox.png", "ours.png", "plain.png"]
     assert (found["cat.png"].prompt, found["cat.png"].seed) == ("a cat, (masterpiece:1.2)", 1234)
     assert found["fox.png"].model == "sd_xl_base_1.0.safetensors"
@@ -137,8 +137,8 @@ def test_an_image_of_any_format_is_added_with_its_record(library: Library, endin
     _generated(f"fox.{ending}", "--no-sidecar")
     (taken,) = _add(library).added
     assert taken.path.name == f"fox.{ending}"
-    (picture,) = search_images(library, Query()).images
-    assert (picture.prompt, picture.width, picture.height) == ("a fox", 64, 48)
+    (image,) = search_images(library, Query()).images
+    assert (image.prompt, image.width, image.height) == ("a fox", 64, 48)
     with library.reading() as connection:
         assert len(connection.execute(select(thumbnails.c.webp)).all()) == 1
 
@@ -298,5 +298,5 @@ def test_adding_a_missing_image_clears_the_missing_mark(library: Library) -> Non
     Path("elsewhere").mkdir()
     Path("cat.png").rename("elsewhere/cat.png")
     assert add_files(library, [Path("elsewhere")]).moved == (Path("elsewhere/cat.png").absolute(),)
-    (picture,) = search_images(library, Query()).images
-    assert (picture.path, picture.is_missing) == (Path("elsewhere/cat.png").absolute(), False)
+    (image,) = search_images(library, Query()).images
+    assert (image.path, image.is_missing) == (Path("elsewhere/cat.png").absolute(), False)

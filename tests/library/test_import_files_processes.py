@@ -54,9 +54,9 @@ def test_two_processes_add_a_batch_as_one_generation(library_url: str, is_all: b
     with open_at(library_url) as library, open_at(library_url) as other:
         _after_looks(library, 3, lambda: add_files(other, [Path("album" if is_all else "first")]))
         added = add_files(library, [Path("album")])
-        pictures = search_images(library, Query()).images
+        images = search_images(library, Query()).images
     assert (len(added.added), added.known) == ((0, 3) if is_all else (2, 1))
-    assert Counter(one.path.name for one in pictures) == _each_once()
+    assert Counter(one.path.name for one in images) == _each_once()
 
 
 def _after_looks(library: Library, looks: int, act: Callable[[], object]) -> None:

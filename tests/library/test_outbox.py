@@ -59,8 +59,8 @@ def test_an_empty_outbox_has_nothing_to_claim(library: Library) -> None:
 def test_only_a_sent_image_gets_its_place_in_the_cloud(
     library: Library,
 ) -> None:
-    pictures = tuple(make_image(1, number) for number in range(3))
-    record_generation(library, make_record(1, images=pictures), [make_delivery(1, "cloud", 1)])
+    images = tuple(make_image(1, number) for number in range(3))
+    record_generation(library, make_record(1, images=images), [make_delivery(1, "cloud", 1)])
     record_generation(library, make_record(2, images=(make_image(2, 0), make_image(2, 1))))
     (waiting,) = claim(library)
     mark_sent(library, waiting, {"bucket": "art", "path": "fox.png"})

@@ -19,7 +19,7 @@ _FACTS = {"models": ["dream.safetensors"]}
 
 @pytest.fixture
 def mishaps(library: Library) -> Library:
-    """A fox, an owl and a cat that came to nothing, an hour after each other; and a dog that did
+    """A fox, an owl and a cat that failed, an hour after each other; and a dog that did
     not."""
     record_all(
         library,

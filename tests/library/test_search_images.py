@@ -39,7 +39,7 @@ _FOX, _CAT, _OWL, _OLD = "00000001", "00000002", "00000003", "00000004"
 
 
 def _ids(library: Library, query: Query | None = None, limit: int = 50) -> list[str]:
-    return [picture.id for picture in search_images(library, query or Query(), limit=limit).images]
+    return [image.id for image in search_images(library, query or Query(), limit=limit).images]
 
 
 def _hours(number: int, **values: Any) -> GenerationRecord:
@@ -58,7 +58,7 @@ def _walked(library: Library, limit: int, between: Callable[[], None] = lambda: 
             found, after = search_images(library, Query(), after, limit)
             yield from found
 
-    return [picture.id for picture in pages()]
+    return [image.id for image in pages()]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def four(library: Library) -> Library:
             _hours(3, prompt="a grey owl", **grey),
         ],
     )
-    found = {picture.id: picture for picture in search_images(library, Query()).images}
+    found = {image.id: image for image in search_images(library, Query()).images}
     change_tags(library, [found[_FOX], found[_CAT]], add=["good"])
     change_tags(library, [found[_CAT], found[_OLD]], add=["print"])
     set_rating(library, [found[_FOX]], 3)
@@ -92,7 +92,7 @@ def test_images_are_sorted_newest_first(four: Library) -> None:
 
 def test_images_of_a_batch_are_adjacent(library: Library) -> None:
     batch = tuple(make_image(1, index) for index in range(3))
-    record_all(library, [_hours(2), _hours(1, pictures=batch), _hours(0)])
+    record_all(library, [_hours(2), _hours(1, images=batch), _hours(0)])
     assert _ids(library) == ["00000002", "00000001.3", "00000001.2", "00000001", "00000000"]
 
 
@@ -128,7 +128,7 @@ def test_the_last_page_has_no_next(library: Library, many: int, limit: int, is_l
 
 def test_a_page_can_be_larger_than_a_statement(library: Library) -> None:
     thousands = tuple(make_image(1, index) for index in range(1020))
-    record_all(library, [make_record(number, pictures=thousands) for number in range(2)])
+    record_all(library, [make_record(number, images=thousands) for number in range(2)])
     found = search_images(library, Query(), limit=100_000).images
     change_tags(library, found, add=["many"])
     assert {
@@ -203,9 +203,9 @@ def test_all_conditions_are_combined(four: Library) -> None:
 
 def test_conditions_apply_to_every_page(four: Library) -> None:
     first = search_images(four, Query(text="red"), limit=1)
-    assert [picture.id for picture in first.images] == [_CAT]
+    assert [image.id for image in first.images] == [_CAT]
     second = search_images(four, Query(text="red"), first.after, 1)
-    assert ([picture.id for picture in second.images], second.after) == ([_FOX], None)
+    assert ([image.id for image in second.images], second.after) == ([_FOX], None)
 
 
 def test_images_in_the_trash_are_listed_only_there(four: Library) -> None:
@@ -230,7 +230,7 @@ def test_list_values_of_an_empty_library_is_empty(library: Library) -> None:
 
 def test_images_of_a_generation_are_in_order(library: Library) -> None:
     record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
-    assert [picture.id for picture in images_of(library, uuid_of(1))] == [
+    assert [image.id for image in images_of(library, uuid_of(1))] == [
         "00000001",
         "00000001.2",
     ]

@@ -75,10 +75,10 @@ _FOUND: dict[str, dict[str, int]] = {
 
 def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> GenerationRecord:
     """A generation with this many images, this many hours after noon."""
-    pictures = tuple(make_image(number, index) for index in range(many))
+    images = tuple(make_image(number, index) for index in range(many))
     began = NOON + timedelta(hours=number)
     facts = {"model": model}
-    return make_record(number, prompt, began=began, images=pictures, facts=facts, **values)
+    return make_record(number, prompt, began=began, images=images, facts=facts, **values)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def many(library: Library) -> Library:
 
 def _prompts(library: Library, query: Query) -> dict[str, int]:
     """The number of images found, by prompt."""
-    return Counter(picture.prompt for picture in search_images(library, query, limit=1000).images)
+    return Counter(image.prompt for image in search_images(library, query, limit=1000).images)
 
 
 def test_every_order_of_key_lists_finds_the_same_images(many: Library) -> None:
@@ -119,5 +119,5 @@ def test_pages_of_combined_conditions_follow_each_other(many: Library) -> None:
     query = Query(text="red", rating=5)
     first, after = search_images(many, query, limit=100)
     rest, end = search_images(many, query, after, limit=100)
-    assert [picture.number for picture in (*first, *rest)] == [*range(119, -1, -1)]
+    assert [image.number for image in (*first, *rest)] == [*range(119, -1, -1)]
     assert end is None

@@ -85,8 +85,8 @@ def test_a_rating_outside_1_to_5_is_refused(
 
 
 def test_two_thousand_images_are_rated_and_tagged_in_one_call(library: Library) -> None:
-    pictures = tuple(make_image(1, index) for index in range(1020))
-    record_all(library, [make_record(number, images=pictures) for number in range(2)])
+    images = tuple(make_image(1, index) for index in range(1020))
+    record_all(library, [make_record(number, images=images) for number in range(2)])
     found = search_images(library, Query(), limit=5000).images
     set_rating(library, found, 2)
     change_tags(library, found, add=["good"])

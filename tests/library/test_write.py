@@ -54,11 +54,11 @@ def _ledger(library: Library) -> int:
 
 def test_a_recorded_generation_is_found(library: Library) -> None:
     assert record_generation(library, make_record(1, "a red fox")) is True
-    (picture,) = search_images(library, Query()).images
-    assert (picture.id, picture.prompt, picture.backend) == ("00000001", "a red fox", "studio")
-    assert (picture.model, picture.width, picture.height) == ("dream.safetensors", 64, 48)
-    assert (picture.created, picture.seed, picture.size_bytes) == (NOON, 7, 3)
-    assert picture.path == Path("/images/1-0.png").absolute()
+    (image,) = search_images(library, Query()).images
+    assert (image.id, image.prompt, image.backend) == ("00000001", "a red fox", "studio")
+    assert (image.model, image.width, image.height) == ("dream.safetensors", 64, 48)
+    assert (image.created, image.seed, image.size_bytes) == (NOON, 7, 3)
+    assert image.path == Path("/images/1-0.png").absolute()
 
 
 def test_a_generation_is_recorded_once(library: Library) -> None:
@@ -159,7 +159,7 @@ def test_images_of_a_failed_generation_are_replaced_by_success(library: Library)
         record_generation(library, make_record(1, images=(make_image(1, 0), make_image(1, 1))))
         is True
     )
-    assert [picture.id for picture in search_images(library, Query()).images] == [
+    assert [image.id for image in search_images(library, Query()).images] == [
         "00000001.2",
         "00000001",
     ]
@@ -197,7 +197,7 @@ def test_images_with_the_same_index_are_all_recorded(library: Library) -> None:
     Image.new("RGB", (8, 8), "red").save("red.png")
     Image.new("RGB", (8, 8), "blue").save("blue.png")
     both = (make_image(1, 0, Path("red.png")), make_image(1, 0, Path("blue.png")))
-    record_generation(library, make_record(1, pictures=both))
+    record_generation(library, make_record(1, images=both))
     assert [p.path.name for p in images_of(library, uuid_of(1))] == ["red.png", "blue.png"]
     with library.reading() as connection:
         small = connection.execute(select(thumbnails.c.webp)).scalars().all()
@@ -205,8 +205,8 @@ def test_images_with_the_same_index_are_all_recorded(library: Library) -> None:
 
 
 def test_the_largest_seed_is_stored_exactly(library: Library) -> None:
-    picture = make_image().model_copy(update={"seed": 2**64 - 1})
-    record_generation(library, make_record(seed=2**64 - 1, images=(picture,)))
+    image = make_image().model_copy(update={"seed": 2**64 - 1})
+    record_generation(library, make_record(seed=2**64 - 1, images=(image,)))
     (found,) = search_images(library, Query()).images
     assert found.seed == 18446744073709551615
     assert _row(library)["ticket"]["request"]["seed"] == 18446744073709551615
@@ -259,7 +259,7 @@ def test_a_file_name_that_is_not_unicode_is_stored_exactly(library: Library) -> 
 def test_any_time_can_be_stored(library: Library, year: int, is_last: bool) -> None:
     record_generation(library, make_record(1))
     record_generation(library, make_record(2, began=NOON.replace(year=year), ended_at=NOON))
-    found = [picture.id for picture in search_images(library, Query()).images]
+    found = [image.id for image in search_images(library, Query()).images]
     assert (found[0] == "00000002") is is_last
     assert len(found) == 2
 
@@ -299,7 +299,7 @@ def test_a_generation_without_a_free_key_is_not_recorded(
 ) -> None:
     taken = [image_key(uuid_of(2), NOON, 0, salt) for salt in range(16)]
     record_generation(
-        library, make_record(1, pictures=tuple(make_image(1, index) for index in range(16)))
+        library, make_record(1, images=tuple(make_image(1, index) for index in range(16)))
     )
     with library.writing() as connection:
         connection.execute(text("DELETE FROM prompts"))

@@ -102,6 +102,8 @@ def phrases(paths: list[Path]) -> Iterator[str]:
     """`path:line: phrase` for each phrase in the files that the project does not use."""
     for path in paths:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if line.endswith("# in job files of earlier versions"):
+                continue
             for found in _PHRASE.finditer(line):
                 yield f"{path.relative_to(ROOT).as_posix()}:{number}: {found[0]}"
 
