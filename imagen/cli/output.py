@@ -14,7 +14,7 @@ from imagen.core.capabilities import UNREAD, format_value, not_honoured
 from imagen.core.text import format_duration, format_usd, one_line, shorten_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from imagen.core.ticket import Ticket
     from imagen.pipeline.generate import Generation
@@ -175,28 +175,24 @@ def print_plan(
         click.echo(json.dumps(plan | dict(more([]) if more else {}), indent=2))
         return
     for _, alike in groupby(tickets, key=lambda t: t.request.model_copy(update={"seed": None})):
-        for line in _plan_lines(list(alike)):
+        same = list(alike)  # one job, or several that differ only in their seeds
+        ticket, last = same[0], same[-1]
+        values = ticket.request.asked()
+        jobs = "" if ticket is last else f" as {len(same)} jobs"
+        if ticket is not last and "seed" in values:
+            values["seed"] = f"{values['seed']} to {last.request.seed}"
+        refused = not_honoured(ticket.receipt)
+        mapped = describe_changes(ticket)[len(refused) :]
+        for line in (
+            f"Would be sent to {ticket.backend}{jobs}:",
+            *(f"  {name}: {_format_field(value)}" for name, value in values.items()),
+            *(f"  not honoured: {sentence}" for sentence in refused),
+            *(f"  {sentence}" for sentence in (*mapped, *ticket.warnings)),
+        ):
             echo(line, hanging=2)
     compute = f"Compute: {format_compute(tickets)} (megapixels × steps)."
     for line in (compute, *estimate_lines(tickets), *budgets):
         echo(line)
-
-
-def _plan_lines(tickets: Sequence[Ticket]) -> Iterator[str]:
-    """One job, or several that differ only in their seeds."""
-    ticket, last = tickets[0], tickets[-1]
-    values = ticket.request.asked()
-    if ticket is last:
-        yield f"Would be sent to {ticket.backend}:"
-    else:
-        yield f"Would be sent to {ticket.backend} as {len(tickets)} jobs:"
-        if "seed" in values:
-            values["seed"] = f"{values['seed']} to {last.request.seed}"
-    yield from (f"  {name}: {_format_field(value)}" for name, value in values.items())
-    refused = not_honoured(ticket.receipt)
-    yield from (f"  not honoured: {sentence}" for sentence in refused)
-    mapped = describe_changes(ticket)[len(refused) :]
-    yield from (f"  {sentence}" for sentence in (*mapped, *ticket.warnings))
 
 
 def _format_field(value: Any) -> str:

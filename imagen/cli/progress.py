@@ -47,40 +47,29 @@ def show_progress(
     A second Ctrl-C ends the program at once.
     """
     stream = stream or sys.stderr
-    show: Callable[[Progress], None] | None = None
-    if not quiet:
-        bar = _ProgressBar(label, stream, clock)
-        show = bar.draw if stream.isatty() else _print_stages(label, stream)
+    bar = _ProgressBar(label, stream, clock) if stream.isatty() and not quiet else None
+    printed: set[str] = set()
     with interruptible() as interrupted:
 
         def on_progress(progress: Progress) -> None:
-            if show is not None:
-                show(progress)
+            if bar is not None:
+                bar.draw(progress)
+            elif not quiet and progress.stage not in printed:
+                printed.add(progress.stage)
+                _write(stream, f"{label}: {describe_progress(progress, steps=False)}\n")
             if interrupted.is_set():
                 raise Cancelled
 
         try:
             yield on_progress
         finally:
-            if show is not None and stream.isatty():
+            if bar is not None:
                 _write(stream, _CLEAR_LINE)
 
 
 def _write(stream: TextIO, text: str) -> None:
     stream.write(text)
     stream.flush()
-
-
-def _print_stages(label: str, stream: TextIO) -> Callable[[Progress], None]:
-    """Print a line for each new stage."""
-    printed: set[str] = set()
-
-    def show(progress: Progress) -> None:
-        if progress.stage not in printed:
-            printed.add(progress.stage)
-            _write(stream, f"{label}: {describe_progress(progress, steps=False)}\n")
-
-    return show
 
 
 class _ProgressBar:
@@ -98,12 +87,10 @@ class _ProgressBar:
             self._image, self._started = progress.image, None
         if progress.stage == "running" and self._started is None:
             self._started = now
-        if now - self._drawn >= _REDRAW_SECONDS:
-            self._drawn = now
-            _write(self._stream, f"{_CLEAR_LINE}{self._line(progress, now)}")
-
-    def _line(self, progress: Progress, now: float) -> str:
-        """On a narrow terminal the bar shrinks first, then the node, the label and the rest."""
+        if now - self._drawn < _REDRAW_SECONDS:
+            return
+        self._drawn = now
+        # On a narrow terminal the bar shrinks first, then the node, the label and the rest.
         elapsed = 0.0 if self._started is None else now - self._started
         left = ""
         if progress.fraction >= 0.05 and elapsed >= 1:
@@ -118,7 +105,8 @@ class _ProgressBar:
         width = min(_BAR, room - display_width(text) - display_width(label) - 1)
         full = round(width * progress.fraction)
         bar = f" {'█' * full}{'░' * (width - full)}" if width >= _SHORTEST_BAR else ""
-        return f"{label}{bar}{text}".lstrip()
+        line = f"{label}{bar}{text}".lstrip()
+        _write(self._stream, f"{_CLEAR_LINE}{line}")
 
 
 def describe_progress(progress: Progress, *, steps: bool = True, longest_node: int = 40) -> str:

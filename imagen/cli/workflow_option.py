@@ -24,27 +24,23 @@ def choose_workflow(
     default address. Raises ConfigError for a backend of another type, WorkflowError and OutputError
     for a file without a workflow.
     """
-    name = _choose_backend(settings, backend)
+    kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
+    name = backend or settings.default_backend
+    if backend is None and kinds.get(name, name) != _KIND and kinds.get(_KIND, _KIND) == _KIND:
+        name = _KIND
+    elif name not in (*kinds, "mock", _KIND):
+        raise UnknownBackend(name, (*kinds, "mock"))
+    kind = kinds.get(name, name)
+    if kind != _KIND:
+        raise ConfigError(
+            f"--workflow needs a backend of type comfyui; {name!r} is of type {kind}.",
+            remedy="Choose one with --backend, or leave out --backend to use the ComfyUI server on "
+            "this machine.",
+        )
     path = Path(reference).expanduser()
     if os.path.isfile(path):
         reference = str(_workflow_path(path, settings, name))
     return settings.with_workflow(name, reference), name
-
-
-def _choose_backend(settings: Settings, requested: str | None) -> str:
-    kinds = {name: block.get("type", name) for name, block in settings.backends.items()}
-    name = requested or settings.default_backend
-    if kinds.get(name, name) == _KIND:
-        return name
-    if requested is None and kinds.get(_KIND, _KIND) == _KIND:
-        return _KIND
-    if name not in (*kinds, "mock"):
-        raise UnknownBackend(name, (*kinds, "mock"))
-    raise ConfigError(
-        f"--workflow needs a backend of type comfyui; {name!r} is of type {kinds.get(name, name)}.",
-        remedy="Choose one with --backend, or leave out --backend to use the ComfyUI server on "
-        "this machine.",
-    )
 
 
 def _workflow_path(path: Path, settings: Settings, backend: str) -> Path:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from imagen.backends.base import Gpu, Health, MissingCapability
     from imagen.config import Settings
-    from imagen.core.capabilities import Capabilities, Parameter
+    from imagen.core.capabilities import Capabilities
 
 TASKS: tuple[Task, ...] = get_args(Task)
 _LONGEST = 400
@@ -267,7 +267,19 @@ def _print_capabilities(shown: _BackendCapabilities) -> None:
     print_table([Column(""), Column("")], [head for head in heads if head[1]])
     first_task, first = next(iter(shown.tasks.items()))
     for task, capabilities in shown.tasks.items():
-        _print_task(task, capabilities, first_task, first.parameters)
+        # All parameters of a task, or only the differences from the first task if they are few.
+        parameters = capabilities.parameters
+        own = {name: p for name, p in parameters.items() if first.parameters.get(name) != p}
+        missing = [name for name in first.parameters if name not in parameters]
+        title = f"{task}, as for {first_task}" + (", and" if own else "")
+        if task == first_task or len(own) + len(missing) > len(parameters):
+            title, own, missing = task, parameters, []
+        click.echo(f"\n{apply_style(title, bold=True)}")
+        rows = [parameter_row(name, parameter) for name, parameter in own.items()]
+        below = [parameter.description for parameter in own.values()]
+        print_table(PARAMETER_COLUMNS, rows, below=below, indent=2)
+        for line in format_paragraph(f"without {', '.join(missing)}" if missing else "", indent=2):
+            click.echo(line)
     taken = {name for each in shown.tasks.values() for name in each.parameters}
     unsupported = {
         name: why
@@ -284,21 +296,3 @@ def describe_tasks(tasks: Sequence[str]) -> Iterator[str]:
         yield task
         if task == "inpaint" and "outpaint" not in tasks:
             yield "outpaint (by inpainting)"
-
-
-def _print_task(
-    task: str, capabilities: Capabilities, first_task: str, first: dict[str, Parameter]
-) -> None:
-    """All parameters of a task, or only the differences from the first task if they are few."""
-    parameters = capabilities.parameters
-    own = {name: value for name, value in parameters.items() if first.get(name) != value}
-    missing = [name for name in first if name not in parameters]
-    title = f"{task}, as for {first_task}" + (", and" if own else "")
-    if task == first_task or len(own) + len(missing) > len(parameters):
-        title, own, missing = task, parameters, []
-    click.echo(f"\n{apply_style(title, bold=True)}")
-    rows = [parameter_row(name, parameter) for name, parameter in own.items()]
-    below = [parameter.description for parameter in own.values()]
-    print_table(PARAMETER_COLUMNS, rows, below=below, indent=2)
-    for line in format_paragraph(f"without {', '.join(missing)}" if missing else "", indent=2):
-        click.echo(line)

@@ -273,7 +273,22 @@ def show(config_path: Path | None, as_json: bool) -> None:
 
     settings = load_settings(config_path)
     values = _resolve_settings(settings, os.environ)
-    click.echo(json.dumps(values, indent=2) if as_json else _settings_yaml(values, settings))
+    if as_json:
+        click.echo(json.dumps(values, indent=2))
+        return
+    import yaml
+
+    notes = [f"file: {settings.source or 'none, the defaults apply'}"]
+    notes += [f"{name} is {state}" for name, state in values["environment"].items()]
+    notes += values["problems"]
+    keys = {key: values[key] for key in type(settings).model_fields}
+    columns = terminal_width(sys.stdout)
+    comments, width = "\n".join(notes), 96
+    if columns is not None:
+        comments, width = "\n".join(wrap(comments, columns - 2)), columns - _LONGEST_WORD
+    body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=width)
+    text = "".join(f"# {line}\n" for line in comments.splitlines()) + body
+    click.echo(printable(text)[:-1])
 
 
 def _resolve_settings(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -308,18 +323,3 @@ def _resolve_settings(settings: Settings, environ: Mapping[str, str]) -> dict[st
             for problem in find_backend_problems(name, settings)
         ],
     }
-
-
-def _settings_yaml(values: dict[str, Any], settings: Settings) -> str:
-    import yaml
-
-    notes = [f"file: {settings.source or 'none, the defaults apply'}"]
-    notes += [f"{name} is {state}" for name, state in values["environment"].items()]
-    notes += values["problems"]
-    keys = {key: values[key] for key in type(settings).model_fields}
-    columns = terminal_width(sys.stdout)
-    comments, width = "\n".join(notes), 96
-    if columns is not None:
-        comments, width = "\n".join(wrap(comments, columns - 2)), columns - _LONGEST_WORD
-    body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=width)
-    return printable("".join(f"# {line}\n" for line in comments.splitlines()) + body)[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.library import AddedFiles, ConsistencyReport
+    from imagen.library import ConsistencyReport
     from imagen.library.consistency import Inconsistency
 
 _MAX_LINES = 20
@@ -82,23 +82,19 @@ def add(
             "skipped": added.skipped,
         }
         click.echo(json.dumps(data, indent=2))
-    else:
-        _print(_added_lines(added, is_dry=dry_run))
-
-
-def _added_lines(added: AddedFiles, *, is_dry: bool) -> Iterator[str]:
+        return
     by_tool = Counter(_TOOLS.get(one.tool, one.tool) for one in added.added)
     of_each = ", ".join(f"{number} by {tool}" for tool, number in by_tool.most_common())
-    verb = "Would add" if is_dry else "Added"
-    yield f"{verb} {count_noun(len(added.added))}" + (f": {of_each}." if of_each else ".")
+    verb = "Would add" if dry_run else "Added"
+    lines = [f"{verb} {count_noun(len(added.added))}" + (f": {of_each}." if of_each else ".")]
     if added.known:
         are = "is" if added.known == 1 else "are"
-        yield f"{count_noun(added.known)} {are} already in the library."
+        lines.append(f"{count_noun(added.known)} {are} already in the library.")
     if added.moved:
         have = "has" if len(added.moved) == 1 else "have"
-        yield f"{count_noun(len(added.moved))} {have} moved; the library has the new path."
-    problems = [f"Not added: {one_line(one.what, limit=300)}" for one in added.problems]
-    yield from _shorten(problems)
+        lines.append(f"{count_noun(len(added.moved))} {have} moved; the library has the new path.")
+    lines += _shorten([f"Not added: {one_line(one.what, limit=300)}" for one in added.problems])
+    _print(lines)
 
 
 @library.command()
@@ -134,7 +130,26 @@ def check(
                 confirm(f"{question} No file is deleted.", declined="Nothing was forgotten.")
             forget_missing(opened, report)
     if as_json:
-        click.echo(json.dumps(_report_as_json(report), indent=2))
+        found = {
+            name: [
+                {
+                    "id": one.id,
+                    "path": str(one.path),
+                    "now": str(one.now) if one.now else None,
+                    "is_fixed": one.is_fixed,
+                }
+                for one in getattr(report, name)
+            ]
+            for name in _FINDINGS
+        }
+        body = {
+            "ok": report.is_ok,
+            "checked": report.checked,
+            "elsewhere": report.elsewhere,
+            **found,
+            "thumbnails": report.thumbnails,
+        }
+        click.echo(json.dumps(body, indent=2))
     else:
         _print(_report_lines(report))
     return 0 if report.is_ok else 2
@@ -163,28 +178,6 @@ def _finding_lines(name: str, report: ConsistencyReport) -> Iterator[str]:
         line = _FINDINGS[name].format(path=one.path, now=one.now)
         lines.append(one_line(f"{line} (fixed)" if one.is_fixed else line, limit=400))
     return _shorten(lines)
-
-
-def _report_as_json(report: ConsistencyReport) -> dict[str, Any]:
-    found = {
-        name: [
-            {
-                "id": one.id,
-                "path": str(one.path),
-                "now": str(one.now) if one.now else None,
-                "is_fixed": one.is_fixed,
-            }
-            for one in getattr(report, name)
-        ]
-        for name in _FINDINGS
-    }
-    return {
-        "ok": report.is_ok,
-        "checked": report.checked,
-        "elsewhere": report.elsewhere,
-        **found,
-        "thumbnails": report.thumbnails,
-    }
 
 
 def _shorten(lines: Sequence[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from imagen.cli.options import config_option, json_option
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from imagen.library import Library, LibraryImage
+    from imagen.library import LibraryImage
 
 
 @click.command(cls=Command)
@@ -35,16 +35,30 @@ def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | No
     lists the images. `imagen trash list` shows them, and `imagen trash empty` deletes them for
     good. Costs stay in the ledger.
     """
-    with open_library(config_path) as library:
-        named = _find_named(library, words)
-        if undo:
-            from imagen.library.trash import restore
+    from imagen.library import find_image
+    from imagen.library.trash import move_to_trash, require_here, restore
 
-            for image, _ in named:
+    with open_library(config_path) as library:
+        # each image, once, with the file that names it, unless that is a mere copy of it
+        named: dict[int, tuple[LibraryImage, Path | None]] = {}
+        for word in words:
+            image = find_image(library, word)
+            file = Path(word).absolute() if os.path.isfile(word) else None
+            if file is not None and image.path.exists() and not image.path.samefile(file):
+                file = None
+            named.setdefault(image.key, (image, file))
+        for image, _ in named.values():
+            if undo:
                 restore(library, image)
-        else:
-            _move_to_trash(library, named)
-        images = reload_images(library, (image for image, _ in named))
+            else:
+                require_here(image)
+        if not undo:
+            for image, file in named.values():
+                if not move_to_trash(library, image, file):
+                    changed = "it was changed, or another image has it too"
+                    why = changed if image.path.exists() else "no such file"
+                    echo(f"{image.path} was not moved: {why}.", err=True)
+        images = reload_images(library, (image for image, _ in named.values()))
     print_images(
         images,
         lambda image: str(image.trashed_from or image.path),
@@ -59,29 +73,3 @@ def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | No
         f"Moved to the trash: {count_noun(len(images))}. Undo with: imagen rm --undo {ids}",
         err=True,
     )
-
-
-def _find_named(library: Library, words: tuple[str, ...]) -> list[tuple[LibraryImage, Path | None]]:
-    """Each image, once, with the file that names it, unless that is a mere copy of it."""
-    from imagen.library import find_image
-
-    named: dict[int, tuple[LibraryImage, Path | None]] = {}
-    for word in words:
-        image = find_image(library, word)
-        file = Path(word).absolute() if os.path.isfile(word) else None
-        if file is not None and image.path.exists() and not image.path.samefile(file):
-            file = None
-        named.setdefault(image.key, (image, file))
-    return list(named.values())
-
-
-def _move_to_trash(library: Library, named: list[tuple[LibraryImage, Path | None]]) -> None:
-    from imagen.library.trash import move_to_trash, require_here
-
-    for image, _ in named:
-        require_here(image)
-    for image, file in named:
-        if not move_to_trash(library, image, file):
-            is_there = image.path.exists()
-            why = "it was changed, or another image has it too" if is_there else "no such file"
-            echo(f"{image.path} was not moved: {why}.", err=True)

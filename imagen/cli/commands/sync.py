@@ -80,8 +80,18 @@ def sync(
     hour. After any other error a delivery is stuck until --retry. --list shows the ID of each. The
     exit code is 4 if a delivery is stuck.
     """
-    flags = {"retry": retry, "forget": forget, "list": only_list, "watch": watch, "json": as_json}
-    _check_usage(ids, flags)
+    if ids and not (retry or forget):
+        raise usage_error("An ID needs --retry or --forget.")
+    if forget and not ids:
+        raise usage_error("--forget needs IDs. List them with --list.")
+    if retry and (forget or only_list):
+        other = "forget" if forget else "list"
+        raise usage_error(f"--retry and --{other} cannot be combined.")
+    if watch and only_list:
+        raise usage_error("--watch and --list cannot be combined.")
+    if watch and (as_json or forget):
+        raise usage_error("--watch cannot be combined with --json or --forget.")
+    from imagen.cli.progress import interruptible
     from imagen.config import load_settings
     from imagen.delivery.worker import record_failures
     from imagen.pipeline.record import open_library_synced
@@ -96,19 +106,13 @@ def sync(
         with open_library_synced(settings) as library:
             record_failures(library, settings)
             return _print_result(library, None, {}, as_json=as_json)
-    return _send(settings, as_json=as_json, quiet=quiet, unless_running=unless_running)
-
-
-def _check_usage(ids: Sequence[int], flags: Mapping[str, bool]) -> None:
-    if ids and not (flags["retry"] or flags["forget"]):
-        raise usage_error("An ID needs --retry or --forget.")
-    if flags["forget"] and not ids:
-        raise usage_error("--forget needs IDs. List them with --list.")
-    for one, other in (("retry", "forget"), ("retry", "list"), ("watch", "list")):
-        if flags[one] and flags[other]:
-            raise usage_error(f"--{one} and --{other} cannot be combined.")
-    if flags["watch"] and (flags["json"] or flags["forget"]):
-        raise usage_error("--watch cannot be combined with --json or --forget.")
+    notes: dict[str, str] = {}
+    with open_library_synced(settings) as library, interruptible() as stop:
+        result = _sync(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
+        code = _print_result(library, result, notes, as_json=as_json)
+    if stop.is_set():
+        raise Cancelled
+    return code
 
 
 def _retry_or_forget(settings: Settings, ids: Sequence[int], *, is_forgotten: bool) -> None:
@@ -127,19 +131,6 @@ def _retry_or_forget(settings: Settings, ids: Sequence[int], *, is_forgotten: bo
             outbox.delete_unsent(library, ids)
         else:
             outbox.retry(library, ids or None)
-
-
-def _send(settings: Settings, *, as_json: bool, quiet: bool, unless_running: bool) -> int:
-    from imagen.cli.progress import interruptible
-    from imagen.pipeline.record import open_library_synced
-
-    notes: dict[str, str] = {}
-    with open_library_synced(settings) as library, interruptible() as stop:
-        result = _sync(library, settings, stop, notes, quiet=quiet, unless_running=unless_running)
-        code = _print_result(library, result, notes, as_json=as_json)
-    if stop.is_set():
-        raise Cancelled
-    return code
 
 
 def _sync(
@@ -226,7 +217,20 @@ def _print_result(
         }
         click.echo(json.dumps(data, indent=2))
     else:
-        _print_state(result, left)
+        if result is not None:
+            echo(_describe_sent(result.sent))
+        _print_pending([one for one in left if one.delivery.kind != "mirror"])
+        for state in ("waiting", "stuck"):  # rows of the ledger are only counted
+            number = sum(one.state == state for one in left if one.delivery.kind == "mirror")
+            if number:
+                are = "is" if number == 1 else "are"
+                echo(f"{count_noun(number, 'ledger row')} {are} {state}.")
+        if any(one.state == "stuck" for one in left):
+            echo(_RETRY_STUCK)
+        elif any(one.last_error for one in left):
+            echo(_RETRY)
+        elif not left and result is None:
+            echo("Nothing is waiting.")
     for note in notes.values():
         echo(note, err=True)
     if late := [one for one in left if one.delivery.kind == "mirror" and one.last_error]:
@@ -235,22 +239,6 @@ def _print_result(
         echo(f"The copy of the ledger in the cloud lacks {rows}: {error}", err=True)
     is_stuck = any(one.state == "stuck" and one.delivery.kind != "mirror" for one in left)
     return _STUCK if is_stuck or (result is not None and result.is_unset) else 0
-
-
-def _print_state(result: SyncResult | None, left: Sequence[PendingDelivery]) -> None:
-    if result is not None:
-        echo(_describe_sent(result.sent))
-    _print_pending([one for one in left if one.delivery.kind != "mirror"])
-    for state in ("waiting", "stuck"):  # rows of the ledger are only counted
-        number = sum(one.state == state for one in left if one.delivery.kind == "mirror")
-        if number:
-            echo(f"{count_noun(number, 'ledger row')} {'is' if number == 1 else 'are'} {state}.")
-    if any(one.state == "stuck" for one in left):
-        echo(_RETRY_STUCK)
-    elif any(one.last_error for one in left):
-        echo(_RETRY)
-    elif not left and result is None:
-        echo("Nothing is waiting.")
 
 
 def _describe_sent(deliveries: Iterable[Delivery]) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.library import Library, LibraryImage
+    from imagen.library import LibraryImage
 
 _AGE = re.compile(r"(\d{1,5})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -75,14 +75,17 @@ def list_(as_json: bool, config_path: Path | None) -> None:
         Column("trashed", is_whole=True),
         Column("path", may_go_below=True),
     )
-    print_table(columns, list(map(_row, images)))
+    rows = [
+        (
+            image.id,
+            f"{local_time(image.trashed):%Y-%m-%d %H:%M}" if image.trashed else "",
+            one_line(str(image.trashed_from or image.path), limit=400),
+        )
+        for image in images
+    ]
+    print_table(columns, rows)
     if not images:
         echo("The trash is empty.", err=True)
-
-
-def _row(image: LibraryImage) -> tuple[str, ...]:
-    trashed = f"{local_time(image.trashed):%Y-%m-%d %H:%M}" if image.trashed else ""
-    return image.id, trashed, one_line(str(image.trashed_from or image.path), limit=400)
 
 
 @trash.command()
@@ -106,12 +109,19 @@ def empty(
     """
     if words and age is not None:
         raise usage_error("--older-than cannot be combined with IDs.")
-    from imagen.library.trash import delete_for_good, require_trashed
+    from imagen.library.trash import delete_for_good, is_here, list_trashed, require_trashed
 
     if not yes:
         require_terminal("`imagen trash empty` deletes for good")
     with open_library(config_path) as library:
-        images = _choose(library, words, age)
+        if words:
+            images = find_images(library, words)
+        else:
+            before = None if age is None else datetime.now(UTC) - age
+            trashed = list(list_trashed(library, before=before))
+            images = [image for image in trashed if is_here(image)]
+            if elsewhere := len(trashed) - len(images):
+                echo(f"Left in the trash: {count_noun(elsewhere)} on other machines.", err=True)
         if images and not yes:
             size = _format_bytes(images)
             confirm(
@@ -132,20 +142,6 @@ def empty(
     echo(f"Deleted for good: {count_noun(len(images))}{size}.", err=True)
     for path in left:
         echo(f"{path} stays: it was changed, or another image has it too.", err=True)
-
-
-def _choose(library: Library, words: tuple[str, ...], age: timedelta | None) -> list[LibraryImage]:
-    """The images to delete; those on other machines are left out unless they are named."""
-    from imagen.library.trash import is_here, list_trashed
-
-    if words:
-        return find_images(library, words)
-    before = None if age is None else datetime.now(UTC) - age
-    images = list(list_trashed(library, before=before))
-    here = [image for image in images if is_here(image)]
-    if elsewhere := len(images) - len(here):
-        echo(f"Left in the trash: {count_noun(elsewhere)} on other machines.", err=True)
-    return here
 
 
 def _format_bytes(images: Sequence[LibraryImage]) -> str:

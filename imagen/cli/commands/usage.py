@@ -101,8 +101,20 @@ def usage(
             "total": _total_json(total) if total else None,
         }
         click.echo(json.dumps(body, indent=2))
-    else:
-        _print_totals(by, shown, total)
+        return
+    if total is None:
+        echo("There was no usage in this period.", err=True)
+        return
+    rows = [
+        *((*(one_line(key) or "(none)" for key in each.key), *_total_row(each)) for each in shown),
+        (*(["total", *([""] * (len(by) - 1))] if by else []), *_total_row(total)),
+    ]
+    columns = (*(Column(name, may_join=True) for name in by), *_TOTAL_COLUMNS)
+    print_table(columns, rows, has_heading=True)
+    if total.unknown == 1:
+        echo("The cost of 1 paid generation is unknown and not included.", err=True)
+    elif total.unknown:
+        echo(f"The cost of {total.unknown} paid generations is unknown and not included.", err=True)
 
 
 # --- totals ---
@@ -115,24 +127,6 @@ _TOTAL_COLUMNS = (
     Column("expected", is_right=True, drop=2),
     Column("unknown", is_right=True, drop=1),
 )
-
-
-def _print_totals(
-    by: Sequence[UsageGrouping], groups: Sequence[UsageTotal], total: UsageTotal | None
-) -> None:
-    if total is None:
-        echo("There was no usage in this period.", err=True)
-        return
-    rows = [
-        *((*(one_line(key) or "(none)" for key in each.key), *_total_row(each)) for each in groups),
-        (*(["total", *([""] * (len(by) - 1))] if by else []), *_total_row(total)),
-    ]
-    columns = (*(Column(name, may_join=True) for name in by), *_TOTAL_COLUMNS)
-    print_table(columns, rows, has_heading=True)
-    if total.unknown == 1:
-        echo("The cost of 1 paid generation is unknown and not included.", err=True)
-    elif total.unknown:
-        echo(f"The cost of {total.unknown} paid generations is unknown and not included.", err=True)
 
 
 def _total_row(total: UsageTotal) -> tuple[str, ...]:
