@@ -159,9 +159,19 @@ def extend_image(image: Image.Image, canvas: Canvas) -> Image.Image:
     position = (sides.left - left, sides.top - top)  # trimmed pixels are outside the canvas
     extended = Image.new("RGB", canvas.size)
     extended.paste(image, position)
-    _stretch_edges(extended, (sides.left, sides.top), (right - left, bottom - top))
+    # Stretch the outermost lines of the image to the edges: across, then up and down.
+    x0, y0, (width, height) = sides.left, sides.top, canvas.size
+    x1, y1 = x0 + right - left, y0 + bottom - top
+    for line, target in (
+        ((x0, y0, x0 + 1, y1), (0, y0, x0, y1)),
+        ((x1 - 1, y0, x1, y1), (x1, y0, width, y1)),
+        ((0, y0, width, y0 + 1), (0, 0, width, y0)),
+        ((0, y1 - 1, width, y1), (0, y1, width, height)),
+    ):
+        area = (target[2] - target[0], target[3] - target[1])
+        if min(area) > 0:
+            extended.paste(extended.crop(line).resize(area), target[:2])
     blur = max(8, max(sides.left, sides.top, sides.right, sides.bottom) // 8)
-    width, height = canvas.size
     # The same noise for the same size, so that the same request gives the same file.
     noise = Image.frombytes("RGB", canvas.size, Random(0).randbytes(width * height * 3))
     result = Image.blend(extended.filter(ImageFilter.GaussianBlur(blur)), noise, _NOISE)
@@ -178,18 +188,3 @@ def build_mask(
     kept = Image.new("L", (right, bottom)) if inner is None else inner
     mask.paste(kept, (canvas.sides.left - left, canvas.sides.top - top))
     return feather(mask, feather_pixels)
-
-
-def _stretch_edges(canvas: Image.Image, position: tuple[int, int], size: tuple[int, int]) -> None:
-    """Stretch the outermost lines of the image to the edges: across, then up and down."""
-    (x, y), (width, height) = position, size
-    right, bottom = x + width, y + height
-    for line, target in (
-        ((x, y, x + 1, bottom), (0, y, x, bottom)),
-        ((right - 1, y, right, bottom), (right, y, canvas.width, bottom)),
-        ((0, y, canvas.width, y + 1), (0, 0, canvas.width, y)),
-        ((0, bottom - 1, canvas.width, bottom), (0, bottom, canvas.width, canvas.height)),
-    ):
-        area = (target[2] - target[0], target[3] - target[1])
-        if min(area) > 0:
-            canvas.paste(canvas.crop(line).resize(area), target[:2])

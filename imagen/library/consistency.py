@@ -177,21 +177,18 @@ def _check_present(library: Library, row: Row[Any], report: ConsistencyReport, f
         report.returned.append(Inconsistency(row.generation, path, path, fix))
         if fix:
             _note_missing(library, [row.id], None)
-    if _is_changed(path, row):
+    is_changed = False
+    with suppress(OSError):  # it may be deleted meanwhile
+        now = path.stat()
+        is_late = now.st_mtime * 1000 > row.ended_ms + _MAX_SAVE_MS
+        is_changed = now.st_size != row.size_bytes or (
+            is_late and file_sha256(path) != str(row.sha256)
+        )
+    if is_changed:
         report.changed.append(Inconsistency(row.generation, path, path))
     elif row.sidecar is not None and not os.path.lexists(path_of(row.sidecar)):
         is_fixed = fix and _rewrite_sidecar(library, row, path)
         report.sidecars.append(Inconsistency(row.generation, path, path, is_fixed))
-
-
-def _is_changed(path: Path, row: Row[Any]) -> bool:
-    with suppress(OSError):  # it may be deleted meanwhile
-        now = path.stat()
-        if now.st_size != row.size_bytes:
-            return True
-        if now.st_mtime * 1000 > row.ended_ms + _MAX_SAVE_MS:
-            return file_sha256(path) != str(row.sha256)
-    return False
 
 
 def _find_image(library: Library, row: Row[Any]) -> LibraryImage | None:

@@ -155,7 +155,15 @@ def _open_sqlite(path: Path, trash: Path, steps: Sequence[Step]) -> Library:
                 remedy="Name another file in library.url, or in IMAGEN_LIBRARY.",
             ) from error
         if is_there:
-            _refuse_newer_file(path, steps)
+            # Look before any pragma changes the file. The mode is `rw` all the same: SQLite leaves
+            # the files of its log behind after a mere `ro`.
+            address = f"file:{quote(str(path.absolute()))}?mode=rw"
+            probe = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
+            try:
+                with probe.connect() as connection:
+                    refuse_newer(version_of(connection), steps)
+            finally:
+                probe.dispose()
     engine = create_engine(
         URL.create("sqlite", database=str(path)), connect_args={"timeout": PATIENCE_SECONDS}
     )
@@ -198,42 +206,23 @@ def _disable_implicit_begin(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None  # `_begin_sqlite` begins each transaction
 
 
-def _refuse_newer_file(path: Path, steps: Sequence[Step]) -> None:
-    """Look before any pragma changes the file.
-
-    The mode is `rw` all the same: SQLite leaves the files of its log behind after a mere `ro`.
-    """
-    address = f"file:{quote(str(path.absolute()))}?mode=rw"
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
-    try:
-        with engine.connect() as connection:
-            refuse_newer(version_of(connection), steps)
-    finally:
-        engine.dispose()
-
-
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     _disable_implicit_begin(connection, _)
     cursor = connection.cursor()
-    _enable_wal(cursor)
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-
-
-def _enable_wal(cursor: sqlite3.Cursor) -> None:
-    """Let readers and a writer work side by side; wait for others that open a new library."""
+    # The log lets readers and a writer work side by side. Wait for others that open a new library.
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
+            break
         except sqlite3.OperationalError as error:
             is_taken = error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             if not is_taken or time.monotonic() > end:
                 raise
             time.sleep(0.02)
-        else:
-            return
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:

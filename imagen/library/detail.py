@@ -69,7 +69,16 @@ def load_record(library: Library, image: LibraryImage) -> ImageRecord:
     ticket = as_mapping(row.ticket)
     imported: dict[str, Any] = as_mapping(as_mapping(row.facts).get("told"))
     if imported.get("source") in ("parameters", "invokeai", "settings", "prompt"):
-        return _imported_record(imported, ticket)
+        source, tool = imported["source"], str(imported.get("tool", ""))
+        # Of a graph, this is the service that sent it; other records name the tool in their facts.
+        is_service = source == "prompt" and tool != "comfyui"
+        return ImageRecord(
+            source=source,
+            tool=tool if source == "settings" or is_service else "",
+            resolved=as_mapping(imported.get("resolved")),
+            facts=as_mapping(imported.get("facts")),
+            graph=as_mapping(ticket.get("payload")),
+        )
     request = as_mapping(ticket.get("request"))
     return ImageRecord(
         source="sidecar",
@@ -100,20 +109,6 @@ def _load_generation(library: Library, image: LibraryImage) -> Row[Any]:
     if row is None:
         raise LibraryError(f"Generation {image.generation} is no longer in the library.")
     return row
-
-
-def _imported_record(imported: dict[str, Any], ticket: dict[str, object]) -> ImageRecord:
-    """What another tool's file said when it was added."""
-    source, tool = imported["source"], str(imported.get("tool", ""))
-    # Of a graph, this is the service that sent it; other records name the tool in their facts.
-    is_service = source == "prompt" and tool != "comfyui"
-    return ImageRecord(
-        source=source,
-        tool=tool if source == "settings" or is_service else "",
-        resolved=as_mapping(imported.get("resolved")),
-        facts=as_mapping(imported.get("facts")),
-        graph=as_mapping(ticket.get("payload")),
-    )
 
 
 def build_sidecar(library: Library, image: LibraryImage) -> bytes:

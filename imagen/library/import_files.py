@@ -370,6 +370,10 @@ def build_imported_record(group: list[FoundImage], id: str) -> GenerationRecord:
     record = first.record
     backend = (record.backend if record else "") or first.provenance.tool or UNKNOWN
     typed = record.request if record else None
+    receipt: dict[str, ParameterOutcome] = {}
+    for name, outcome in (record.receipt if record else {}).items():
+        with suppress(ValidationError):
+            receipt[name] = ParameterOutcome.model_validate(outcome)
     return GenerationRecord(
         id=id,
         backend=backend,
@@ -378,7 +382,7 @@ def build_imported_record(group: list[FoundImage], id: str) -> GenerationRecord:
             id=id,
             backend=backend,
             request=first.request,
-            receipt=_parse_receipt(record),
+            receipt=receipt,
             payload=json_safe(record.graph) if record else {},
             inputs=_parse_inputs(record),
             submitted=True,
@@ -409,14 +413,6 @@ def _bare_request(request: Request) -> Request:
     """With bare names for its files: a stranger's record must not make imagen open files."""
     values = strip_folders(request.model_dump(exclude_defaults=True), request)
     return request_from_values(values)[0]
-
-
-def _parse_receipt(record: ImageRecord | None) -> dict[str, ParameterOutcome]:
-    receipt: dict[str, ParameterOutcome] = {}
-    for name, outcome in (record.receipt if record else {}).items():
-        with suppress(ValidationError):
-            receipt[name] = ParameterOutcome.model_validate(outcome)
-    return receipt
 
 
 def _parse_inputs(record: ImageRecord | None) -> tuple[InputImage, ...]:

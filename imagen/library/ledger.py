@@ -96,7 +96,12 @@ def build_row(record: GenerationRecord, costs: UsageSettings | None) -> dict[str
     engine_seconds = facts.get("executing_seconds")
     if engine_seconds is None:
         engine_seconds = facts.get("latency_seconds")
-    electricity = _electricity_cost(record.backend, engine_seconds, costs)
+    # The electricity of the user's own machine, if its power and price are configured.
+    watts = costs.watts.get(record.backend) if costs else None
+    price = costs.price_per_kwh if costs else None
+    electricity = None
+    if price is not None and watts is not None and engine_seconds is not None:
+        electricity = engine_seconds * watts / _JOULES_PER_KWH * price
     return {
         "generation": record.id,
         "at_ms": milliseconds(record.ended_at),
@@ -114,16 +119,6 @@ def build_row(record: GenerationRecord, costs: UsageSettings | None) -> dict[str
         "is_paid": int(is_paid),
         "caller": record.caller,
     }
-
-
-def _electricity_cost(
-    backend: str, seconds: float | None, costs: UsageSettings | None
-) -> float | None:
-    """The electricity of the user's own machine, if its power and price are configured."""
-    watts = costs.watts.get(backend) if costs else None
-    if costs is None or costs.price_per_kwh is None or watts is None or seconds is None:
-        return None
-    return seconds * watts / _JOULES_PER_KWH * costs.price_per_kwh
 
 
 def list_rows(

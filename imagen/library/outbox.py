@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,6 @@ from imagen.library.schema import datetime_of, images, outbox, path_of, stored_t
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from sqlalchemy import ColumnElement, Connection, Row
 
@@ -93,23 +93,18 @@ def _for_this_machine(library: Library) -> Iterator[ColumnElement[bool]]:
         chosen = select(outbox.c.id, images.c.path, images.c.size_bytes).where(*theirs)
         with library.reading() as connection:
             rows = connection.execute(chosen).all()
-        is_here = outbox.c.id.in_(
-            [row.id for row in rows if _file_size(path_of(row.path)) == row.size_bytes]
-        )
-        yield or_(outbox.c.kind != "cloud", ~is_elsewhere, is_here)
+        present = []
+        for row in rows:
+            with suppress(OSError):
+                if path_of(row.path).stat().st_size == row.size_bytes:
+                    present.append(row.id)
+        yield or_(outbox.c.kind != "cloud", ~is_elsewhere, outbox.c.id.in_(present))
 
 
 def _image_of_other_machine() -> tuple[ColumnElement[bool], ...]:
     """A delivery's image, and that another machine made it."""
     its = images.c.generation == outbox.c.generation, images.c.number == outbox.c.part
     return *its, images.c.host != platform.node()
-
-
-def _file_size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
 
 
 def with_current_paths(library: Library, pending: PendingDelivery) -> PendingDelivery | None:

@@ -29,7 +29,7 @@ from imagen.library.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, TextClause
@@ -269,7 +269,22 @@ def find_image(library: Library, word: str) -> LibraryImage:
         find = _find_by_file if os.path.isfile(word) else _find_by_id
         found = _with_tags(connection, find(connection, word))
     if not found:
-        raise _unknown_image(word)
+        name = one_line(word, limit=80)
+        if os.path.isfile(word):
+            raise RequestError(
+                f"The image {name} is not in the library.",
+                remedy="Add its folder with: imagen library add DIR",
+            )
+        if (back := count_back(word)) is not None:
+            raise RequestError(
+                f"There is no {name}: the library holds fewer images."
+                if back
+                else "There is no last image: the library is empty."
+            )
+        raise RequestError(
+            f"Image {name!r} was not found in the library, and there is no such file.",
+            remedy="List images and their IDs with: imagen history",
+        )
     if len({image.generation for image in found}) > 1:
         raise _ambiguous(word, [(image.generation, image.prompt) for image in found])
     return found[0]
@@ -315,25 +330,6 @@ def _find_by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
     return connection.execute(chosen).all()
 
 
-def _unknown_image(word: str) -> RequestError:
-    name = one_line(word, limit=80)
-    if os.path.isfile(word):
-        return RequestError(
-            f"The image {name} is not in the library.",
-            remedy="Add its folder with: imagen library add DIR",
-        )
-    if (back := count_back(word)) is not None:
-        return RequestError(
-            f"There is no {name}: the library holds fewer images."
-            if back
-            else "There is no last image: the library is empty."
-        )
-    return RequestError(
-        f"Image {name!r} was not found in the library, and there is no such file.",
-        remedy="List images and their IDs with: imagen history",
-    )
-
-
 def _ambiguous(word: str, found: Sequence[tuple[str, str]]) -> RequestError:
     ids = "\n".join(f"{id}  {one_line(prompt, limit=60)}" for id, prompt in found)
     return RequestError(f"{word!r} matches several; type more of it:\n{ids}")
@@ -376,8 +372,20 @@ def search_failures(
     to search for; LibraryError.
     """
     terms = fulltext.parse_query(query.text)
-    statement = _select_failures().where(*_failure_conditions(query, after))
-    statement = statement.execution_options(yield_per=100)
+    statement = _select_failures().execution_options(yield_per=100)
+    created = generations.c.created_ms
+    if query.backend is not None:
+        statement = statement.where(generations.c.backend == query.backend)
+    if query.model is not None:
+        statement = statement.where(generations.c.model == query.model)
+    if query.since is not None:
+        statement = statement.where(created >= milliseconds(query.since))
+    if query.until is not None:
+        statement = statement.where(created < milliseconds(query.until))
+    if after is not None:
+        moment = milliseconds(after.created)
+        same = and_(created == moment, generations.c.id < after.generation)
+        statement = statement.where(created <= moment, or_(created < moment, same))
     with library.reading() as connection, connection.execute(statement) as rows:
         matching = (row for row in rows if fulltext.is_match(row.prompt, terms))
         page = tuple(map(_failure, islice(matching, limit + 1)))
@@ -387,24 +395,6 @@ def search_failures(
 def _select_failures() -> Select[Any]:
     order = generations.c.created_ms.desc(), generations.c.id.desc()
     return select(generations).where(_FAILED).order_by(*order)
-
-
-def _failure_conditions(
-    query: Query, after: FailedGeneration | None
-) -> Iterator[ColumnElement[bool]]:
-    created = generations.c.created_ms
-    if query.backend is not None:
-        yield generations.c.backend == query.backend
-    if query.model is not None:
-        yield generations.c.model == query.model
-    if query.since is not None:
-        yield created >= milliseconds(query.since)
-    if query.until is not None:
-        yield created < milliseconds(query.until)
-    if after is not None:
-        moment = milliseconds(after.created)
-        same = and_(created == moment, generations.c.id < after.generation)
-        yield and_(created <= moment, or_(created < moment, same))
 
 
 def find_failure(library: Library, word: str) -> FailedGeneration:

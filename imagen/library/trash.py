@@ -87,8 +87,17 @@ def find_file(library: Library, image: LibraryImage, named: Path | None = None) 
     unless the user `named` this file. After a finished move it is None, whatever is there now.
     """
     path = image.trashed_from or named or image.path
-    if not os.path.lexists(path) or _is_shared(library, image, path):
+    if not os.path.lexists(path):
         return None
+    other = select(images.c.id).where(
+        images.c.path == stored_path(path),
+        images.c.host == image.host,
+        images.c.id != image.key,
+        images.c.trashed_ms.is_(None),
+    )
+    with library.reading() as connection:
+        if connection.execute(other).first() is not None:
+            return None
     if image.trashed_from is not None:
         is_moved = os.path.lexists(image.path) and not os.path.samefile(image.path, path)
         return None if is_moved else path
@@ -221,18 +230,6 @@ def delete_for_good(library: Library, image: LibraryImage) -> Path | None:
     if image.trashed_from:
         _remove_folder(image.path)
     return left
-
-
-def _is_shared(library: Library, image: LibraryImage, path: Path) -> bool:
-    """Whether another image that is not in the trash has this file."""
-    other = select(images.c.id).where(
-        images.c.path == stored_path(path),
-        images.c.host == image.host,
-        images.c.id != image.key,
-        images.c.trashed_ms.is_(None),
-    )
-    with library.reading() as connection:
-        return connection.execute(other).first() is not None
 
 
 def _update(library: Library, image: LibraryImage, **values: str | int | None) -> None:

@@ -80,7 +80,21 @@ def record_generation(
             # Recorded before as failed, it may have a row already.
             connection.execute(delete(usage).where(usage.c.generation == record.id))
             connection.execute(insert(usage).values(_stored_texts(build_row(record, costs))))
-        _queue(connection, deliveries)
+        now = round(time.time() * 1000)
+        for delivery in deliveries:  # those of an earlier, failed record are replaced
+            same = [outbox.c[name] == getattr(delivery, name) for name in _DELIVERY_KEY]
+            connection.execute(delete(outbox).where(*same))
+            connection.execute(
+                insert(outbox).values(
+                    **delivery.model_dump(mode="json"),
+                    state="waiting",
+                    attempts=0,
+                    due_ms=now,
+                    claimed_until_ms=0,
+                    last_error="",
+                    created_ms=now,
+                )
+            )
         return True
 
     return _write(library, work)
@@ -262,48 +276,27 @@ def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _queue(connection: Connection, deliveries: Sequence[Delivery]) -> None:
-    """Add deliveries to the outbox; those of an earlier, failed record are replaced."""
-    now = round(time.time() * 1000)
-    for delivery in deliveries:
-        same = [outbox.c[name] == getattr(delivery, name) for name in _DELIVERY_KEY]
-        connection.execute(delete(outbox).where(*same))
-        connection.execute(
-            insert(outbox).values(
-                **delivery.model_dump(mode="json"),
-                state="waiting",
-                attempts=0,
-                due_ms=now,
-                claimed_until_ms=0,
-                last_error="",
-                created_ms=now,
-            )
-        )
-
-
 def make_thumbnail(path: Path) -> bytes | None:
     """A WebP thumbnail of the image; None for a file that cannot be shown."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            return _encode_thumbnail(image)
+            has_alpha = "A" in image.getbands() or "transparency" in image.info
+            mode = "RGBA" if has_alpha else "RGB"
+            is_scaled_first = (
+                image.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in image.info
+            )
+            pixel_bytes = _PIXEL_BYTES.get(image.mode, 4) + (0 if is_scaled_first else _COPY_BYTES)
+            if image.format == "WEBP":
+                pixel_bytes = _WEBP_BYTES
+            elif image.format == "JPEG":  # `draft` decodes an eighth, unless it is progressive
+                pixel_bytes = _PROGRESSIVE_BYTES if "progressive" in image.info else 1
+            if image.width * image.height * pixel_bytes > _MAX_DECODE_BYTES:
+                return None
+            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            small = image if is_scaled_first else image.convert(mode)
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            buffer = BytesIO()
+            small.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
+            return buffer.getvalue()
     except (*DECODE_ERRORS, MemoryError, Image.DecompressionBombError):
         return None
-
-
-def _encode_thumbnail(image: Image.Image) -> bytes | None:
-    has_alpha = "A" in image.getbands() or "transparency" in image.info
-    mode = "RGBA" if has_alpha else "RGB"
-    is_scaled_first = image.mode in ("L", "LA", "RGB", "RGBA") and "transparency" not in image.info
-    pixel_bytes = _PIXEL_BYTES.get(image.mode, 4) + (0 if is_scaled_first else _COPY_BYTES)
-    if image.format == "WEBP":
-        pixel_bytes = _WEBP_BYTES
-    elif image.format == "JPEG":  # `draft` decodes it at an eighth, unless it is progressive
-        pixel_bytes = _PROGRESSIVE_BYTES if "progressive" in image.info else 1
-    if image.width * image.height * pixel_bytes > _MAX_DECODE_BYTES:
-        return None
-    image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    small = image if is_scaled_first else image.convert(mode)
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    buffer = BytesIO()
-    small.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
-    return buffer.getvalue()

@@ -16,7 +16,6 @@ from imagen.jobs import file_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import tzinfo
 
     from imagen.config import Budget, Settings
     from imagen.core.ticket import Ticket
@@ -170,23 +169,20 @@ def _sum_spent(
             if _is_for(budget, job.ticket) and job.ticket.estimate is not None:
                 cost = job.record.cost_usd if job.record is not None else None
                 total = total.add(job.ticket.estimate.usd if cost is None else cost)
+    zone = settings.usage.zone  # None is the machine's
+    today = (now.astimezone(zone) if zone else now).date()
+    first = today if budget.per == "day" else today.replace(day=1)
+    midnight = datetime.combine(first, datetime.min.time())
+    start = midnight.replace(tzinfo=zone) if zone else midnight.astimezone()
     with open_library_synced(settings, environ) as library:
         known = sum_spending(
             library,
-            _start(budget, now, settings.usage.zone),
+            start,
             currency=budget.currency,
             backend=budget.backend,
             without=ids,
         )
     return _Sum(total.jobs, total.usd + known.cost, total.unknown + known.unknown)
-
-
-def _start(budget: Budget, now: datetime, zone: tzinfo | None) -> datetime:
-    """The midnight at which the period began, in this time zone; None is the machine's."""
-    today = (now.astimezone(zone) if zone else now).date()
-    first = today if budget.per == "day" else today.replace(day=1)
-    midnight = datetime.combine(first, datetime.min.time())
-    return midnight.replace(tzinfo=zone) if zone else midnight.astimezone()
 
 
 def _compare(budget: Budget, planned: _Sum, spent: _Sum) -> Iterator[str]:

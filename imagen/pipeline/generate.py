@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from imagen.backends import Backend
     from imagen.config import Settings
-    from imagen.core.request import Control
     from imagen.core.result import OnProgress, Progress, Result
     from imagen.core.ticket import Ticket
     from imagen.outputs import SavedImage
@@ -169,24 +168,18 @@ def preprocess_controls(
     for number, control in plan.controls_to_make.items():
         key = control.kind, control.image
         if key not in files:
+            # It is saved beside the results, under a name with its kind.
+            request = Request(image=control.image, preprocess=control.kind)
+            name = f"{settings.output.name}-{control.kind}"
+            output = settings.output.model_copy(update={"name": name})
+            own = settings.model_copy(update={"output": output})
             with _adding_saved(made):
-                made.append(_make_control_image(engine, control, settings, on_progress))
+                (job,) = create_jobs(prepare(engine, request, own), request, own)
+                with plan_within_budgets([job], own):
+                    made.append(run_job(engine, job, own, on_progress))
             files[key] = str(made[-1].saved[0].path)
         images[number] = files[key]
     return plan.with_control_images(images), made
-
-
-def _make_control_image(
-    engine: Backend, control: Control, settings: Settings, on_progress: OnProgress
-) -> Generation:
-    """Make one control image, saved beside the results under a name with its kind."""
-    request = Request(image=control.image, preprocess=control.kind)
-    name = f"{settings.output.name}-{control.kind}"
-    output = settings.output.model_copy(update={"name": name})
-    settings = settings.model_copy(update={"output": output})
-    (job,) = create_jobs(prepare(engine, request, settings), request, settings)
-    with plan_within_budgets([job], settings):
-        return run_job(engine, job, settings, on_progress)
 
 
 def create_jobs(tickets: Sequence[Ticket], request: Request, settings: Settings) -> list[Job]:

@@ -280,9 +280,11 @@ def _controls_to_make(
             continue
         known = preprocessors(engine)
         if control.kind not in known:
-            able = [
-                name for name in settings.backends if _can_preprocess(name, control.kind, settings)
-            ]
+            able = []
+            for name in settings.backends:
+                with suppress(ImagenError), closing(open_named(name, settings)) as other:
+                    if control.kind in preprocessors(other):
+                        able.append(name)
             raise RequestError(
                 f"This backend cannot make a control image of kind {control.kind!r}."
                 + did_you_mean(control.kind, known)
@@ -300,12 +302,6 @@ def preprocessors(engine: Backend) -> tuple[str, ...]:
     """The kinds of control image that a backend makes in a job of its own."""
     capabilities = engine.capabilities("preprocess")
     return capabilities.preprocessors if "preprocess" in capabilities.tasks else ()
-
-
-def _can_preprocess(name: str, kind: str, settings: Settings) -> bool:
-    with suppress(ImagenError), closing(open_named(name, settings)) as engine:
-        return kind in preprocessors(engine)
-    return False
 
 
 def _apply_lora_tags(request: Request, capabilities: Capabilities) -> tuple[Request, list[LoraTag]]:

@@ -73,20 +73,6 @@ def _modules(url: str) -> tuple[str, ...]:
     )
 
 
-def _is_deferrable(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Whether another command can record a job as well: nothing is to be delivered, the library is
-    a file, and loading it takes time."""
-    url = settings.library.url or ""
-    if not settings.library.enabled or "://" in url:
-        return False
-    is_loading = _preload is not None and _preload.is_alive()
-    if not is_loading and all(module in sys.modules for module in _modules(url)):
-        return False
-    return len(
-        file_store.pending(settings.state_dir)
-    ) <= _MOST_DEFERRED and not delivery.is_any_enabled(settings, environ)
-
-
 def record_now_or_later(
     job: Job,
     write: Callable[[Job], None],
@@ -96,7 +82,17 @@ def record_now_or_later(
     """Write down a finished job, and record it unless a later command can; a sentence if neither
     worked."""
     assert job.record is not None
-    is_deferred = _is_deferrable(settings, environ)
+    # Another command can record it as well if nothing is to be delivered, the library is a file,
+    # and loading it takes time.
+    url = settings.library.url or ""
+    is_loading = _preload is not None and _preload.is_alive()
+    is_deferred = (
+        settings.library.enabled
+        and "://" not in url
+        and (is_loading or any(module not in sys.modules for module in _modules(url)))
+        and len(file_store.pending(settings.state_dir)) <= _MOST_DEFERRED
+        and not delivery.is_any_enabled(settings, environ)
+    )
     library = os.path.abspath(settings.library_at) if is_deferred else ""
     with suppress(OutputError):  # the disk of the library may have space
         write(job.model_copy(update={"deferred_to": library}))
@@ -289,22 +285,16 @@ def find_caller(usage: UsageSettings, environ: Mapping[str, str] = os.environ) -
     """Who asked for an image, in the ledger: the first variable that is set, else the option of
     the tmux pane, else ""."""
     named = next((environ[name] for name in usage.caller_env if environ.get(name)), None)
-    if named is None:
-        named = _pane_option(usage.caller_tmux_option, environ)
-    return one_line(named, limit=_LONGEST_CALLER)
-
-
-def _pane_option(option: str, environ: Mapping[str, str]) -> str:
     pane = environ.get("TMUX_PANE", "")
-    if not (option and pane and environ.get("TMUX")):
-        return ""
-    import subprocess
+    if named is None and usage.caller_tmux_option and pane and environ.get("TMUX"):
+        import subprocess
 
-    words = ["tmux", "display-message", "-p", "-t", pane, f"#{{{option}}}"]
-    try:
-        ran = subprocess.run(
-            words, env=dict(environ), capture_output=True, timeout=_TMUX_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return ran.stdout.decode("utf-8", "replace") if ran.returncode == 0 else ""
+        option = f"#{{{usage.caller_tmux_option}}}"
+        words = ["tmux", "display-message", "-p", "-t", pane, option]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            ran = subprocess.run(
+                words, env=dict(environ), capture_output=True, timeout=_TMUX_SECONDS, check=False
+            )
+            if ran.returncode == 0:
+                named = ran.stdout.decode("utf-8", "replace")
+    return one_line(named or "", limit=_LONGEST_CALLER)

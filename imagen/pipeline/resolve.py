@@ -43,33 +43,28 @@ def apply_style(request: Request, settings: Settings) -> Request:
                 if known
                 else "The configuration has no styles.",
             )
-        request = request.with_values(_style_values(style, request) | {"style": None})
+        # What the request does not set, and the texts of the style around those of the request.
+        values: dict[str, object] = {
+            name: value
+            for name, value in style
+            if name not in ("prompt", "negative")
+            and value is not None
+            and getattr(request, name) is None
+        }
+        takes_prompt = request.task not in _WITHOUT_PROMPT
+        if request.image is None or not takes_prompt:
+            values.pop("strength", None)
+        if request.aspect is not None:
+            values.pop("width", None)
+            values.pop("height", None)
+        negatives = [text for text in (style.negative, request.negative) if text]
+        if negatives and takes_prompt:
+            values["negative"] = ", ".join(negatives)
+        if request.prompt is not None and takes_prompt:
+            values["prompt"] = style.prompt.replace("{prompt}", request.prompt)
+        request = request.with_values(values | {"style": None})
     unset = {name: None for name, value in _UNSET.items() if getattr(request, name) == value}
     return request.with_values(unset) if unset else request
-
-
-def _style_values(style: Style, request: Request) -> dict[str, object]:
-    """The values of a style that the request does not set, and its texts around the request's."""
-    values: dict[str, object] = {
-        name: value
-        for name, value in style
-        if name not in ("prompt", "negative")
-        and value is not None
-        and getattr(request, name) is None
-    }
-    if request.image is None or request.task in _WITHOUT_PROMPT:
-        values.pop("strength", None)
-    if request.aspect is not None:
-        values.pop("width", None)
-        values.pop("height", None)
-    if request.task in _WITHOUT_PROMPT:
-        return values
-    negatives = [text for text in (style.negative, request.negative) if text]
-    if negatives:
-        values["negative"] = ", ".join(negatives)
-    if request.prompt is not None:
-        values["prompt"] = style.prompt.replace("{prompt}", request.prompt)
-    return values
 
 
 def style_default_prompt(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from PIL import Image
-
     from imagen.core.result import Facts
     from imagen.core.ticket import Ticket
     from imagen.outputs import ImageRecord
@@ -349,23 +347,21 @@ def measure_similarity(old: Path, new: Path) -> Similarity | None:
     try:
         if file_sha256(old) == file_sha256(new):
             return Similarity(identical="file", difference=0.0)
+        from PIL import ImageChops, ImageStat
+
         with open_image(old) as first, open_image(new) as second:
-            return _compare_pixels(first, second)
+            if first.size != second.size:
+                return Similarity(identical="", difference=1.0)
+            if first.mode == second.mode and first.tobytes() == second.tobytes():
+                return Similarity(identical="pixels", difference=0.0)
+            format = first.format or ""
+            is_lossy = format in _LOSSY_FORMATS and format != second.format
+            mode = "RGBA" if "A" in (*first.getbands(), *second.getbands()) else "RGB"
+            apart = ImageChops.difference(first.convert(mode), second.convert(mode))
+            means = ImageStat.Stat(apart).mean
+            difference = sum(means) / len(means) / 255
+            return Similarity(
+                identical="", difference=difference, format=format if is_lossy else ""
+            )
     except DECODE_ERRORS:
         return None
-
-
-def _compare_pixels(old: Image.Image, new: Image.Image) -> Similarity:
-    from PIL import ImageChops, ImageStat
-
-    if old.size != new.size:
-        return Similarity(identical="", difference=1.0)
-    if old.mode == new.mode and old.tobytes() == new.tobytes():
-        return Similarity(identical="pixels", difference=0.0)
-    format = old.format or ""
-    is_lossy = format in _LOSSY_FORMATS and format != new.format
-    mode = "RGBA" if "A" in (*old.getbands(), *new.getbands()) else "RGB"
-    apart = ImageChops.difference(old.convert(mode), new.convert(mode))
-    means = ImageStat.Stat(apart).mean
-    difference = sum(means) / len(means) / 255
-    return Similarity(identical="", difference=difference, format=format if is_lossy else "")

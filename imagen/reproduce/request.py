@@ -129,7 +129,16 @@ def reproduce_request(record: ImageRecord, *, elsewhere: bool = False) -> Reprod
         return _reproduce_foreign(request, unread={**provenance.unread, **unfit})
     values = reproduce_values(record.request, record.resolved, record.receipt, elsewhere=elsewhere)
     index, batch = _as_int(record.file.get("index")), _as_int(record.resolved.get("count")) or 1
-    shares_noise = batch > 1 and _shares_noise(record, index)
+    # Older records do not say whether an image shares its noise with the others of its batch: the
+    # seed of an image after the first shows it, and for the first the kind of backend.
+    shares_noise = batch > 1 and (
+        record.resolved.get("latent_batch") is True
+        or (
+            find_provenance(record).kind in _SHARING_NOISE
+            if index == 0
+            else record.file.get("seed") == record.resolved.get("seed")
+        )
+    )
     if shares_noise and not elsewhere:
         request = Request.of(values | {"latent_batch": True})
         return Reproduction(
@@ -252,19 +261,6 @@ def with_recorded_graph(settings: Settings, backend: str, graph: Mapping[str, An
     folder = settings.state_dir / _RECORDED_GRAPHS
     path, _ = write_workflow(folder, name, workflow, force=True, is_private=True)
     return settings.with_workflow(backend, str(path.absolute()))
-
-
-def _shares_noise(record: ImageRecord, index: int) -> bool:
-    """Whether an image of a batch shares its noise with the others.
-
-    Older records do not say it: then the seeds of images after the first show it, and for the first
-    the kind of backend.
-    """
-    if record.resolved.get("latent_batch") is True:
-        return True
-    if index == 0:
-        return find_provenance(record).kind in _SHARING_NOISE
-    return record.file.get("seed") == record.resolved.get("seed")
 
 
 def _as_int(value: object) -> int:

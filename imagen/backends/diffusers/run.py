@@ -159,7 +159,21 @@ class DiffusersRun:
         initial, mask = call.read_initial_image(request), call.read_mask(request)
         if initial is not None and mask is not None:  # the VAE changes unmasked pixels a little
             images = [Image.composite(each.convert("RGB"), initial, mask) for each in images]
-        return images, _find_warnings(output, pipe, request, is_flow=family.is_flow)
+        warnings = []
+        if not family.is_flow:  # the others have a second encoder that reads on
+            tokens = pipe.tokenizer(request.prompt, truncation=False).input_ids
+            if len(tokens) > _CLIP_TOKENS:
+                warnings.append(
+                    f"The text encoder ignored the end of the prompt: it reads {_CLIP_TOKENS - 2}"
+                    " tokens, about 60 words."
+                )
+        flagged = getattr(output, "nsfw_content_detected", None) or []
+        warnings += [
+            f"Image {number} is black: the model's safety checker blocked it."
+            for number, is_flagged in enumerate(flagged, 1)
+            if is_flagged
+        ]
+        return images, warnings
 
     def _load_lora(self, pipe: Untyped, path: Path, name: str) -> None:
         misfit = Failed(
@@ -223,24 +237,6 @@ class DiffusersRun:
                 "torch": version("torch"),
             },
         )
-
-
-def _find_warnings(output: Untyped, pipe: Untyped, request: Request, *, is_flow: bool) -> list[str]:
-    """A prompt that CLIP cuts off, and images that the safety checker blackened."""
-    warnings = []
-    if not is_flow:  # the others have a second encoder that reads on
-        tokens = pipe.tokenizer(request.prompt, truncation=False).input_ids
-        if len(tokens) > _CLIP_TOKENS:
-            warnings.append(
-                f"The text encoder ignored the end of the prompt: it reads {_CLIP_TOKENS - 2}"
-                " tokens, about 60 words."
-            )
-    flagged = getattr(output, "nsfw_content_detected", None) or []
-    return warnings + [
-        f"Image {number} is black: the model's safety checker blocked it."
-        for number, is_flagged in enumerate(flagged, 1)
-        if is_flagged
-    ]
 
 
 _Row = tuple[float, float, float]

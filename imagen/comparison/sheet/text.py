@@ -312,8 +312,16 @@ class _Pen:
 
     def draw(self, piece: TextPiece, x: float, baseline: int) -> None:
         """Draw one piece from `x` on."""
-        if piece.font is None:
-            self._draw_boxes(piece.text, x, baseline)
+        if piece.font is None:  # a box with the code point for each character
+            small = self._fonts.own.at(round(self._size * 0.6))
+            for character in piece.text:
+                width = _box_width(character, self._size)
+                right, top = x + width - self._size * 0.12, baseline - self._size * 0.78
+                box = (x, top, right, baseline + self._size * 0.08)
+                self._draw.rectangle([round(edge) for edge in box], outline=self._fill)
+                middle = ((x + right) / 2, baseline - self._size * 0.35)
+                self._draw.text(middle, _code_point(character), self._fill, small, anchor="mm")
+                x += width
         elif piece.font.bitmap_size:
             self._draw_bitmaps(piece, piece.font, x, baseline)
         else:
@@ -335,18 +343,6 @@ class _Pen:
         small = tile.resize((max(1, round(length * scale)), max(1, round(tile.height * scale))))
         place = round(x), baseline - round(ascent * scale)
         self._sheet.paste(small, place, small)
-
-    def _draw_boxes(self, text: str, x: float, baseline: int) -> None:
-        """A box with the code point, for each character that no font has."""
-        font = self._fonts.own.at(round(self._size * 0.6))
-        for character in text:
-            width = _box_width(character, self._size)
-            right, top = x + width - self._size * 0.12, baseline - self._size * 0.78
-            box = (x, top, right, baseline + self._size * 0.08)
-            self._draw.rectangle([round(edge) for edge in box], outline=self._fill)
-            middle = ((x + right) / 2, baseline - self._size * 0.35)
-            self._draw.text(middle, _code_point(character), self._fill, font, anchor="mm")
-            x += width
 
 
 def _box_width(character: str, size: int) -> float:
