@@ -322,17 +322,14 @@ class _Pen:
                 middle = ((x + right) / 2, baseline - self._size * 0.35)
                 self._draw.text(middle, _code_point(character), self._fill, small, anchor="mm")
                 x += width
-        elif piece.font.bitmap_size:
-            self._draw_bitmaps(piece, piece.font, x, baseline)
-        else:
-            text, direction = drawn_text(piece, self._fonts)
+            return
+        text, direction = drawn_text(piece, self._fonts)
+        if not piece.font.bitmap_size:
             font, place = piece.font.at(self._size), (round(x), baseline)
             self._draw.text(place, text, self._fill, font, anchor="ls", direction=direction)
-
-    def _draw_bitmaps(self, piece: TextPiece, font: Font, x: float, baseline: int) -> None:
-        """Draw in the only size of the font, and scale the result."""
-        text, direction = drawn_text(piece, self._fonts)
-        bitmaps = font.at(self._size)
+            return
+        # Draw in the only size of the font, and scale the result.
+        bitmaps = piece.font.at(self._size)
         ascent, descent = bitmaps.getmetrics()
         length = max(1, round(bitmaps.getlength(text, direction=direction)))
         tile = Image.new("RGBA", (length, ascent + descent))
@@ -340,9 +337,9 @@ class _Pen:
             (0, ascent), text, font=bitmaps, anchor="ls", direction=direction, embedded_color=True
         )
         scale = self._size / bitmaps.size
-        small = tile.resize((max(1, round(length * scale)), max(1, round(tile.height * scale))))
+        scaled = tile.resize((max(1, round(length * scale)), max(1, round(tile.height * scale))))
         place = round(x), baseline - round(ascent * scale)
-        self._sheet.paste(small, place, small)
+        self._sheet.paste(scaled, place, scaled)
 
 
 def _box_width(character: str, size: int) -> float:
