@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends.base import Gpu, Model
-    from imagen.config import Settings
 
 KINDS = get_args(ModelKind)
 _WITHOUT_FILES = ("sampler", "scheduler")
@@ -64,13 +63,26 @@ def models(
     more. --model takes the name of a checkpoint or diffusion model, or a part of it that is unique.
     Backends that do not answer are reported on stderr; if none answers, the exit code is 4.
     """
-    from imagen.backends import require_known
+    from imagen.backends import load_adapter, require_known
+    from imagen.pipeline.generate import open_named
 
     settings = settings_from_options(config_path)
     chosen = dict.fromkeys(names or settings.backends or ("mock",))
     for name in chosen:
         require_known(name, settings.backends)
-    each = [_list_models(name, kind, settings) for name in chosen]
+    each: list[BackendModels] = []
+    for name in chosen:
+        try:
+            with closing(open_named(name, settings)) as engine:
+                found = sorted(engine.models(), key=lambda m: (KINDS.index(m.kind), m.name.lower()))
+                adapter = load_adapter(settings.backends.get(name, {}).get("type", name))
+                gpus = () if adapter.is_service else engine.check().gpus
+        except ImagenError as error:
+            each.append(BackendModels(backend=name, error=error))
+            continue
+        if kind is not None:
+            found, gpus = [model for model in found if model.kind == kind], ()
+        each.append(BackendModels(backend=name, models=tuple(found), gpus=gpus))
     if as_json:
         keys = ("code", "message", "remedy")
         backends = [
@@ -86,22 +98,6 @@ def models(
     else:
         _print_models(each)
     return 4 if all(one.error for one in each) else 0
-
-
-def _list_models(name: str, kind: str | None, settings: Settings) -> BackendModels:
-    from imagen.backends import load_adapter
-    from imagen.pipeline.generate import open_named
-
-    try:
-        with closing(open_named(name, settings)) as engine:
-            models = sorted(engine.models(), key=lambda m: (KINDS.index(m.kind), m.name.lower()))
-            is_service = load_adapter(settings.backends.get(name, {}).get("type", name)).is_service
-            gpus = () if is_service else engine.check().gpus
-    except ImagenError as error:
-        return BackendModels(backend=name, error=error)
-    if kind is not None:
-        models, gpus = [model for model in models if model.kind == kind], ()
-    return BackendModels(backend=name, models=tuple(models), gpus=gpus)
 
 
 # --- tables ---

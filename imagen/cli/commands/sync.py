@@ -160,6 +160,7 @@ def _sync(
 def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
     """Never returns; raises Cancelled when it is stopped."""
     from imagen.cli.progress import interruptible
+    from imagen.delivery.worker import format_error
     from imagen.library import outbox
     from imagen.pipeline.record import open_library_synced
 
@@ -174,7 +175,13 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
                     result = _sync(
                         library, settings, stop, notes, quiet=quiet, unless_running=unless_running
                     )
-                    lines = _describe_round(result)
+                    failed = {
+                        f"{_target(one.pending.delivery)}: "
+                        f"{one_line(format_error(one.error), limit=_MAX_ERROR_LENGTH)}"
+                        for one in result.failed
+                    }
+                    sent = [_describe_sent(result.sent)] if result.sent else []
+                    lines = [*sent, *sorted(failed)]
                     if due := outbox.next_due(library):
                         pause = (due - datetime.now(UTC)).total_seconds()
                 for warning in {*notes.values()} - warned:
@@ -189,18 +196,6 @@ def _watch(settings: Settings, *, quiet: bool, unless_running: bool) -> int:
     raise Cancelled("Stopped. The next imagen sync sends what is waiting.")
 
 
-def _describe_round(result: SyncResult) -> list[str]:
-    """What --watch prints after a round: nothing if nothing was tried."""
-    from imagen.delivery.worker import format_error
-
-    failed = {
-        f"{_target(one.pending.delivery)}: "
-        f"{one_line(format_error(one.error), limit=_MAX_ERROR_LENGTH)}"
-        for one in result.failed
-    }
-    return [*([_describe_sent(result.sent)] if result.sent else []), *sorted(failed)]
-
-
 def _print_result(
     library: Library, result: SyncResult | None, notes: Mapping[str, str], *, as_json: bool
 ) -> int:
@@ -212,7 +207,18 @@ def _print_result(
         sent = result.sent if result is not None else ()
         data = {
             "sent": list(map(_delivery_as_json, sent)),
-            "left": list(map(_pending_as_json, left)),
+            "left": [
+                {
+                    "id": one.id,
+                    **_delivery_as_json(one.delivery),
+                    "state": one.state,
+                    "attempts": one.attempts,
+                    "due": one.due.astimezone().isoformat(timespec="seconds"),
+                    "reason": _reason(one).partition("\n")[0],
+                    "remedy": _reason(one).partition("\n")[2],
+                }
+                for one in left
+            ],
             "warnings": list(notes.values()),
         }
         click.echo(json.dumps(data, indent=2))
@@ -307,17 +313,4 @@ def _delivery_as_json(delivery: Delivery) -> dict[str, Any]:
         "host": _host(delivery),
         "image": _image_id(delivery),
         "generation": delivery.generation,
-    }
-
-
-def _pending_as_json(pending: PendingDelivery) -> dict[str, Any]:
-    reason, _, remedy = _reason(pending).partition("\n")
-    return {
-        "id": pending.id,
-        **_delivery_as_json(pending.delivery),
-        "state": pending.state,
-        "attempts": pending.attempts,
-        "due": pending.due.astimezone().isoformat(timespec="seconds"),
-        "reason": reason,
-        "remedy": remedy,
     }

@@ -23,7 +23,6 @@ from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from imagen.cli.options import RunOptions
-    from imagen.core.request import Request
 
 _SAMPLING = tuple(name for name in SAMPLING if name not in (*SIZE, "count", "latent_batch"))
 
@@ -55,12 +54,23 @@ def upscale(
     with its file as --method; and, with --prompt or --strength, interpolation followed by a light
     redraw.
     """
+    from imagen.core.request import INTERPOLATIONS
+    from imagen.pipeline.generate import open_named
+
     options: dict[str, object] = {"factor": factor}
     if method is not None:
         options["method"] = method
     request = build_request({"image": file, "upscale": options} | prompt_values(prompt) | values)
     if request.task != "upscale":
-        _refuse_model_and_redraw(request, method, run)
+        if method not in (None, *INTERPOLATIONS):
+            name = run.backend or run.settings.default_backend
+            with closing(open_named(name, run.settings)) as engine:
+                if "upscale" not in engine.capabilities(request.task).parameters:
+                    raise RequestError(
+                        f"{name} cannot upscale with {method} and redraw in one step.",
+                        remedy="Leave out --method; or upscale first, and pass the result to "
+                        "imagen generate --image.",
+                    )
     elif _is_interpolation(method, values, run.backend):
         run = replace(run, backend=INTERPOLATION)
     generate_and_report(request, run)
@@ -90,20 +100,3 @@ def _is_interpolation(method: str | None, values: dict[str, object], backend: st
         names = ", ".join(map(option_of, values))
         raise usage_error(f"Interpolation does not use {names}. To redraw the image, add --prompt.")
     return True
-
-
-def _refuse_model_and_redraw(request: Request, method: str | None, run: RunOptions) -> None:
-    """Raises RequestError if the backend cannot run an upscale model before a redraw."""
-    from imagen.core.request import INTERPOLATIONS
-    from imagen.pipeline.generate import open_named
-
-    if method in (None, *INTERPOLATIONS):
-        return
-    name = run.backend or run.settings.default_backend
-    with closing(open_named(name, run.settings)) as engine:
-        if "upscale" not in engine.capabilities(request.task).parameters:
-            raise RequestError(
-                f"{name} cannot upscale with {method} and redraw in one step.",
-                remedy="Leave out --method; or upscale first, and pass the result to "
-                "imagen generate --image.",
-            )

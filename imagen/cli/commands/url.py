@@ -20,7 +20,6 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.library import Library, LibraryImage
 
 _DURATION = re.compile(r"(\d{1,9}) ?(s|min|h|d|w)")
 _LONGEST = timedelta(days=3650)
@@ -60,40 +59,35 @@ def url(image: str, expires: timedelta, as_json: bool, config_path: Path | None)
     """
     from imagen.delivery.images import signed_url
     from imagen.library import find_image
+    from imagen.library.outbox import deliveries_for
     from imagen.pipeline.record import open_library_synced
 
     settings = settings_from_options(config_path)
     with open_library_synced(settings) as library:
         found = find_image(library, image)
         if not found.cloud:
-            raise _not_uploaded(library, found)
+            pending = [
+                one
+                for one in deliveries_for(library, found.generation, found.number)
+                if one.delivery.kind == "cloud" and one.state != "sent"
+            ]
+            if not pending:
+                raise RequestError(
+                    f"{found.id} is not in the cloud and will not be uploaded: cloud sync was off "
+                    "when it was generated, it was imported, or its upload was cancelled with "
+                    "imagen sync --forget."
+                )
+            reason, _, remedy = pending[0].last_error.partition("\n")
+            state = "is stuck" if pending[0].state == "stuck" else "is pending"
+            command = "imagen sync --retry" if reason else "imagen sync"
+            raise RequestError(
+                f"{found.id} is not in the cloud yet: its upload {state}"
+                + (f". {reason}" if reason else "."),
+                remedy="\n".join(part for part in (remedy, f"To upload it: {command}") if part),
+            )
     place = {name: str(found.cloud[name]) for name in ("bucket", "path")}
     seconds = round(expires.total_seconds())
     until = datetime.now().astimezone() + expires
     address = signed_url(settings, os.environ, **place, seconds=seconds)
     body = {"id": found.id, "url": address, "expires": until.isoformat(timespec="seconds")}
     click.echo(json.dumps(body | place, indent=2) if as_json else address)
-
-
-def _not_uploaded(library: Library, image: LibraryImage) -> RequestError:
-    """The error that says whether the image will be uploaded, and what prevents it."""
-    from imagen.library.outbox import deliveries_for
-
-    pending = [
-        one
-        for one in deliveries_for(library, image.generation, image.number)
-        if one.delivery.kind == "cloud" and one.state != "sent"
-    ]
-    if not pending:
-        return RequestError(
-            f"{image.id} is not in the cloud and will not be uploaded: cloud sync was off when it "
-            "was generated, it was imported, or its upload was cancelled with imagen sync --forget."
-        )
-    reason, _, remedy = pending[0].last_error.partition("\n")
-    state = "is stuck" if pending[0].state == "stuck" else "is pending"
-    command = "imagen sync --retry" if reason else "imagen sync"
-    return RequestError(
-        f"{image.id} is not in the cloud yet: its upload {state}"
-        + (f". {reason}" if reason else "."),
-        remedy="\n".join(part for part in (remedy, f"To upload it: {command}") if part),
-    )

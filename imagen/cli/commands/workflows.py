@@ -170,20 +170,15 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
     from imagen.graphs import find_workflow
 
     workflow = find_workflow(name, settings_from_options(config_path).workflow_dirs)
+    manifest = workflow.manifest
     if as_json:
-        manifest = workflow.manifest.model_dump(mode="json")
         parameters = {
             name: parameter.model_dump(mode="json", exclude_none=True)
             for name, parameter in workflow.parameters.items()
         }
-        body = {"name": workflow.name, "source": workflow.source, **manifest}
-        _print_json(body | {"parameters": parameters})
-    else:
-        _print_workflow(workflow)
-
-
-def _print_workflow(workflow: Workflow) -> None:
-    manifest = workflow.manifest
+        body = {"name": workflow.name, "source": workflow.source}
+        _print_json(body | manifest.model_dump(mode="json") | {"parameters": parameters})
+        return
     echo(f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name)
     for line in (*format_paragraph(manifest.description), ""):
         click.echo(line)
@@ -195,12 +190,11 @@ def _print_workflow(workflow: Workflow) -> None:
         ("ComfyUI", f"{manifest.comfyui} or later" if manifest.comfyui else ""),
     )
     print_table([Column(""), Column("")], [head for head in heads if head[1]])
-    parameters = workflow.parameters.items()
     print_section(
         "Parameters",
         PARAMETER_COLUMNS,
-        [parameter_row(name, parameter) for name, parameter in parameters],
-        below=[parameter.description for _, parameter in parameters],
+        [parameter_row(name, parameter) for name, parameter in workflow.parameters.items()],
+        below=[parameter.description for parameter in workflow.parameters.values()],
     )
     print_section(
         "Models, in ComfyUI's models/",
