@@ -118,21 +118,21 @@ def check(
         from imagen.config.yaml_document import read  # the defaults need no YAML parser
 
         document = read(source)
-        values = _drop_empty(document.values)
+        # The values without keys that have none: a section may consist of comments only.
+        known = {
+            k: v
+            for k, v in document.values.items()
+            if v is not None or k not in Settings.model_fields
+        }
+        for section in ("backends", "styles"):
+            if isinstance(known.get(section), dict):
+                known[section] = {k: {} if v is None else v for k, v in known[section].items()}
+        values = known
         found = _find_problems(values)
     valid = _drop_invalid(values, found) if found else values
     settings = _apply_environment(_build_settings(valid, source, environ), environ, cwd)
     checked = Checked(settings, (), document)
     return replace(checked, problems=checked.with_lines(found))
-
-
-def _drop_empty(values: dict[str, Any]) -> dict[str, Any]:
-    """The values without keys that have none: a section may consist of comments only."""
-    known = {k: v for k, v in values.items() if v is not None or k not in Settings.model_fields}
-    for section in ("backends", "styles"):
-        if isinstance(known.get(section), dict):
-            known[section] = {k: {} if v is None else v for k, v in known[section].items()}
-    return known
 
 
 # -- Problems --------------------------------------------------------------------------------------

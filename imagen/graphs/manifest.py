@@ -167,25 +167,12 @@ def _version_numbers(version: str) -> tuple[int, ...]:
 
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest from a YAML file. Raises WorkflowError that says where it is wrong."""
-    value = _read_yaml(path)
-    if not isinstance(value, dict):
-        raise WorkflowError(
-            f"{path} is not a manifest: expected names and values (title: …, parameters: …)."
-        )
-    try:
-        return Manifest.model_validate(value)
-    except ValidationError as error:
-        faults = "\n".join(f"  {p.sentence}" for p in problems(error, model=Manifest))
-        raise WorkflowError(f"The manifest {path} is not valid:\n{faults}") from error
-
-
-def _read_yaml(path: Path) -> object:
     import yaml  # only graphs with a manifest need it
 
     from imagen.core.yaml_values import parse_yaml
 
     try:
-        return parse_yaml(path.read_text("utf-8-sig"))
+        value = parse_yaml(path.read_text("utf-8-sig"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -197,3 +184,12 @@ def _read_yaml(path: Path) -> object:
         raise WorkflowError(f"{path} {error}.") from error
     except OSError as error:
         raise WorkflowError(f"Cannot read {path}: {error.strerror}.") from error
+    if not isinstance(value, dict):
+        raise WorkflowError(
+            f"{path} is not a manifest: expected names and values (title: …, parameters: …)."
+        )
+    try:
+        return Manifest.model_validate(value)
+    except ValidationError as error:
+        faults = "\n".join(f"  {p.sentence}" for p in problems(error, model=Manifest))
+        raise WorkflowError(f"The manifest {path} is not valid:\n{faults}") from error

@@ -75,7 +75,23 @@ class NodeCatalog(Mapping[str, NodeSpec]):
 
     def __getitem__(self, name: str) -> NodeSpec:
         if name not in self._parsed:
-            self._parsed[name] = _parse_class(self._object_info[name])
+            value = self._object_info[name]
+            inputs, order = as_mapping(value.get("input")), as_mapping(value.get("input_order"))
+            specs: dict[str, InputSpec] = {}
+            for section in ("required", "optional"):
+                declared = as_mapping(inputs.get(section))
+                listed = (one for one in as_list(order.get(section)) if isinstance(one, str))
+                shown = [one for one in listed if one in declared]
+                for one in dict.fromkeys([*shown, *declared]):
+                    spec = parse_input(one, declared[one], required=section == "required")
+                    specs.setdefault(one, spec)
+            self._parsed[name] = NodeSpec(
+                inputs=specs,
+                outputs=tuple(map(_type_name, as_list(value.get("output")))),
+                output_names=tuple(map(str, as_list(value.get("output_name")))),
+                is_output=value.get("output_node") is True,
+                display_name=str(value.get("display_name") or ""),
+            )
         return self._parsed[name]
 
     def __contains__(self, name: object) -> bool:
@@ -91,25 +107,6 @@ class NodeCatalog(Mapping[str, NodeSpec]):
 def read_catalog(object_info: Mapping[str, object]) -> NodeCatalog:
     """The catalog in a server's answer to `/object_info`."""
     return NodeCatalog(object_info)
-
-
-def _parse_class(value: Mapping[str, object]) -> NodeSpec:
-    inputs, order = as_mapping(value.get("input")), as_mapping(value.get("input_order"))
-    specs: dict[str, InputSpec] = {}
-    for section in ("required", "optional"):
-        declared = as_mapping(inputs.get(section))
-        listed = (name for name in as_list(order.get(section)) if isinstance(name, str))
-        shown = [name for name in listed if name in declared]
-        for name in dict.fromkeys([*shown, *declared]):
-            spec = parse_input(name, declared[name], required=section == "required")
-            specs.setdefault(name, spec)
-    return NodeSpec(
-        inputs=specs,
-        outputs=tuple(map(_type_name, as_list(value.get("output")))),
-        output_names=tuple(map(str, as_list(value.get("output_name")))),
-        is_output=value.get("output_node") is True,
-        display_name=str(value.get("display_name") or ""),
-    )
 
 
 def parse_input(name: str, value: object, *, required: bool) -> InputSpec:

@@ -27,8 +27,6 @@ from imagen.graphs.tokens import canonical_name, token_name, tokens_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from imagen.graphs.graph import Link
-    from imagen.graphs.manifest import ManifestFile
     from imagen.graphs.node_catalog import InputSpec, NodeSpec
     from imagen.graphs.workflow import Workflow
 
@@ -95,24 +93,29 @@ def find_structural_faults(
     """
     if not graph:
         return [WorkflowFault(what="The graph is empty: it has no nodes.")]
-    return [
-        *_node_faults(graph),
-        *_link_faults(graph),
-        *_find_cycles(graph),
-        *_output_faults(graph, outputs),
-    ]
-
-
-def _node_faults(graph: Mapping[str, object]) -> Iterator[WorkflowFault]:
+    faults: list[WorkflowFault] = []
     for node_id, node in graph.items():
         if not isinstance(node, dict):
-            yield fault_at(graph, node_id, "", "is not a node.", "Remove it from the file.")
+            faults.append(
+                fault_at(graph, node_id, "", "is not a node.", "Remove it from the file.")
+            )
             continue
         kind = node.get("class_type")
         if not isinstance(kind, str) or not kind:
-            yield fault_at(graph, node_id, "", "has no class_type.", "Export the workflow again.")
+            remedy = "Export the workflow again."
+            faults.append(fault_at(graph, node_id, "", "has no class_type.", remedy))
         if not isinstance(node.get("inputs"), dict):
-            yield fault_at(graph, node_id, "", "has no inputs.", 'Add at least "inputs": {}.')
+            remedy = 'Add at least "inputs": {}.'
+            faults.append(fault_at(graph, node_id, "", "has no inputs.", remedy))
+    faults += [*_link_faults(graph), *_find_cycles(graph)]
+    for node_id in outputs:
+        if node_id not in graph:
+            what = f"The manifest's output is node {node_id!r}, which is not in the graph."
+            faults.append(WorkflowFault(what=what + did_you_mean(node_id, graph)))
+    if not outputs and not any(map(is_output_node, graph.values())):
+        remedy = "Add a SaveImage node, or name the node in the manifest: output: [id]."
+        faults.append(WorkflowFault(what="No node outputs an image.", remedy=remedy))
+    return faults
 
 
 def _link_faults(graph: Mapping[str, object]) -> Iterator[WorkflowFault]:
@@ -165,22 +168,6 @@ def _find_cycles(graph: Mapping[str, object]) -> list[WorkflowFault]:
                 if len(faults) >= _MAX_CYCLES:
                     return list(faults)
     return list(faults)
-
-
-def _output_faults(
-    graph: Mapping[str, object], outputs: Collection[str]
-) -> Iterator[WorkflowFault]:
-    for node_id in outputs:
-        if node_id not in graph:
-            yield WorkflowFault(
-                what=f"The manifest's output is node {node_id!r}, which is not in the graph."
-                + did_you_mean(node_id, graph)
-            )
-    if not outputs and not any(map(is_output_node, graph.values())):
-        yield WorkflowFault(
-            what="No node outputs an image.",
-            remedy="Add a SaveImage node, or name the node in the manifest: output: [id].",
-        )
 
 
 # -- The graph and its manifest --------------------------------------------------------------------
@@ -347,7 +334,22 @@ class _ServerCheck:
             return None
         link = parse_link(value)
         if link is not None:
-            return self._check_link(link, wanted)
+            spec = self.catalog.get(class_of(self.graph.get(link.node)))
+            if spec is None or link.slot < 0:
+                return None  # the source has the fault, or it is structural
+            source = one_line(link.node)
+            if link.slot >= len(spec.outputs):
+                last = f"its last is {len(spec.outputs) - 1}" if spec.outputs else "it has none"
+                return f"links to output {link.slot} of node {source}; {last}.", ""
+            given = spec.outputs[link.slot]
+            if {given, wanted.type} & {*_ANY_TYPE} or given.startswith(EDITOR_TYPE_PREFIX):
+                return None
+            # As the server decides it: a type may be a list of types, and one in common is enough.
+            left, right = ({kind.strip() for kind in t.split(",")} for t in (given, wanted.type))
+            if left & right or "*" in left | right:
+                return None
+            output = f"output {link.slot} of node {source}"
+            return f"takes {one_line(wanted.type)}, but {output} is {one_line(given)}.", ""
         if isinstance(value, list):
             return None  # a structural fault already
         if wanted.type in self.link_types:
@@ -355,24 +357,6 @@ class _ServerCheck:
         if isinstance(value, dict) and "__value__" in value:
             value = value["__value__"]
         return check_value(value, wanted.name, wanted, self.manifest)
-
-    def _check_link(self, link: Link, wanted: InputSpec) -> tuple[str, str] | None:
-        spec = self.catalog.get(class_of(self.graph.get(link.node)))
-        if spec is None or link.slot < 0:
-            return None  # the source has the fault, or it is structural
-        source = one_line(link.node)
-        if link.slot >= len(spec.outputs):
-            last = f"its last is {len(spec.outputs) - 1}" if spec.outputs else "it has none"
-            return f"links to output {link.slot} of node {source}; {last}.", ""
-        given = spec.outputs[link.slot]
-        if {given, wanted.type} & {*_ANY_TYPE} or given.startswith(EDITOR_TYPE_PREFIX):
-            return None
-        # As the server decides it: a type may be a list of types, and one in common is enough.
-        left, right = ({kind.strip() for kind in t.split(",")} for t in (given, wanted.type))
-        if left & right or "*" in left | right:
-            return None
-        kind = one_line(wanted.type)
-        return f"takes {kind}, but output {link.slot} of node {source} is {one_line(given)}.", ""
 
 
 # -- A value and its input -------------------------------------------------------------------------
@@ -389,31 +373,27 @@ def check_value(
     if wanted.type == "COMBO":
         return _check_choice(value, name, wanted, manifest)
     if wanted.type in ("INT", "FLOAT"):
-        return _check_number(value, wanted)
+        number: float | None = None
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            with suppress(ValueError):  # the server reads texts as numbers too
+                number = value if isinstance(value, int) else float(value)
+        is_whole = wanted.type == "INT"
+        if isinstance(number, float) and not math.isfinite(number):
+            number = None
+        if number is None or (is_whole and number != int(number)):
+            return f"must be a {'whole ' if is_whole else ''}number, not {_shown(value)}.", ""
+        low, high = wanted.number("min"), wanted.number("max")
+        if low is not None and number < low:
+            return f"must be at least {_plain(low)}, not {_plain(number)}.", ""
+        if high is not None and number > high:
+            return f"must be at most {_plain(high)}, not {_plain(number)}.", ""
+        return None
     if wanted.type == "BOOLEAN" and not isinstance(value, bool) and value not in (0, 1):
         return f"must be true or false, not {_shown(value)}.", ""
     # Some nodes keep an object in a text input, and the server accepts that.
     is_object = isinstance(value, dict) and "__value__" not in value
     if wanted.type == "STRING" and not (isinstance(value, str | int | float) or is_object):
         return f"must be text, not {_shown(value)}.", ""
-    return None
-
-
-def _check_number(value: object, wanted: InputSpec) -> tuple[str, str] | None:
-    number: float | None = None
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with suppress(ValueError):  # the server reads texts as numbers too
-            number = value if isinstance(value, int) else float(value)
-    is_whole = wanted.type == "INT"
-    if isinstance(number, float) and not math.isfinite(number):
-        number = None
-    if number is None or (is_whole and number != int(number)):
-        return f"must be a {'whole ' if is_whole else ''}number, not {_shown(value)}.", ""
-    low, high = wanted.number("min"), wanted.number("max")
-    if low is not None and number < low:
-        return f"must be at least {_plain(low)}, not {_plain(number)}.", ""
-    if high is not None and number > high:
-        return f"must be at most {_plain(high)}, not {_plain(number)}.", ""
     return None
 
 
@@ -438,21 +418,15 @@ def _check_choice(
             f"the server has {_shown(value)} in several folders.",
             f"Use one of: {', '.join(map(one_line, names))}.",
         )
-    return _missing_file(value, name, known, model)
-
-
-def _missing_file(
-    value: str, name: str, choices: list[str], model: ManifestFile | None
-) -> tuple[str, str]:
     folder = model.folder if model else FOLDERS.get(name.rstrip("0123456789"), "")
     where = f" in models/{folder}" if folder else ""
     what = f"the server has no file {_shown(value)}{where}."
     if model is None or not model.source:
-        near = did_you_mean(value, choices) or did_you_mean(value, map(bare_name, choices))
-        return what + near, f"Put it into models/{folder}/." if folder else _list_choices(choices)
+        near = did_you_mean(value, known) or did_you_mean(value, map(bare_name, known))
+        return what + near, f"Put it into models/{folder}/." if folder else _list_choices(known)
     facts = ", ".join(fact for fact in (model.size, model.licence) if fact)
-    known = f" ({facts})" if facts else ""
-    return what, f"Download it from {model.source}{known} into models/{model.folder}/."
+    shown = f" ({facts})" if facts else ""
+    return what, f"Download it from {model.source}{shown} into models/{model.folder}/."
 
 
 def _list_choices(choices: list[str]) -> str:

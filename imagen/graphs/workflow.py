@@ -77,8 +77,25 @@ class Workflow:
         parameters = dict(self.parameters)
         named, _ = translate_words(overrides or {}, parameters)
         for name, value in named.items():
-            parameter = self._override(name, value)
-            parameters[canonical_name(name)] = parameter
+            parameter = self.parameters.get(canonical_name(name))
+            if parameter is None:
+                raise WorkflowError(
+                    f"The workflow {self.name!r} has no parameter {name!r}."
+                    + did_you_mean(name, self.parameters),
+                    remedy=f"It has: {', '.join(self.parameters)}.",
+                )
+            try:
+                fitted = parameter.fit(name, value)
+            except RequestError as error:
+                raise WorkflowError(
+                    f"Workflow {self.name!r}: {error.message}", remedy=error.remedy
+                ) from error
+            if fitted != value:
+                raise WorkflowError(
+                    f"Workflow {self.name!r}: {name} cannot be {value!r}; "
+                    f"the nearest value is {fitted!r}."
+                )
+            parameters[canonical_name(name)] = parameter.model_copy(update={"default": fitted})
         return Capabilities(
             tasks=(self.manifest.task,), parameters=parameters, without=self.manifest.without
         )
@@ -90,28 +107,6 @@ class Workflow:
             if parameter.default is not None:
                 values[name] = parameter.default
         return bind(self.graph, values)
-
-    def _override(self, name: str, value: object) -> Parameter:
-        """The parameter with another default."""
-        parameter = self.parameters.get(canonical_name(name))
-        if parameter is None:
-            raise WorkflowError(
-                f"The workflow {self.name!r} has no parameter {name!r}."
-                + did_you_mean(name, self.parameters),
-                remedy=f"It has: {', '.join(self.parameters)}.",
-            )
-        try:
-            fitted = parameter.fit(name, value)
-        except RequestError as error:
-            raise WorkflowError(
-                f"Workflow {self.name!r}: {error.message}", remedy=error.remedy
-            ) from error
-        if fitted != value:
-            raise WorkflowError(
-                f"Workflow {self.name!r}: {name} cannot be {value!r}; "
-                f"the nearest value is {fitted!r}."
-            )
-        return parameter.model_copy(update={"default": fitted})
 
 
 def infer_manifest(graph: Mapping[str, object]) -> Manifest:

@@ -309,14 +309,19 @@ def take_models(draft: TokenDraft, samplers: list[str]) -> list[ModelFileUse]:
     uses: dict[tuple[str, str], ModelFileUse] = {}
     main = _main_model(flow, samplers)
     for place in _model_places(flow, samplers, main):
-        name, folder = _usual_name(flow, place)
+        file = str(flow.literal(place))
+        # The usual token and folder, "" if they are unknown.
+        by_input = _MODELS_BY_INPUT.get(re.sub(r"_?\d{1,9}$", "", place.input), ("", ""))
+        name, folder = _MODELS_BY_CLASS.get(flow.class_of(place.node), by_input)
+        if name == "clip" and place.input != "clip_name":
+            base = base_name(file).lower()
+            name = next((encoder for part, encoder in _TEXT_ENCODERS if part in base), name)
         if not name and place == main:
             is_checkpoint = _CHECKPOINT.search(place.input)
             name, folder = "unet", "diffusion_models"
             if is_checkpoint:
                 name, folder = "checkpoint", "checkpoints"
         token = draft.take(name, place.node, place.input) if name else None
-        file = str(flow.literal(place))
         uses.setdefault((file, folder), ModelFileUse(file=file, folder=folder, token=token or ""))
         if place.input.startswith("lora_name") and token:
             inputs = flow.inputs(place.node)
@@ -363,13 +368,3 @@ def _main_model(flow: Dataflow, samplers: list[str]) -> InputPlace | None:
             if is_main and _MAIN_FILE_INPUT.fullmatch(name) and is_model_file(value):
                 return InputPlace(node_id, name)
     return None
-
-
-def _usual_name(flow: Dataflow, place: InputPlace) -> tuple[str, str]:
-    """The usual token and folder of a model file; "" if it is unknown."""
-    by_input = _MODELS_BY_INPUT.get(re.sub(r"_?\d{1,9}$", "", place.input), ("", ""))
-    name, folder = _MODELS_BY_CLASS.get(flow.class_of(place.node), by_input)
-    if name == "clip" and place.input != "clip_name":
-        file = base_name(str(flow.literal(place))).lower()
-        name = next((encoder for part, encoder in _TEXT_ENCODERS if part in file), name)
-    return name, folder

@@ -350,7 +350,15 @@ def _unknown_classes(
     lines = []
     for kind, keys in by_class.items():
         where = f"node{'s' if len(keys) > 1 else ''} {', '.join(keys[:5])}"
-        origin = _describe_origin(nodes[keys[0]])
+        cnr_id, aux_id, version = (
+            one_line(value, limit=80) if isinstance(value, str) else ""
+            for value in map(nodes[keys[0]].properties.get, ("cnr_id", "aux_id", "ver"))
+        )
+        pack = cnr_id or aux_id
+        origin = f", of the pack {pack}" if pack else ""
+        if pack == "comfy-core":
+            saved = f"; the file was saved by {version}" if version else ""
+            origin = f", which newer versions of ComfyUI have{saved}"
         near = "" if origin else did_you_mean(kind, catalog)
         lines.append(f"{one_line(kind, limit=80)} ({where}){origin}.{near}")
     return WorkflowError(
@@ -360,18 +368,6 @@ def _unknown_classes(
         remedy="Install the custom nodes that bring them, and save the catalog again. Or export "
         "the workflow from an editor that has them: Workflow > Export (API).",
     )
-
-
-def _describe_origin(node: EditorNode) -> str:
-    cnr_id, aux_id, version = (
-        one_line(value, limit=80) if isinstance(value, str) else ""
-        for value in map(node.properties.get, ("cnr_id", "aux_id", "ver"))
-    )
-    pack = cnr_id or aux_id
-    if pack == "comfy-core":
-        saved = f"; the file was saved by {version}" if version else ""
-        return f", which newer versions of ComfyUI have{saved}"
-    return f", of the pack {pack}" if pack else ""
 
 
 # -- Texts as the editor sends them ----------------------------------------------------------------
@@ -432,35 +428,28 @@ def fill_placeholders(text: str, find_widget: Callable[[str, str], object], now:
 
     `find_widget` returns the value of a node's widget, or raises LookupError.
     """
-
-    def replace_placeholder(match: re.Match[str]) -> str:
-        node, *widgets = match[1].split(".")
-        if len(widgets) != 1:
-            return _format_date(node[5:], now) if node.startswith("date:") else match[0]
-        try:
-            value = find_widget(node, widgets[0])
-        except LookupError:
-            return match[0]
-        return _NOT_IN_FILE_NAMES.sub("_", _as_javascript_text(value))
-
-    return _PLACEHOLDER.sub(replace_placeholder, text)
-
-
-def _format_date(pattern: str, now: datetime) -> str:
     numbers = {"d": now.day, "M": now.month, "h": now.hour, "m": now.minute, "s": now.second}
 
-    def format_part(match: re.Match[str]) -> str:
+    def format_date_part(match: re.Match[str]) -> str:
         letters = match[0]
         if letters[0] != "y":
             return str(numbers[letters[0]]).zfill(len(letters))
         return {2: f"{now.year:04}"[2:], 4: str(now.year)}.get(len(letters), letters)
 
-    return _DATE_PART.sub(format_part, pattern)
+    def replace_placeholder(match: re.Match[str]) -> str:
+        node, *widgets = match[1].split(".")
+        if len(widgets) != 1:
+            is_date = node.startswith("date:")
+            return _DATE_PART.sub(format_date_part, node[5:]) if is_date else match[0]
+        try:
+            value = find_widget(node, widgets[0])
+        except LookupError:
+            return match[0]
+        written = "" if value is None else str(value)  # as JavaScript writes it
+        if isinstance(value, bool):
+            written = written.lower()
+        elif isinstance(value, float) and value.is_integer():
+            written = str(int(value))
+        return _NOT_IN_FILE_NAMES.sub("_", written)
 
-
-def _as_javascript_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return _PLACEHOLDER.sub(replace_placeholder, text)

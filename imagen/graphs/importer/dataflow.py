@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,12 +86,27 @@ class FedInput(NamedTuple):
     slot: int
 
 
-@dataclass(frozen=True)
 class Dataflow:
     """A graph, and what a node catalog says of its classes if there is one."""
 
-    graph: Graph
-    catalog: Mapping[str, NodeSpec] = field(default_factory=dict)
+    def __init__(self, graph: Graph, catalog: Mapping[str, NodeSpec] | None = None) -> None:
+        self.graph = graph
+        self.catalog = {} if catalog is None else catalog
+        self._inputs = {
+            node_id: {n: v for n, v in inputs_of(node).items() if len(n) <= _MAX_INPUT_NAME}
+            for node_id, node in graph.items()
+        }
+        chosen = ((node_id, self._choose_branch(node_id)) for node_id in graph)
+        self._passed_inputs = {node_id: name for node_id, name in chosen if name is not None}
+        self._fed_inputs = {
+            node_id: [
+                FedInput(name, *link)
+                for name, value in inputs.items()
+                if self.passed_input(node_id) in (None, name) and (link := parse_link(value))
+                if link.node in graph
+            ]
+            for node_id, inputs in self._inputs.items()
+        }
 
     def inputs(self, node_id: str) -> Mapping[str, object]:
         """The inputs of a node."""
@@ -297,31 +312,6 @@ class Dataflow:
         bundles = [name for name in linked if _BUNDLE_INPUT.fullmatch(name)]
         only = list(inputs) if len(inputs) == 1 else bundles
         return only[0] if len(only) == 1 else None
-
-    @cached_property
-    def _inputs(self) -> dict[str, dict[str, object]]:
-        return {
-            node_id: {n: v for n, v in inputs_of(node).items() if len(n) <= _MAX_INPUT_NAME}
-            for node_id, node in self.graph.items()
-        }
-
-    @cached_property
-    def _fed_inputs(self) -> dict[str, list[FedInput]]:
-        fed: dict[str, list[FedInput]] = {}
-        for node_id in self.graph:
-            passed = self.passed_input(node_id)
-            fed[node_id] = [
-                FedInput(name, *link)
-                for name, value in self.inputs(node_id).items()
-                if passed in (None, name) and (link := parse_link(value))
-                if link.node in self.graph
-            ]
-        return fed
-
-    @cached_property
-    def _passed_inputs(self) -> dict[str, str]:
-        chosen = ((node_id, self._choose_branch(node_id)) for node_id in self.graph)
-        return {node_id: name for node_id, name in chosen if name is not None}
 
 
 def fits_setting(value: object, role: str) -> bool:

@@ -73,7 +73,14 @@ def detect_in_image_texts(texts: Mapping[str, str], source: str) -> DetectedWork
 
 def detect_in_json(value: object, source: str) -> DetectedWorkflow:
     """The workflow in a JSON value, also within other tools' wrappers."""
-    value = _unwrap(value)
+    for _ in range(_MAX_WRAPPERS):
+        if not isinstance(value, dict) or isinstance(value.get("nodes"), list):
+            break
+        wrapped = (value.get(key) for key in _WRAPPERS)
+        inner = next((one for one in wrapped if one and isinstance(one, dict)), None)
+        if inner is None or any(map(_is_node, value.values())):
+            break
+        value = inner
     if not isinstance(value, dict):
         raise WorkflowError(f"{source} is not a workflow: expected a JSON object.")
     if isinstance(value.get("nodes"), list):
@@ -99,18 +106,6 @@ def detect_in_json(value: object, source: str) -> DetectedWorkflow:
     if isinstance(value.get("imagen"), int):
         what = "describes an image that ComfyUI did not make: it holds no graph."
     raise WorkflowError(f"{source} {what}", remedy=_EXPECTED)
-
-
-def _unwrap(value: object) -> object:
-    for _ in range(_MAX_WRAPPERS):
-        if not isinstance(value, dict) or isinstance(value.get("nodes"), list):
-            return value
-        wrapped = (value.get(key) for key in _WRAPPERS)
-        inner = next((one for one in wrapped if one and isinstance(one, dict)), None)
-        if inner is None or any(map(_is_node, value.values())):
-            return value
-        value = inner
-    return value
 
 
 def _is_node(value: object) -> bool:

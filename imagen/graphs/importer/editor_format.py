@@ -152,39 +152,30 @@ def _read_sheet(value: Mapping[str, object], source: str) -> Sheet:
     nodes = {n.id: n for n in (read_node(one, source) for one in as_list(value.get("nodes")))}
     links = dict(_read_links(value.get("links")))
     broadcast_links = as_mapping(value.get("extra")).get("ue_links")
-    for number, item in enumerate(as_list(broadcast_links)):
-        _add_broadcast_link(nodes, links, as_mapping(item), f"ue{number}", source)
+    # Add the links that the editor creates for broadcasting nodes, where an input has none.
+    for number, item in enumerate(map(as_mapping, as_list(broadcast_links))):
+        upstream, slot = str(item.get("upstream")), item.get("upstream_slot")
+        node, at = nodes.get(str(item.get("downstream"))), item.get("downstream_slot")
+        if node is None or upstream not in nodes:
+            continue  # the node was deleted, and the editor does not create the link
+        if not isinstance(slot, int) or not isinstance(at, int) or not 0 <= at < len(node.inputs):
+            raise WorkflowError(
+                f"{source} lists a link of an Anything Everywhere node to input {at} of node "
+                f"{node.id} ({node.label}), which has {len(node.inputs)} inputs.",
+                remedy=_EXPORT,
+            )
+        if (node.inputs[at].link or "") not in links:
+            key = f"ue{number}"
+            linked = replace(node.inputs[at], link=key)
+            slots = (*node.inputs[:at], linked, *node.inputs[at + 1 :])
+            nodes[node.id] = replace(node, inputs=slots)
+            links[key] = EditorLink(source=upstream, slot=slot, target=node.id, target_slot=at)
     return Sheet(
         nodes=nodes,
         links=links,
         inputs=_read_slots(value.get("inputs")),
         has_broadcast_links=isinstance(broadcast_links, list),
     )
-
-
-def _add_broadcast_link(
-    nodes: dict[str, EditorNode],
-    links: dict[str, EditorLink],
-    value: Mapping[str, object],
-    key: str,
-    source: str,
-) -> None:
-    """Add a link that the editor creates for a broadcasting node, unless the input has one."""
-    upstream, slot = str(value.get("upstream")), value.get("upstream_slot")
-    node, at = nodes.get(str(value.get("downstream"))), value.get("downstream_slot")
-    if node is None or upstream not in nodes:
-        return  # the node was deleted, and the editor does not create the link
-    if not isinstance(slot, int) or not isinstance(at, int) or not 0 <= at < len(node.inputs):
-        raise WorkflowError(
-            f"{source} lists a link of an Anything Everywhere node to input {at} of node "
-            f"{node.id} ({node.label}), which has {len(node.inputs)} inputs.",
-            remedy=_EXPORT,
-        )
-    if (node.inputs[at].link or "") not in links:
-        linked = replace(node.inputs[at], link=key)
-        slots = (*node.inputs[:at], linked, *node.inputs[at + 1 :])
-        nodes[node.id] = replace(node, inputs=slots)
-        links[key] = EditorLink(source=upstream, slot=slot, target=node.id, target_slot=at)
 
 
 def read_node(value: object, source: str) -> EditorNode:

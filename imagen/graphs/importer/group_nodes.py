@@ -156,7 +156,14 @@ class _GroupExpander:
                 if spec is not None and name not in member.linked:
                     self._add_widget(number, member, spec)
                     self._face_inputs.append((self._face_widgets[-1].name, number, name))
-        self._control_primitives()
+        # A primitive that feeds a number or a choice has a control after its value.
+        feeding = {str(link.source) for link in self._links}
+        for at, spec in enumerate(self._face_widgets):
+            inner, _ = self._widget_targets[spec.name]
+            is_primitive = self._nodes[int(inner)].type == "PrimitiveNode"
+            if is_primitive and inner in feeding and spec.type in _CONTROLLED_TYPES:
+                options = {**spec.options, "control_after_generate": True}
+                self._face_widgets[at] = replace(spec, options=options)
 
     def _read_member(self, number: int) -> _Member | None:
         """What the catalog says of an inner node; None for one that leaves no trace."""
@@ -276,16 +283,6 @@ class _GroupExpander:
             options[UPLOAD_BELOW] = True
         self._face_widgets.append(replace(spec, name=name, options=options, required=True))
         self._widget_targets[name] = (str(number), spec.name)
-
-    def _control_primitives(self) -> None:
-        """A primitive that feeds a number or a choice has a control after its value."""
-        feeding = {str(link.source) for link in self._links}
-        for at, spec in enumerate(self._face_widgets):
-            node, _ = self._widget_targets[spec.name]
-            is_primitive = self._nodes[int(node)].type == "PrimitiveNode"
-            if is_primitive and node in feeding and spec.type in _CONTROLLED_TYPES:
-                options = {**spec.options, "control_after_generate": True}
-                self._face_widgets[at] = replace(spec, options=options)
 
     # -- The result --------------------------------------------------------------------------------
 

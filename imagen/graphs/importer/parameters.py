@@ -221,34 +221,37 @@ def _notes(converted: ConvertedGraph, draft: TokenDraft) -> Iterator[str]:
 
 
 def _build_parameters(draft: TokenDraft) -> dict[str, Parameter]:
-    """A parameter for each token, the usual ones first; those of existing tokens are inferred."""
+    """A parameter for each token, the usual ones first; those of existing tokens are inferred.
+
+    Its default is the value there, within the range that all its places allow.
+    """
     places: dict[str, list[InputPlace]] = {}
     for place, name in draft.names.items():
         places.setdefault(name, []).append(place)
     ranked = sorted(places, key=lambda name: (_RANKS.get(name, len(_RANKS)), "_" in name))
-    found = {name: _build_parameter(draft, name, places[name]) for name in ranked}
+    found: dict[str, Parameter] = {}
+    for name in ranked:
+        value = draft.defaults[name]
+        base = re.sub(r"(_part)?_\d{1,9}$", "", name)
+        meaning = _MEANINGS.get(base) or (_WEIGHT if base.endswith("_strength") else _FILE)
+        description = meaning.description
+        default = _convert_default(meaning.type, value)
+        if default is None:
+            found[name] = Parameter(default=value, description=description)
+            continue
+        if re.search(r"_\d{1,9}$", name):
+            node_id = places[name][0].node
+            title = draft.flow.title(node_id) or draft.flow.class_of(node_id)
+            description = f"{description.removesuffix('.')}; of node {node_id}, {title}."
+        values = {"type": meaning.type, "default": default, "description": description}
+        limits = _range(draft.flow, name, meaning, places[name])
+        ranged = Parameter.model_validate(values | limits)
+        try:
+            is_within = ranged.fit(name, ranged.default) == ranged.default
+        except RequestError:
+            is_within = False
+        found[name] = ranged if is_within else Parameter.model_validate(values)
     return found | infer_manifest(draft.flow.graph).parameters
-
-
-def _build_parameter(draft: TokenDraft, name: str, places: Sequence[InputPlace]) -> Parameter:
-    """A parameter whose default is the value there, within the range that all its places allow."""
-    base = re.sub(r"(_part)?_\d{1,9}$", "", name)
-    meaning = _MEANINGS.get(base) or (_WEIGHT if base.endswith("_strength") else _FILE)
-    default = _convert_default(meaning.type, draft.defaults[name])
-    if default is None:
-        return Parameter(default=draft.defaults[name], description=meaning.description)
-    description = meaning.description
-    if re.search(r"_\d{1,9}$", name):
-        node_id = places[0].node
-        title = draft.flow.title(node_id) or draft.flow.class_of(node_id)
-        description = f"{description.removesuffix('.')}; of node {node_id}, {title}."
-    values = {"type": meaning.type, "default": default, "description": description}
-    ranged = Parameter.model_validate(values | _range(draft.flow, name, meaning, places))
-    try:
-        is_within = ranged.fit(name, ranged.default) == ranged.default
-    except RequestError:
-        is_within = False
-    return ranged if is_within else Parameter.model_validate(values)
 
 
 def _convert_default(kind: Kind, value: object) -> object:

@@ -137,7 +137,13 @@ def find_side(flow: Dataflow, sampler: str, role: str, *, is_middle: bool = Fals
         if flow.class_of(node_id) in _EMPTYING_CLASSES:
             continue
         fed = {one.name: one for one in flow.fed_inputs(node_id)}
-        texts = text_inputs(flow, node_id) or (_joined_inputs(flow, node_id) if is_sure else [])
+        texts = text_inputs(flow, node_id)
+        if not texts and is_sure:
+            # A node that makes a text of parts, and does not encode it.
+            parts = _text_part_inputs(flow, node_id)
+            conditioning = (name for name in parts if INPUT_TYPES.get(name) == "CONDITIONING")
+            encodes = any(is_link(flow.inputs(node_id)[name]) for name in conditioning)
+            texts = parts if any(map(_TEXT_PART_INPUT.fullmatch, parts)) and not encodes else []
         sides = _sides_of_inputs(flow, node_id, texts)
         middle = [name for name, own in sides.items() if own == "neither"]
         side.has_middle = side.has_middle or bool(middle)
@@ -202,15 +208,6 @@ def _text_part_inputs(flow: Dataflow, node_id: str) -> list[str]:
             is_part = is_text and not displays
         names += [name] if is_part else []
     return names
-
-
-def _joined_inputs(flow: Dataflow, node_id: str) -> list[str]:
-    """The text parts of a node that makes a text and does not encode it."""
-    names = _text_part_inputs(flow, node_id)
-    inputs = flow.inputs(node_id)
-    if any(INPUT_TYPES.get(n) == "CONDITIONING" and is_link(inputs[n]) for n in names):
-        return []
-    return names if any(_TEXT_PART_INPUT.fullmatch(name) for name in names) else []
 
 
 def joined_text(flow: Dataflow, node_id: str, name: str, role: str) -> str:

@@ -20,7 +20,7 @@ from imagen.graphs.importer.editor_format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from imagen.graphs.importer.editor_format import EditorDocument, EditorLink, EditorNode, Sheet
 
@@ -178,7 +178,14 @@ class LinkResolver:
                 source = self._resolved[step.key]
                 break
             passed[step.key] = None
-            further = self._follow_input(step) if step.is_input else self._follow_output(step)
+            further: _Step | InputSource = None
+            if step.is_input:
+                socket = step.node.inputs[step.slot]
+                link = step.scope.sheet.links.get(socket.link or "")
+                if link is not None:
+                    further = self._follow_link(step.scope, link, step.kind or socket.type)
+            else:
+                further = self._follow_output(step)
             if not isinstance(further, _Step):
                 source = further
                 break
@@ -207,14 +214,28 @@ class LinkResolver:
             )
         return self._scopes[path]
 
-    def _follow_input(self, step: _Step) -> _Step | InputSource:
-        slot = step.node.inputs[step.slot]
-        link = step.scope.sheet.links.get(slot.link or "")
-        return None if link is None else self._follow_link(step.scope, link, step.kind or slot.type)
-
     def _follow_link(self, scope: Scope, link: EditorLink, kind: str | None) -> _Step | InputSource:
         if link.source == SUBGRAPH_INPUT:
-            return _leave_subgraph(scope, link.slot)
+            # From a subgraph's own input to the host's input outside, or to the value on its face.
+            if (
+                scope.host is None
+                or scope.outer is None
+                or not 0 <= link.slot < len(scope.sheet.inputs)
+            ):
+                return None
+            name = scope.sheet.inputs[link.slot].name
+            fallback = None
+            if name in scope.promoted.inputs:
+                fallback = FixedValue(scope.promoted.inputs[name], is_raw=True)
+            outside = scope.host.inputs
+            at = next((n for n, one in enumerate(outside) if one.name == name), None)
+            if at is None and scope.sheet.widget_targets and link.slot < len(outside):
+                # The inputs of an old group node may have other names outside.
+                known = {one.name for one in scope.sheet.inputs}
+                at = link.slot if outside[link.slot].name not in known else None
+            if at is None:
+                return fallback
+            return _Step(True, scope.outer, scope.host, at, None, fallback)
         source = scope.sheet.nodes.get(link.source)
         return None if source is None else _Step(False, scope, source, link.slot, kind)
 
@@ -231,8 +252,20 @@ class LinkResolver:
             passed = _bypassed_input(node, slot, kind or "")
             return None if passed is None else _Step(True, scope, node, passed, None)
         if node.type in _GETTERS:
-            found = self._find_setter(scope, node)
-            return None if found is None else _Step(True, *found, 0, kind)
+            # The node that sets what this one gets is on its own sheet or an outer one.
+            at: Scope | None = scope
+            while at is not None:
+                key = id(at.sheet)
+                if key not in self._setters:
+                    setters = [
+                        n for n in at.sheet.nodes.values() if n.type in _SETTERS and n.inputs
+                    ]
+                    self._setters[key] = {_variable_name(one): one for one in reversed(setters)}
+                setter = self._setters[key].get(_variable_name(node))
+                if setter is not None:
+                    return _Step(True, at, setter, 0, kind)
+                at = at.outer
+            return None
         if node.type in _VIRTUAL:
             return _Step(True, scope, node, 0, kind) if node.inputs else None
         if node.mode == MUTED:
@@ -243,44 +276,11 @@ class LinkResolver:
         link = inside.sheet.output_links.get(slot)
         return None if link is None else self._follow_link(inside, link, kind)
 
-    def _find_setter(self, scope: Scope, getter: EditorNode) -> tuple[Scope, EditorNode] | None:
-        """The node that sets what this one gets, on its own sheet or an outer one."""
-        at: Scope | None = scope
-        while at is not None:
-            key = id(at.sheet)
-            if key not in self._setters:
-                nodes = [n for n in at.sheet.nodes.values() if n.type in _SETTERS and n.inputs]
-                self._setters[key] = {_variable_name(node): node for node in reversed(nodes)}
-            setter = self._setters[key].get(_variable_name(getter))
-            if setter is not None:
-                return at, setter
-            at = at.outer
-        return None
-
     def _cycle_error(self, node: EditorNode) -> WorkflowError:
         return WorkflowError(
             f"{self._document.source} has a cycle at node {node.id} ({node.label}).",
             remedy="Open it in ComfyUI and remove one of these links.",
         )
-
-
-def _leave_subgraph(scope: Scope, slot: int) -> _Step | InputSource:
-    """From a subgraph's own input to the host's input outside, or to the value on its face."""
-    if scope.host is None or scope.outer is None or not 0 <= slot < len(scope.sheet.inputs):
-        return None
-    name = scope.sheet.inputs[slot].name
-    fallback = None
-    if name in scope.promoted.inputs:
-        fallback = FixedValue(scope.promoted.inputs[name], is_raw=True)
-    outside = scope.host.inputs
-    at = next((n for n, one in enumerate(outside) if one.name == name), None)
-    if at is None and scope.sheet.widget_targets and slot < len(outside):
-        # The inputs of an old group node may have other names outside.
-        known = {one.name for one in scope.sheet.inputs}
-        at = slot if outside[slot].name not in known else None
-    if at is None:
-        return fallback
-    return _Step(True, scope.outer, scope.host, at, None, fallback)
 
 
 def _variable_name(node: EditorNode) -> str:
@@ -338,7 +338,15 @@ def read_promoted(
         inputs = {name: value for (node, name), value in given if node == _FACE}
         inner = _group_by_node((place, value) for place, value in given if place[0] != _FACE)
     else:
-        inputs = dict(_pair_in_order(names, host.values))
+        # By position. If there are more values than names, seeds have a control after them.
+        inputs, at = {}, 0
+        for name in names:
+            if at < len(host.values):
+                inputs[name] = host.values[at]
+            at += 1
+            has_control = len(host.values) > len(names) and name in SEED_INPUTS
+            if has_control and at < len(host.values):
+                at += host.values[at] in (*CONTROLS, None)
     values = {name: value for name, value in {**inputs, **above}.items() if value is not None}
     return PromotedValues(inputs=values, inner=inner)
 
@@ -362,18 +370,6 @@ def _group_by_node(
     for (node, name), value in values:
         grouped[node][name] = value
     return dict(grouped)
-
-
-def _pair_in_order(names: Sequence[str], values: Sequence[object]) -> Iterator[tuple[str, object]]:
-    """Values by position. If there are more of them than names, seeds have a control after them."""
-    has_controls = len(values) > len(names)
-    at = 0
-    for name in names:
-        if at < len(values):
-            yield name, values[at]
-        at += 1
-        if has_controls and name in SEED_INPUTS and at < len(values):
-            at += values[at] in (*CONTROLS, None)
 
 
 def _leads_to_widget(sheet: Sheet, slot: int, subgraphs: Mapping[str, Sheet]) -> bool:
