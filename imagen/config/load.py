@@ -25,7 +25,7 @@ from imagen.core.validation import Problem, problems
 from imagen.errors import ConfigError, ConfigWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from imagen.config.settings import LibrarySettings
     from imagen.config.yaml_document import ConfigDocument
@@ -118,16 +118,15 @@ def check(
         from imagen.config.yaml_document import read  # the defaults need no YAML parser
 
         document = read(source)
-        # The values without keys that have none: a section may consist of comments only.
-        known = {
+        # A section may consist of comments only: leave out keys without a value.
+        values = {
             k: v
             for k, v in document.values.items()
             if v is not None or k not in Settings.model_fields
         }
         for section in ("backends", "styles"):
-            if isinstance(known.get(section), dict):
-                known[section] = {k: {} if v is None else v for k, v in known[section].items()}
-        values = known
+            if isinstance(values.get(section), dict):
+                values[section] = {k: {} if v is None else v for k, v in values[section].items()}
         found = _find_problems(values)
     valid = _drop_invalid(values, found) if found else values
     settings = _apply_environment(_build_settings(valid, source, environ), environ, cwd)
@@ -142,7 +141,27 @@ def _find_problems(values: dict[str, Any]) -> list[Problem]:
     """All problems. Of a key that holds a secret only that one: others might quote the secret."""
     secrets = find_secrets(values)
     hidden = {problem.path for problem in secrets}
-    others = [*_control_characters(values), *_invalid_values(values)]
+    others: list[Problem] = []
+    for path, text in list_texts(values):
+        key = next((part for part in reversed(path) if isinstance(part, str)), "")
+        control = None if key in _KEYS_WITH_LINES else _find_control_character(text)
+        if control is not None:
+            is_block = text.endswith("\n") and text.rstrip("\n").isprintable()
+            remedy = "Write it on one line, without | or >." if is_block else BACKSLASH_REMEDY
+            others.append(Problem(path, f"contains {control}", remedy))
+    blocks = values.get("backends")
+    for name, block in blocks.items() if isinstance(blocks, dict) else ():
+        if isinstance(block, dict) and not isinstance(block.get("type", ""), str):
+            what = "must be the name of a backend type"
+            others.append(Problem(("backends", name, "type"), what))
+    for old, new in _RENAMED.items():
+        if old in values:
+            remedy = f"Write `{new}:` instead of `{old}:`."
+            others.append(Problem((old,), f"is now called {new}", remedy))
+    try:
+        Settings.model_validate({k: v for k, v in values.items() if k not in _RENAMED})
+    except ValidationError as error:
+        others += problems(error, model=Settings)
     return secrets + [
         problem
         for problem in others
@@ -150,34 +169,10 @@ def _find_problems(values: dict[str, Any]) -> list[Problem]:
     ]
 
 
-def _control_characters(values: dict[str, Any]) -> Iterator[Problem]:
-    for path, text in list_texts(values):
-        key = next((part for part in reversed(path) if isinstance(part, str)), "")
-        control = None if key in _KEYS_WITH_LINES else _find_control_character(text)
-        if control is not None:
-            is_block = text.endswith("\n") and text.rstrip("\n").isprintable()
-            remedy = "Write it on one line, without | or >." if is_block else BACKSLASH_REMEDY
-            yield Problem(path, f"contains {control}", remedy)
-
-
 def _find_control_character(text: str) -> str | None:
     """The first control character of a text, in words."""
     found = next((c for c in text if category(c) in ("Cc", "Zl", "Zp")), None)
     return found and _CONTROL_NAMES.get(found, f"the control character U+{ord(found):04X}")
-
-
-def _invalid_values(values: dict[str, Any]) -> Iterator[Problem]:
-    blocks = values.get("backends")
-    for name, block in blocks.items() if isinstance(blocks, dict) else ():
-        if isinstance(block, dict) and not isinstance(block.get("type", ""), str):
-            yield Problem(("backends", name, "type"), "must be the name of a backend type")
-    for old, new in _RENAMED.items():
-        if old in values:
-            yield Problem((old,), f"is now called {new}", f"Write `{new}:` instead of `{old}:`.")
-    try:
-        Settings.model_validate({k: v for k, v in values.items() if k not in _RENAMED})
-    except ValidationError as error:
-        yield from problems(error, model=Settings)
 
 
 def _drop_invalid(values: dict[str, Any], found: list[Problem]) -> dict[str, Any]:

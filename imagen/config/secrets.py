@@ -42,11 +42,28 @@ _SECRET_IN_URL = r"[?&][\w-]{0,40}(?:token|secret|passw|api_?key|signature)[\w-]
 
 def find_secrets(values: object) -> list[Problem]:
     """A problem for each value that is a secret; its sentence does not quote the value."""
-    return [
-        Problem(path, f"{kind} does not belong in a file", _remedy(path))
-        for path, text in list_texts(values)
-        if (kind := _kind_of_secret(path, text))
-    ]
+    found: list[Problem] = []
+    for path, text in list_texts(values):
+        kind = _kind_of_secret(path, text)
+        if not kind:
+            continue
+        key = _last_key(path)
+        if key.endswith("_env"):
+            remedy = (
+                f"{key} takes the name of an environment variable: "
+                "put the secret into that variable."
+            )
+        elif len(path) > 3 and path[-1] == key:
+            remedy = f"Put it into an environment variable and name that in `{path[-2]}_env.{key}`."
+        elif _is_secret_key(path):
+            remedy = f"Put it into an environment variable and name that here: `{key}_env: NAME`."
+        else:
+            remedy = (
+                "Put the secret into an environment variable, and name that with the key that "
+                "ends in `_env`."
+            )
+        found.append(Problem(path, f"{kind} does not belong in a file", remedy))
+    return found
 
 
 def masked(values: Any, path: KeyPath = ()) -> Any:
@@ -91,7 +108,13 @@ def _kind_of_secret(path: KeyPath, text: str) -> str:
     words = _words(path)
     if words & _SECRET_KEYS and text:
         return "a secret"
-    return "what looks like a secret" if words & _LIKELY_KEYS and _is_random(text) else ""
+    if not words & _LIKELY_KEYS or len(text) < 16 or not re.fullmatch(r"[\w+/=.~-]+", text):
+        return ""
+    # What is long, mixed and varied is not something that people write.
+    kinds = sum(bool(re.search(kind, text)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+    shares = [n / len(text) for n in Counter(text).values()]
+    is_random = kinds >= 2 and -sum(share * math.log2(share) for share in shares) > 3
+    return "what looks like a secret" if is_random else ""
 
 
 def _words(path: KeyPath) -> set[str]:
@@ -113,28 +136,3 @@ def _names_a_variable(path: KeyPath) -> bool:
 
 def _last_key(path: KeyPath) -> str:
     return next((part for part in reversed(path) if isinstance(part, str)), "")
-
-
-def _is_random(text: str) -> bool:
-    """Whether a text is long, mixed and varied: not something that people write."""
-    if len(text) < 16 or not re.fullmatch(r"[\w+/=.~-]+", text):
-        return False
-    kinds = sum(bool(re.search(kind, text)) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
-    shares = [n / len(text) for n in Counter(text).values()]
-    return kinds >= 2 and -sum(share * math.log2(share) for share in shares) > 3
-
-
-def _remedy(path: KeyPath) -> str:
-    key = _last_key(path)
-    if key.endswith("_env"):
-        return (
-            f"{key} takes the name of an environment variable: put the secret into that variable."
-        )
-    if len(path) > 3 and path[-1] == key:
-        return f"Put it into an environment variable and name that in `{path[-2]}_env.{key}`."
-    if _is_secret_key(path):
-        return f"Put it into an environment variable and name that here: `{key}_env: NAME`."
-    return (
-        "Put the secret into an environment variable, and name that with the key that ends in "
-        "`_env`."
-    )

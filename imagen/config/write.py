@@ -164,16 +164,13 @@ def _insert_text(document: ConfigDocument, new: Blocks) -> str:
         following = [key.start_mark for key, _ in pairs[at + 1 :]]
         end = min((mark.index - mark.column for mark in following), default=end)
     before = text[:end].splitlines(keepends=True)
-    while before and not _is_part_of_block(before[-1], column):
+    while before:  # find the last line of the mapping at this column, or a comment in it
+        indent = len(before[-1]) - len(before[-1].lstrip())
+        if before[-1].strip() and (before[-1][indent] != "#" or indent >= column):
+            break
         before.pop()
     head = "".join(before)
     line_end = "\r\n" if "\r\n" in text else "\n"
     lines = [" " * column + line + line_end for line in _format_yaml(values)]
     gap = "" if head.endswith("\n") or not head else line_end
     return head + gap + line_end * (at is None) + "".join(lines) + text[len(head) :]
-
-
-def _is_part_of_block(line: str, column: int) -> bool:
-    """Whether a line is part of the mapping at this column, or a comment in it."""
-    indent = len(line) - len(line.lstrip())
-    return bool(line.strip()) and (line[indent] != "#" or indent >= column)

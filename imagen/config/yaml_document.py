@@ -108,7 +108,14 @@ def parse(source: Path, data: bytes) -> ConfigDocument:
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(source, text, error) from error
     except yaml.reader.ReaderError as error:
-        raise _character_error(source, text) from error
+        match = Reader.NON_PRINTABLE.search(text)
+        if match is None:
+            what = "contains a character that YAML does not allow"
+            raise _error(source, what) from error
+        what = f"the character U+{ord(match[0]):04X} is not allowed in YAML"
+        head = text[: match.start()]
+        place = head.count("\n") + 1, len(head) - head.rfind("\n")
+        raise _error(source, what, *place) from error
     except ValueError as error:
         raise _error(source, str(error)) from error
     if not isinstance(values, dict | None):
@@ -156,15 +163,6 @@ def _syntax_error(source: Path, text: str, error: yaml.MarkedYAMLError) -> Confi
     what = ", ".join(part for part in (context, error.problem) if part)
     is_escape = any(word in (error.problem or "") for word in _ESCAPE_WORDS)
     return _error(source, one_line(what), line, column, BACKSLASH_REMEDY if is_escape else "")
-
-
-def _character_error(source: Path, text: str) -> ConfigError:
-    match = Reader.NON_PRINTABLE.search(text)
-    if match is None:
-        return _error(source, "contains a character that YAML does not allow")
-    before = text[: match.start()]
-    what = f"the character U+{ord(match[0]):04X} is not allowed in YAML"
-    return _error(source, what, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 def _error(

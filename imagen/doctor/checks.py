@@ -145,25 +145,24 @@ def check_credentials(settings: Settings, environ: Mapping[str, str]) -> list[Fi
         needed.append((cloud.key_env, "note", "the cloud"))
     if not needed:
         return [Finding(subject="credentials", says="none is needed")]
-    return [_credential(names, state, environ, user) for names, state, user in needed]
-
-
-def _credential(
-    names: tuple[str, ...], when_unset: State, environ: Mapping[str, str], user: str
-) -> Finding:
-    """Of several variables for the same credential, the first that is set is used."""
-    # What does not look like a variable's name may be the secret itself.
-    shown = {name: name if is_variable_name(name) else "(not a variable name)" for name in names}
-    present = next((name for name in names if environ.get(name, "").strip()), None)
-    if present is not None:
-        return Finding(subject=shown[present], says=f"set, for {user}")
-    remedy = f"Set {'it' if len(names) == 1 else 'one of them'} before {user} is used."
-    return Finding(
-        subject=" or ".join(shown.values()),
-        state=when_unset,
-        says=f"not set; {user} needs it",
-        remedies=(remedy,),
-    )
+    findings: list[Finding] = []
+    for names, state, user in needed:
+        # What does not look like a variable's name may be the secret itself.
+        shown = {n: n if is_variable_name(n) else "(not a variable name)" for n in names}
+        # Of several variables for the same credential, the first that is set is used.
+        present = next((name for name in names if environ.get(name, "").strip()), None)
+        if present is not None:
+            found = Finding(subject=shown[present], says=f"set, for {user}")
+        else:
+            remedy = f"Set {'it' if len(names) == 1 else 'one of them'} before {user} is used."
+            found = Finding(
+                subject=" or ".join(shown.values()),
+                state=state,
+                says=f"not set; {user} needs it",
+                remedies=(remedy,),
+            )
+        findings.append(found)
+    return findings
 
 
 # -- Backends --------------------------------------------------------------------------------------

@@ -52,7 +52,15 @@ def check_config(
             raise
         return ConfigReport(source=source, problems=error.problems)
     settings = checked.settings
-    problems = [*checked.problems, *_output_problems(settings)]
+    problems = list(checked.problems)
+    try:
+        outputs.check_output_settings(settings.output)
+    except ConfigError as error:
+        what = error.message.removeprefix("output.name ")
+        problems.append(Problem(("output", "name"), what, error.remedy))
+    except OutputError as error:
+        what = f"cannot be used. {error.message}"
+        problems.append(Problem(("output", "format"), what, error.remedy))
     warnings = list(checked.warnings)
     for name in settings.backends:
         problems += find_backend_problems(name, settings)
@@ -136,16 +144,6 @@ def complete_block(name: str, settings: Settings) -> Mapping[str, object]:
     fields = type(config).model_fields
     usual = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
     return {key: value for key, value in block.items() if value != usual.get(key)}
-
-
-def _output_problems(settings: Settings) -> Iterator[Problem]:
-    """What is wrong with the template of file names, and with the format of images."""
-    try:
-        outputs.check_output_settings(settings.output)
-    except ConfigError as error:
-        yield Problem(("output", "name"), error.message.removeprefix("output.name "), error.remedy)
-    except OutputError as error:
-        yield Problem(("output", "format"), f"cannot be used. {error.message}", error.remedy)
 
 
 def _default_backend_problems(

@@ -73,10 +73,21 @@ def classify(header: ModelHeader) -> tuple[Role, Family, str]:
             network = inner
             break
     found = _diffusion_model(network)
-    if found is None:
-        return _other_part(tensors)
-    is_whole = _any_starts_with(tensors, _COMPANION_PREFIXES)
-    return "checkpoint" if is_whole else "diffusion_model", *found
+    if found is not None:
+        is_whole = _any_starts_with(tensors, _COMPANION_PREFIXES)
+        return "checkpoint" if is_whole else "diffusion_model", *found
+    if _has(tensors, *_TEXT_ENCODERS) or any(map(_LANGUAGE_MODEL.match, tensors)):
+        return "text_encoder", "", ""
+    if _has(tensors, *_TAESD):
+        return "taesd", "", ""
+    if _has(tensors, *_QWEN_VAE):
+        return "vae", "qwen-image", ""
+    if channels := _input_size(tensors, *_VAE_DECODERS):
+        return "vae", "flux2" if channels == _FLUX2_CHANNELS else "", ""
+    is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
+    if is_compact or any(map(_UPSCALER.match, tensors)):
+        return "upscaler", "", ""
+    return "unknown", "", ""
 
 
 # -- Diffusion models ------------------------------------------------------------------------------
@@ -190,21 +201,6 @@ def _controlnet_family(tensors: _Tensors) -> Family:
     if _has(network, "pos_embed.proj.weight", _SD3):
         return "sd3"
     return _unet_family(network)
-
-
-def _other_part(tensors: _Tensors) -> tuple[Role, Family, str]:
-    if _has(tensors, *_TEXT_ENCODERS) or any(map(_LANGUAGE_MODEL.match, tensors)):
-        return "text_encoder", "", ""
-    if _has(tensors, *_TAESD):
-        return "taesd", "", ""
-    if _has(tensors, *_QWEN_VAE):
-        return "vae", "qwen-image", ""
-    if channels := _input_size(tensors, *_VAE_DECODERS):
-        return "vae", "flux2" if channels == _FLUX2_CHANNELS else "", ""
-    is_compact = bool(tensors) and all(name.startswith("body.") for name in tensors)
-    if is_compact or any(map(_UPSCALER.match, tensors)):
-        return "upscaler", "", ""
-    return "unknown", "", ""
 
 
 # -- LoRAs -----------------------------------------------------------------------------------------
