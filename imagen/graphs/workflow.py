@@ -161,7 +161,7 @@ def find_workflow(name_or_path: str, folders: Sequence[Path] = ()) -> Workflow:
         if near := nearest(name_or_path, [other for other in names if other not in similar]):
             similar.append(near)
     missing = [str(folder) for folder in folders if not os.path.isdir(folder.expanduser())]
-    remedies = ["`imagen workflows` lists all names; or give the path of a .json file."]
+    remedies = ["`imagen workflows list` shows all names; or give the path of a .json file."]
     if len(similar) > 1:
         remedies.insert(0, f"Similar names: {', '.join(similar)}.")
     if missing:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
+from support.comfyui_tasks import write_workflow
 from support.other_tools_images import A1111, comfyui, png
 
 from imagen.cli import run
@@ -134,7 +135,7 @@ def test_again_regenerates_only_one_image_of_a_batch_with_own_seeds(
 def test_again_regenerates_only_one_of_several_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
     found = _again(capsys, "fox-3.png")
-    assert found["again"]["identical"] == "pixels"
+    assert found["again"]["identical"] == "file"
     assert [(one["seed"], one["index"]) for one in found["images"]] == [(7, 0)]
 
 
@@ -160,7 +161,7 @@ def test_again_locates_input_images_with_the_library(
     assert "image: there is no image 'den.png'" in capsys.readouterr().err
     assert run(["library", "add", "old"]) == 0
     found = _again(capsys, "out/fox.png", "-o", "new.png")
-    assert found["again"]["identical"] == "pixels"
+    assert found["again"]["identical"] == "file"
 
 
 @pytest.mark.parametrize(
@@ -282,6 +283,36 @@ def test_again_reports_a_changed_workflow_and_server(
         "node 8 (KSampler 'Sample'), denoise: 0.5 then, 1.0 now",
         "the server's version: 0.1 then, 0.9.2 now",
     ]
+
+
+@pytest.mark.usefixtures("server")
+def test_again_runs_a_recorded_workflow_that_needs_no_prompt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGEN_WORKFLOWS", "shelf")
+    size = {"width": 64, "height": 64, "batch_size": 1, "color": "$<seed>"}
+    saved = {"images": ["1", 0], "filename_prefix": "blue"}
+    write_workflow(
+        "blue",
+        {
+            "1": {"class_type": "EmptyImage", "inputs": size},
+            "9": {"class_type": "SaveImage", "inputs": saved},
+        },
+        {"parameters": {"seed": {"type": "int"}}},
+    )
+    line = ["generate", "--workflow", "blue", "--seed", "255", "--quiet", "-o", "blue.png"]
+    assert run(line) == 0
+    assert _again(capsys, "blue.png")["again"]["identical"] == "file"
+
+
+def test_again_compares_a_text_with_the_new_text(capsys: pytest.CaptureFixture[str]) -> None:
+    with ComfyUI(extra_outputs=True) as server:
+        backend = {"type": "comfyui", "url": server.url, "workflow": "sdxl"}
+        Path("imagen.yaml").write_text(json.dumps({"backends": {"studio": backend}}))
+        assert run(["generate", "a fox", *_FEW, "-b", "studio", "-o", "out"]) == 0
+        (text,) = Path("out").glob("*.txt")
+        found = _again(capsys, str(text), "-o", "new")["again"]
+    assert (Path(found["path"]).suffix, found["identical"]) == (".txt", "file")
 
 
 @pytest.mark.usefixtures("server")

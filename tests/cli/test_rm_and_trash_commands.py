@@ -116,6 +116,15 @@ def test_undo_accepts_the_path_of_a_trashed_image() -> None:
     assert Path("fox.png").read_bytes() == b"fox"
 
 
+def test_undo_refuses_an_image_that_is_not_in_the_trash(
+    listed: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["rm", _FOX]) == 0
+    assert run(["rm", "--undo", _FOX, "last"]) == 2
+    assert f"{_OWL} is not in the trash.\n" in capsys.readouterr().err
+    assert (listed(), listed("--trash")) == ([_OWL], [_FOX])
+
+
 def test_undo_never_overwrites_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rm", _FOX]) == 0
     Path("fox.png").write_bytes(b"new")

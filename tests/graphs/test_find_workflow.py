@@ -79,7 +79,7 @@ def test_unknown_workflow_name_lists_similar_names() -> None:
     )
     assert caught.value.remedy == (
         "Similar names: flux1-schnell, flux1-schnell-img2img, flux1-schnell-inpaint.\n"
-        "`imagen workflows` lists all names; or give the path of a .json file."
+        "`imagen workflows list` shows all names; or give the path of a .json file."
     )
 
 

@@ -20,7 +20,7 @@ from imagen.cli.options import (
 )
 from imagen.cli.parsing import FILE, read_prompt
 from imagen.cli.terminal import echo
-from imagen.errors import ImagenError, UnknownBackend
+from imagen.errors import ImagenError, RequestError, UnknownBackend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,12 +83,17 @@ def again(
     changes = ({} if prompt is None else {"prompt": read_prompt(prompt)}) | values
     try:
         reproduction = _prepare(source, changes, run, uses_own_graph=uses_own_graph)
-        tickets = plan_request(reproduction.request, reproduction.run)
         record = reproduction.source.record
         may_choose = (
             run.workflow is None and not uses_own_graph and reproduction.backend == record.backend
         )
-        if may_choose and tickets[0].workflow != record.workflow:
+        tickets = []
+        try:
+            tickets = plan_request(reproduction.request, reproduction.run)
+        except RequestError:  # the backend's workflow may need more than the recorded one
+            if not may_choose:
+                raise
+        if may_choose and (not tickets or tickets[0].workflow != record.workflow):
             settings = with_recorded_workflow(
                 reproduction.run.settings, reproduction.backend, record
             )
@@ -225,8 +230,9 @@ def _find_new_image(
     reproduction: _Reproduction, generations: Sequence[Generation]
 ) -> SavedImage | None:
     """The image of the batch that corresponds to the original."""
-    saved = generations[-1].saved
-    return next((image for image in saved if image.index == reproduction.remake.index), None)
+    kind = str(reproduction.source.record.file.get("media_type", "image/")).partition("/")[0]
+    saved = [file for file in generations[-1].saved if file.media_type.startswith(f"{kind}/")]
+    return next((file for file in saved if file.index == reproduction.remake.index), None)
 
 
 def _compare(reproduction: _Reproduction, new: SavedImage | None) -> Similarity | None:

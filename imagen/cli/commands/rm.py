@@ -18,6 +18,7 @@ from imagen.cli.library_common import (
 )
 from imagen.cli.options import config_option, json_option
 from imagen.cli.terminal import echo
+from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from imagen.library import LibraryImage
@@ -48,16 +49,20 @@ def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | No
                 file = None
             named.setdefault(image.key, (image, file))
         for image, _ in named.values():
+            if not undo:
+                require_here(image)
+            elif not image.is_trashed:
+                raise RequestError(
+                    f"{image.id} is not in the trash.",
+                    remedy="List the images in the trash with: imagen trash list",
+                )
+        for image, file in named.values():
             if undo:
                 restore(library, image)
-            else:
-                require_here(image)
-        if not undo:
-            for image, file in named.values():
-                if not move_to_trash(library, image, file):
-                    changed = "it was changed, or another image has it too"
-                    why = changed if image.path.exists() else "no such file"
-                    echo(f"{image.path} was not moved: {why}.", err=True)
+            elif not move_to_trash(library, image, file):
+                changed = "it was changed, or another image has it too"
+                why = changed if image.path.exists() else "no such file"
+                echo(f"{image.path} was not moved: {why}.", err=True)
         images = reload_images(library, (image for image, _ in named.values()))
     print_images(
         images,
