@@ -128,7 +128,12 @@ def check(
             if isinstance(values.get(section), dict):
                 values[section] = {k: {} if v is None else v for k, v in values[section].items()}
         found = _find_problems(values)
-    valid = _drop_invalid(values, found) if found else values
+    # Leave out what is invalid: a whole section, or a single backend.
+    invalid = {p.path[: 2 if p.path[:1] == ("backends",) else 1] for p in found}
+    valid = {key: value for key, value in values.items() if (key,) not in invalid}
+    if found and "backends" in valid:
+        blocks = valid["backends"].items()
+        valid["backends"] = {k: block for k, block in blocks if ("backends", k) not in invalid}
     settings = _apply_environment(_build_settings(valid, source, environ), environ, cwd)
     checked = Checked(settings, (), document)
     return replace(checked, problems=checked.with_lines(found))
@@ -173,16 +178,6 @@ def _find_control_character(text: str) -> str | None:
     """The first control character of a text, in words."""
     found = next((c for c in text if category(c) in ("Cc", "Zl", "Zp")), None)
     return found and _CONTROL_NAMES.get(found, f"the control character U+{ord(found):04X}")
-
-
-def _drop_invalid(values: dict[str, Any], found: list[Problem]) -> dict[str, Any]:
-    """The values without invalid ones: without a whole section, or a single backend."""
-    invalid = {p.path[: 2 if p.path[:1] == ("backends",) else 1] for p in found}
-    valid = {key: value for key, value in values.items() if (key,) not in invalid}
-    if "backends" in valid:
-        blocks = valid["backends"].items()
-        valid["backends"] = {k: block for k, block in blocks if ("backends", k) not in invalid}
-    return valid
 
 
 # -- Settings --------------------------------------------------------------------------------------

@@ -175,11 +175,24 @@ def _find_cycles(graph: Mapping[str, object]) -> list[WorkflowFault]:
 
 def find_faults(workflow: Workflow) -> list[WorkflowFault]:
     """Everything wrong with a workflow that can be known without a server."""
-    return [
-        *find_structural_faults(workflow.graph, workflow.manifest.output),
-        *_token_faults(workflow),
-        *_default_faults(workflow),
-    ]
+    faults = find_structural_faults(workflow.graph, workflow.manifest.output)
+    faults += _token_faults(workflow)
+    for name, parameter in workflow.manifest.parameters.items():
+        if parameter.default is None:
+            continue
+        try:
+            fitted = parameter.fit(name, parameter.default)
+        except RequestError as error:
+            what = f"The manifest's default is not valid: {error.message}"
+            faults.append(WorkflowFault(what=what))
+            continue
+        if fitted != parameter.default:
+            what = (
+                f"The manifest's default of {name}, {parameter.default!r}, is outside its "
+                f"own range; the nearest value is {fitted!r}."
+            )
+            faults.append(WorkflowFault(what=what))
+    return faults
 
 
 def find_missing_values(
@@ -232,22 +245,6 @@ def _token_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
             yield WorkflowFault(
                 what=f"The manifest's model {model.file!r} has the token {model.token!r}, "
                 f"which is not in the graph.{did_you_mean(model.token, workflow.tokens)}"
-            )
-
-
-def _default_faults(workflow: Workflow) -> Iterator[WorkflowFault]:
-    for name, parameter in workflow.manifest.parameters.items():
-        if parameter.default is None:
-            continue
-        try:
-            fitted = parameter.fit(name, parameter.default)
-        except RequestError as error:
-            yield WorkflowFault(what=f"The manifest's default is not valid: {error.message}")
-            continue
-        if fitted != parameter.default:
-            yield WorkflowFault(
-                what=f"The manifest's default of {name}, {parameter.default!r}, is outside its "
-                f"own range; the nearest value is {fitted!r}."
             )
 
 
