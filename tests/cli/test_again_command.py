@@ -135,7 +135,7 @@ def test_again_regenerates_only_one_image_of_a_batch_with_own_seeds(
 def test_again_regenerates_only_one_of_several_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["generate", "x", *_SMALL, "--seed", "5", "--count", "3", "-o", "fox.png"]) == 0
     found = _again(capsys, "fox-3.png")
-    assert found["again"]["identical"] == "file"
+    assert found["again"]["identical"] == "pixels"
     assert [(one["seed"], one["index"]) for one in found["images"]] == [(7, 0)]
 
 
@@ -161,7 +161,7 @@ def test_again_locates_input_images_with_the_library(
     assert "image: there is no image 'den.png'" in capsys.readouterr().err
     assert run(["library", "add", "old"]) == 0
     found = _again(capsys, "out/fox.png", "-o", "new.png")
-    assert found["again"]["identical"] == "file"
+    assert found["again"]["identical"] == "pixels"
 
 
 @pytest.mark.parametrize(
