@@ -224,8 +224,17 @@ def resolve_parameters(
             continue
         used = values[name] = parameter.fit(name, asked)
         if used != asked:
+            low, high, step = parameter.min, parameter.max, parameter.multiple_of
+            parts = (
+                "" if low is None else f"at least {low:g}",
+                "" if high is None else f"at most {high:g}",
+                "" if step is None else f"a multiple of {step}",
+            )
             receipt[name] = ParameterOutcome(
-                outcome="clamped", asked=asked, used=used, why=_describe_bounds(parameter)
+                outcome="clamped",
+                asked=asked,
+                used=used,
+                why=", ".join(part for part in parts if part),
             )
         else:
             unread: list[str] = []
@@ -354,13 +363,3 @@ def refuse_unable(task: str, capabilities: Capabilities) -> None:
         raise RequestError(
             f"This backend cannot do {task}.", remedy=f"It does: {', '.join(capabilities.tasks)}."
         )
-
-
-def _describe_bounds(parameter: Parameter) -> str:
-    low, high, step = parameter.min, parameter.max, parameter.multiple_of
-    parts = (
-        "" if low is None else f"at least {low:g}",
-        "" if high is None else f"at most {high:g}",
-        "" if step is None else f"a multiple of {step}",
-    )
-    return ", ".join(part for part in parts if part)

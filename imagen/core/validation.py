@@ -133,7 +133,11 @@ def _fields_at(model: type[BaseModel], path: Path) -> dict[str, FieldInfo]:
     found: Any = model
     for part in path:
         fields = _fields(found)
-        found = fields[str(part)].annotation if str(part) in fields else _item(found)
+        found = (
+            fields[str(part)].annotation
+            if str(part) in fields
+            else next((a for a in reversed(get_args(found)) if a is not Ellipsis), None)
+        )
     return _fields(found)
 
 
@@ -142,8 +146,3 @@ def _fields(annotation: Any) -> dict[str, FieldInfo]:
     optional = get_origin(annotation) in (UnionType, Union)
     candidates = get_args(annotation) if optional else (annotation,)
     return next((c.model_fields for c in candidates if hasattr(c, "model_fields")), {})
-
-
-def _item(annotation: Any) -> Any:
-    """The type of the items of a list, tuple or mapping."""
-    return next((a for a in reversed(get_args(annotation)) if a is not Ellipsis), None)

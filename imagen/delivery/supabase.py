@@ -247,20 +247,17 @@ class SupabaseClient:
             seconds=_ANSWER_SECONDS + len(data) / _SLOWEST_UPLOAD,
         )
         if not response.is_success and parse_refusal(response).is_duplicate:
-            return self._is_owned(bucket, path, data, owner)
+            # Compare the owner mark, or the bytes where this Storage keeps no metadata.
+            response = self._request("GET", _object_url(bucket, path, "info/"))
+            if not response.is_success and parse_refusal(response).is_missing:
+                return False
+            info = self._parse(_ObjectInfo, response)
+            mark = (info.metadata or {}).get(_OWNER_KEY)
+            if mark is not None:
+                return mark == owner
+            return info.size == len(data) and self.download(bucket, path) == data
         self._check(response)
         return True
-
-    def _is_owned(self, bucket: str, path: str, data: bytes, owner: str) -> bool:
-        """Compare the owner mark, or the bytes where this Storage keeps no metadata."""
-        response = self._request("GET", _object_url(bucket, path, "info/"))
-        if not response.is_success and parse_refusal(response).is_missing:
-            return False
-        info = self._parse(_ObjectInfo, response)
-        mark = (info.metadata or {}).get(_OWNER_KEY)
-        if mark is not None:
-            return mark == owner
-        return info.size == len(data) and self.download(bucket, path) == data
 
     def download(self, bucket: str, path: str) -> bytes:
         """The bytes of an object."""

@@ -68,7 +68,35 @@ def redact_file(data: bytes, policy: RedactionPolicy) -> bytes:
     """
     try:
         if policy == "full":
-            return _strip_private(data)
+            # Without GPS data, and without local folders in the texts.
+            try:
+                image = metadata.strip_gps(data)
+            except OutputError:  # a file that imagen cannot read was not written by imagen
+                return data
+            try:
+                texts = metadata.read_texts(image, ("parameters", *_JSON_TEXTS))
+            except OutputError:
+                return image
+            changed: dict[str, str] = {}
+            for name in _JSON_TEXTS:
+                try:
+                    entry = json.loads(texts.get(name, ""))
+                    located = _without_folders(entry)
+                except RecursionError:  # nested too deep to be examined
+                    changed[name] = "{}"
+                except ValueError:
+                    continue
+                else:
+                    if located != entry:
+                        changed[name] = _dump_json(located)
+            if not changed:
+                return image
+            if metadata.kind(image) == "png":
+                return metadata.embed(image, changed)[0]
+            # ComfyUI's texts in an EXIF block cannot be changed.
+            if changed.keys() - {"imagen"}:
+                image = metadata.strip_metadata(image)
+            return metadata.embed(image, {"imagen": "", "parameters": "", **texts, **changed})[0]
         image = metadata.strip_metadata(data)
         return image if policy == "none" else _with_redacted_texts(image, data)
     except OutputError as error:
@@ -94,37 +122,6 @@ def strip_paths(sentence: str) -> str:
     if home.name:
         sentence = sentence.replace(str(home), "~")
     return _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", sentence))
-
-
-def _strip_private(data: bytes) -> bytes:
-    """Without GPS data, and without local folders in the texts."""
-    try:
-        image = metadata.strip_gps(data)
-    except OutputError:  # a file that imagen cannot read was not written by imagen
-        return data
-    try:
-        texts = metadata.read_texts(image, ("parameters", *_JSON_TEXTS))
-    except OutputError:
-        return image
-    changed: dict[str, str] = {}
-    for name in _JSON_TEXTS:
-        try:
-            entry = json.loads(texts.get(name, ""))
-            located = _without_folders(entry)
-        except RecursionError:  # nested too deep to be examined
-            changed[name] = "{}"
-        except ValueError:
-            continue
-        else:
-            if located != entry:
-                changed[name] = _dump_json(located)
-    if not changed:
-        return image
-    if metadata.kind(image) == "png":
-        return metadata.embed(image, changed)[0]
-    if changed.keys() - {"imagen"}:  # ComfyUI's, in the EXIF block, where they cannot be changed
-        image = metadata.strip_metadata(image)
-    return metadata.embed(image, {"imagen": "", "parameters": "", **texts, **changed})[0]
 
 
 def _with_redacted_texts(image: bytes, data: bytes) -> bytes:

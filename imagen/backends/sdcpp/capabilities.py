@@ -93,9 +93,24 @@ def build_capabilities(
     without = {name: reason for name, reason in _unsupported(family, engine) if name in possible}
     parameters = {name: one for name, one in possible.items() if name not in without}
     can_control, has_canny = "control" in tasks, not engine.is_server and engine.has_flag("--canny")
+    # The parameters with the defaults of the block; one of another task is ignored.
+    known = {"strength", *_generation_parameters(family, SdEngineInfo())}
+    place = f"backends.{config.name}.parameters"
+    for name in config.parameters:
+        if name not in known:
+            raise ConfigError(f"{place}: unknown parameter {name!r}.{did_you_mean(name, known)}")
+    defaults, _ = translate_words(config.parameters, parameters)
+    changed = dict(parameters)
+    for name, value in defaults.items():
+        if name in parameters:
+            try:
+                default = parameters[name].fit(name, value)
+            except RequestError as error:
+                raise ConfigError(f"{place}: {error.message}") from error
+            changed[name] = parameters[name].model_copy(update={"default": default})
     return Capabilities(
         tasks=tuple(tasks),
-        parameters=_with_defaults(parameters, config, family),
+        parameters=changed,
         controls=tuple(config.controlnets) if can_control else (),
         batch_seeds=task in _NOISE_TASKS and not engine.is_server,
         preprocesses_in_run=("canny",) if can_control and has_canny else (),
@@ -218,24 +233,3 @@ def _reasons_without(task: str, config: SdCppConfig, family: SdFamily) -> Iterat
         yield "controls", "this engine has ControlNets for Stable Diffusion 1 only"
     elif not config.controlnets:
         yield "controls", f"backends.{config.name}.controlnets names no ControlNet"
-
-
-def _with_defaults(
-    parameters: Mapping[str, Parameter], config: SdCppConfig, family: SdFamily
-) -> dict[str, Parameter]:
-    """The parameters with the defaults of the block; one of another task is ignored."""
-    known = {"strength", *_generation_parameters(family, SdEngineInfo())}
-    place = f"backends.{config.name}.parameters"
-    for name in config.parameters:
-        if name not in known:
-            raise ConfigError(f"{place}: unknown parameter {name!r}.{did_you_mean(name, known)}")
-    defaults, _ = translate_words(config.parameters, parameters)
-    changed = dict(parameters)
-    for name, value in defaults.items():
-        if name in parameters:
-            try:
-                default = parameters[name].fit(name, value)
-            except RequestError as error:
-                raise ConfigError(f"{place}: {error.message}") from error
-            changed[name] = parameters[name].model_copy(update={"default": default})
-    return changed

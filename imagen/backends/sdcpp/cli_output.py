@@ -139,30 +139,29 @@ class CliOutput:
             case LogLine("ERROR", text):
                 self.errors = [*self.errors, text][-_KEPT_LINES:]
             case LogLine(_, text):
-                self._add_message(text)
+                if match := _GENERATING.match(text):
+                    self.is_sampling = self.has_begun = True
+                    self.image, self.images = int(match[1]), int(match[2])
+                    self.step = self.steps = None
+                    self.seeds.append(int(match[3]))
+                    images_done = (self.image - 1) / max(self.images, 1)
+                    self._raise_fraction(_LOADED + (_SAMPLED - _LOADED) * min(images_done, 1.0))
+                elif text.startswith("sampling completed"):
+                    self.is_sampling = False
+                    self.is_sampled = self.image >= self.images
+                elif match := _DECODED.match(text):
+                    images_done = int(match[1]) / max(self.images, 1)
+                    self._raise_fraction(_SAMPLED + _DECODING * min(images_done, 1.0))
+                elif match := _SAVED.match(text):
+                    self.written.append(
+                        WrittenImage(int(match[1]), match[2], match[3] == "success")
+                    )
+                elif match := _SECONDS.match(text):
+                    self.seconds = float(match[1])
+                elif match := _VERSION.match(text):
+                    self.version = match[1].strip()
             case None:
                 self.other_lines = [*self.other_lines, line][-_KEPT_OTHER_LINES:]
-
-    def _add_message(self, text: str) -> None:
-        if match := _GENERATING.match(text):
-            self.is_sampling = self.has_begun = True
-            self.image, self.images = int(match[1]), int(match[2])
-            self.step = self.steps = None
-            self.seeds.append(int(match[3]))
-            images_done = (self.image - 1) / max(self.images, 1)
-            self._raise_fraction(_LOADED + (_SAMPLED - _LOADED) * min(images_done, 1.0))
-        elif text.startswith("sampling completed"):
-            self.is_sampling = False
-            self.is_sampled = self.image >= self.images
-        elif match := _DECODED.match(text):
-            images_done = int(match[1]) / max(self.images, 1)
-            self._raise_fraction(_SAMPLED + _DECODING * min(images_done, 1.0))
-        elif match := _SAVED.match(text):
-            self.written.append(WrittenImage(int(match[1]), match[2], match[3] == "success"))
-        elif match := _SECONDS.match(text):
-            self.seconds = float(match[1])
-        elif match := _VERSION.match(text):
-            self.version = match[1].strip()
 
     def _raise_fraction(self, fraction: float) -> None:
         self.fraction = max(self.fraction, fraction)
@@ -171,7 +170,16 @@ class CliOutput:
 def exit_error(code: int, output: CliOutput, name: str, prompt: str = "") -> BackendError | None:
     """The error that an exit status means; None for a success."""
     if code == 0:
-        return _error_despite_success(output)
+        # sd-cli continues without a VAE, and keeps an image that it could not upscale.
+        for text in output.warnings:
+            if match := _UNREADABLE_FILE.match(text):
+                return Failed(f"The {one_line(match[1])} could not be read: {_clean(text)}.")
+        for text in output.errors:
+            if text.startswith(_UPSCALE_FAILURES):
+                return Failed(f"The image was not upscaled: {_clean(output.errors[0])}.")
+        if not any(image.is_written for image in output.written):
+            return Failed(f"No image was generated{_append_reason(_failure_reason(output))}")
+        return None
     reason = _failure_reason(output)
     if code < 0 or code > 255:
         remedy = _SHORTER_PROMPT if len(prompt) > _LONG_PROMPT else _LESS_MEMORY
@@ -191,19 +199,6 @@ def exit_error(code: int, output: CliOutput, name: str, prompt: str = "") -> Bac
     remedy = _LESS_MEMORY if any(map(_OUT_OF_MEMORY.search, output.errors)) else ""
     message = f"{name} failed with exit status {code}{_append_reason(reason)}"
     return Failed(message, remedy=remedy)
-
-
-def _error_despite_success(output: CliOutput) -> BackendError | None:
-    """sd-cli continues without a VAE, and keeps an image that it could not upscale."""
-    for text in output.warnings:
-        if match := _UNREADABLE_FILE.match(text):
-            return Failed(f"The {one_line(match[1])} could not be read: {_clean(text)}.")
-    for text in output.errors:
-        if text.startswith(_UPSCALE_FAILURES):
-            return Failed(f"The image was not upscaled: {_clean(output.errors[0])}.")
-    if not any(image.is_written for image in output.written):
-        return Failed(f"No image was generated{_append_reason(_failure_reason(output))}")
-    return None
 
 
 def _failure_reason(output: CliOutput) -> str:

@@ -109,7 +109,21 @@ def _flatten(document: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     if isinstance(document.get("image"), dict) and "app_id" in document:
         return "invokeai", parse_old(document)
     if "Comment" in document or ("uc" in document and "scale" in document and "c" not in document):
-        return _flatten_novelai(document)
+        # NovelAI's settings are a text within a text; their strength is for an initial image only.
+        comment = document.get("Comment")
+        inner = dict(document)
+        if isinstance(comment, str):
+            try:
+                inner = as_mapping(parse_json(comment, strict_numbers=False))
+            except ValueError:
+                inner = {}
+        if "uc" not in inner and document.get("Software") != "NovelAI":
+            return "", dict(document)
+        around = {name: document[name] for name in ("Source", "Software") if document.get(name)}
+        flat = {"prompt": document.get("Description", ""), **inner, **around}
+        if flat.get("request_type", _WITHOUT_IMAGE) == _WITHOUT_IMAGE:
+            flat.pop("strength", None)
+        return "novelai", flat
     flat = dict(document)
     version = str(document.get("version", ""))
     if document.get("software") == "RuinedFooocus":
@@ -128,24 +142,6 @@ def _flatten(document: Mapping[str, object]) -> tuple[str, dict[str, object]]:
     if any(_squash(name) == "usestablediffusionmodel" for name in document):
         return "easydiffusion", flat
     return "", flat | as_mapping(document.get("use_upscaler"))
-
-
-def _flatten_novelai(document: Mapping[str, object]) -> tuple[str, dict[str, object]]:
-    """NovelAI's settings are a text within a text; their strength is for an initial image only."""
-    comment = document.get("Comment")
-    inner = dict(document)
-    if isinstance(comment, str):
-        try:
-            inner = as_mapping(parse_json(comment, strict_numbers=False))
-        except ValueError:
-            inner = {}
-    if "uc" not in inner and document.get("Software") != "NovelAI":
-        return "", dict(document)
-    around = {name: document[name] for name in ("Source", "Software") if document.get(name)}
-    flat = {"prompt": document.get("Description", ""), **inner, **around}
-    if flat.get("request_type", _WITHOUT_IMAGE) == _WITHOUT_IMAGE:
-        flat.pop("strength", None)
-    return "novelai", flat
 
 
 def _squash(name: str) -> str:

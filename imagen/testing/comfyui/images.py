@@ -143,7 +143,19 @@ def render_node(
     if kind == "LoadImage":
         return [_open_input(files, inputs["image"], "RGB")]
     if is_sampler(graph, node):
-        return _render_sampler(graph, node, files, style)
+        # The images of a sampler; from an initial image they are blended over it.
+        request = read_sampler(graph, node, files)
+        images = [request.paint(style, index) for index in range(request.batch)]
+        latent = find_source(graph, node, "latent_image")
+        source = find_source(graph, latent, "pixels") if latent else None
+        if latent is None or source is None:
+            return images
+        initial = render_node(graph, source, files, style)[0]
+        denoise = find_value(graph, node, float, "denoise")
+        strength = 1.0 if denoise is None else denoise
+        mask = _render_mask(graph, find_source(graph, latent, "mask"), files)
+        blended = (Image.blend(initial, each.resize(initial.size), strength) for each in images)
+        return [_composite(initial, each, mask) for each in blended]
     if kind == "ImageCompositeMasked":
         links = node_links(graph, node)
         below = render_node(graph, links["destination"], files, style)
@@ -160,24 +172,6 @@ def render_node(
     model = (names[0] or "") if names else ""
     images = [_process(image, kind, inputs, model) for image in before]
     return images * int(inputs["amount"]) if kind == "RepeatImageBatch" else images
-
-
-def _render_sampler(
-    graph: Graph, node: str, files: ServerFiles, style: ImageStyle
-) -> list[Image.Image]:
-    """The images of a sampler; from an initial image they are blended over it."""
-    request = read_sampler(graph, node, files)
-    images = [request.paint(style, index) for index in range(request.batch)]
-    latent = find_source(graph, node, "latent_image")
-    source = find_source(graph, latent, "pixels") if latent else None
-    if latent is None or source is None:
-        return images
-    initial = render_node(graph, source, files, style)[0]
-    denoise = find_value(graph, node, float, "denoise")
-    strength = 1.0 if denoise is None else denoise
-    mask = _render_mask(graph, find_source(graph, latent, "mask"), files)
-    blended = (Image.blend(initial, each.resize(initial.size), strength) for each in images)
-    return [_composite(initial, each, mask) for each in blended]
 
 
 def _render_mask(graph: Graph, node: str | None, files: ServerFiles) -> Image.Image | None:

@@ -20,7 +20,6 @@ from imagen.testing.http_server import RESET, HttpAnswer, json_answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.testing.comfyui.failure_switches import GatewayAnswer
     from imagen.testing.comfyui.graph import Graph
     from imagen.testing.comfyui.state import ServerState
     from imagen.testing.comfyui.validation import PostedGraph, ValidatedPrompt
@@ -75,25 +74,19 @@ def refuse(state: ServerState, request: HttpRequest, path: str | None) -> HttpAn
         if state.active.strikes(f"before {number} {gateway}", gateway.after):
             continue
         if state.active.strikes(f"http {number} {gateway}", gateway.times):
-            return _answer_as_gateway(state, request, path, gateway)
+            if gateway.reaches:
+                answer_request(state, request, path)
+            if gateway.hangs:
+                state.sleep(threading.TIMEOUT_MAX)
+            if gateway.cuts:
+                return RESET
+            retry = {} if gateway.retry_after is None else {"Retry-After": gateway.retry_after}
+            return HttpAnswer(
+                status=gateway.status,
+                body=gateway.body.encode(),
+                headers={"Content-Type": gateway.content_type, **retry},
+            )
     return None
-
-
-def _answer_as_gateway(
-    state: ServerState, request: HttpRequest, path: str, gateway: GatewayAnswer
-) -> HttpAnswer:
-    if gateway.reaches:
-        answer_request(state, request, path)
-    if gateway.hangs:
-        state.sleep(threading.TIMEOUT_MAX)
-    if gateway.cuts:
-        return RESET
-    retry = {} if gateway.retry_after is None else {"Retry-After": gateway.retry_after}
-    return HttpAnswer(
-        status=gateway.status,
-        body=gateway.body.encode(),
-        headers={"Content-Type": gateway.content_type, **retry},
-    )
 
 
 def answer_request(state: ServerState, request: HttpRequest, path: str) -> HttpAnswer:
@@ -262,45 +255,43 @@ def post_prompt(state: ServerState, request: HttpRequest) -> HttpAnswer:
         body = request.json()
         if "prompt" not in body:
             raise PromptRefused("no_prompt", "No prompt provided", "No prompt provided")
-        return _queue_prompt(state, body)
+        switches, count = state.switches, state.queue.next_number()
+        number = (
+            float(body["number"]) if "number" in body else -count if body.get("front") else count
+        )
+        extra = dict(body.get("extra_data", {}))
+        if "client_id" in body:
+            extra["client_id"] = body["client_id"]
+        prompt_id = str(uuid.uuid4())
+        if "prompt_id" in body and not switches.old_server:
+            prompt_id = str(body["prompt_id"])
+            if switches.strict_uuid and not _CANONICAL_UUID.fullmatch(prompt_id):
+                message = "prompt_id must be a canonical UUID"
+                raise PromptRefused("invalid_prompt_id", message, prompt_id)
+        targets = None if switches.old_server else body.get("partial_execution_targets")
+        validated = validate_prompt(body["prompt"], state.catalog, targets)
+        if switches.node_errors_200:
+            _fail_last_output(validated, body["prompt"])
+        prompt = QueuedPrompt(number, prompt_id, body["prompt"], extra, validated.outputs)
+        state.log.prompts.append(body)
+        for _ in range(switches.busy):
+            other = foreign_prompt(state, seconds=switches.busy_seconds, before=number)
+            state.queue.put(other, state.send_status)
+        is_lost = state.active.strikes("lost_post_response", switches.lost_post_response)
+        if is_lost and switches.taken_late:
+            state.queue.hold(prompt, switches.taken_late)
+            return RESET
+        state.queue.put(prompt, state.send_status)
+        if switches.instant_cached:
+            prompt.done.wait(_LONGEST_WAIT_SECONDS)
+        if is_lost:
+            return RESET
+        answer = {"prompt_id": prompt_id, "number": number, "node_errors": validated.node_errors}
+        return json_answer(answer)
     except PromptRefused as refused:
         return json_answer(refused.body, 400)
     except (ValueError, TypeError, AttributeError):
         return _CRASHED
-
-
-def _queue_prompt(state: ServerState, body: dict[str, Any]) -> HttpAnswer:
-    switches, count = state.switches, state.queue.next_number()
-    number = float(body["number"]) if "number" in body else -count if body.get("front") else count
-    extra = dict(body.get("extra_data", {}))
-    if "client_id" in body:
-        extra["client_id"] = body["client_id"]
-    prompt_id = str(uuid.uuid4())
-    if "prompt_id" in body and not switches.old_server:
-        prompt_id = str(body["prompt_id"])
-        if switches.strict_uuid and not _CANONICAL_UUID.fullmatch(prompt_id):
-            message = "prompt_id must be a canonical UUID"
-            raise PromptRefused("invalid_prompt_id", message, prompt_id)
-    targets = None if switches.old_server else body.get("partial_execution_targets")
-    validated = validate_prompt(body["prompt"], state.catalog, targets)
-    if switches.node_errors_200:
-        _fail_last_output(validated, body["prompt"])
-    prompt = QueuedPrompt(number, prompt_id, body["prompt"], extra, validated.outputs)
-    state.log.prompts.append(body)
-    for _ in range(switches.busy):
-        other = foreign_prompt(state, seconds=switches.busy_seconds, before=number)
-        state.queue.put(other, state.send_status)
-    is_lost = state.active.strikes("lost_post_response", switches.lost_post_response)
-    if is_lost and switches.taken_late:
-        state.queue.hold(prompt, switches.taken_late)
-        return RESET
-    state.queue.put(prompt, state.send_status)
-    if switches.instant_cached:
-        prompt.done.wait(_LONGEST_WAIT_SECONDS)
-    if is_lost:
-        return RESET
-    answer = {"prompt_id": prompt_id, "number": number, "node_errors": validated.node_errors}
-    return json_answer(answer)
 
 
 def foreign_prompt(

@@ -61,22 +61,21 @@ class PromptWorker:
             if self._state.switches.worker_dies:
                 return
             try:
-                self._run(prompt)
+                state = self._state
+                state.send_status()
+                state.interrupted.clear()
+                entry = PromptRun(state, prompt).perform()
+                state.running_node = None
+                state.queue.finish(prompt, entry)
+                state.send_status()
+                if prompt.client_id is not None and not state.switches.no_terminal:
+                    end = websocket.text_message(
+                        "executing", {"node": None, "prompt_id": prompt.prompt_id}
+                    )
+                    state.clients.send(prompt.client_id, "end", end)
+                prompt.done.set()
             except ServerStopped:
                 return
-
-    def _run(self, prompt: QueuedPrompt) -> None:
-        state = self._state
-        state.send_status()
-        state.interrupted.clear()
-        entry = PromptRun(state, prompt).perform()
-        state.running_node = None
-        state.queue.finish(prompt, entry)
-        state.send_status()
-        if prompt.client_id is not None and not state.switches.no_terminal:
-            end = websocket.text_message("executing", {"node": None, "prompt_id": prompt.prompt_id})
-            state.clients.send(prompt.client_id, "end", end)
-        prompt.done.set()
 
 
 class _Interrupted(Exception):
@@ -137,7 +136,12 @@ class PromptRun:
         try:
             for node in self._nodes:
                 if node in self._cached:
-                    self._resend(node)
+                    # Send the output of a cached output node again.
+                    if node in self._prompt.outputs:
+                        output = self._state.queue.cache[self._signatures[node]]
+                        self._outputs.record(node, output)
+                        self._send_output(node, output)
+                        self._send_state(node, 1, 1, "finished")
                 else:
                     self._execute(node)
         except _Interrupted as end:
@@ -163,14 +167,6 @@ class PromptRun:
             "meta": self._outputs.meta,
         }
 
-    def _resend(self, node: str) -> None:
-        """Send the output of a cached output node again."""
-        if node in self._prompt.outputs:
-            output = self._state.queue.cache[self._signatures[node]]
-            self._outputs.record(node, output)
-            self._send_output(node, output)
-            self._send_state(node, 1, 1, "finished")
-
     def _execute(self, node: str) -> None:
         if node == self._fresh[-1]:
             self._reach_half_way()
@@ -185,7 +181,17 @@ class PromptRun:
         self._state.sleep(self._silent_seconds(node))
         steps = self._sample(node) if images.is_sampler(self._graph, node) else 1
         if is_blocked:
-            self._send("execution_error", self._describe_block(node))
+            self._send(
+                "execution_error",
+                {
+                    **self._location(node),
+                    "exception_message": "Execution Blocked: not today",
+                    "exception_type": "ExecutionBlocked",
+                    "traceback": [],
+                    "current_inputs": [],
+                    "current_outputs": [],
+                },
+            )
         try:
             output = None if is_blocked else self._outputs.write(node)
             streamed = self._outputs.streamed_images(node)
@@ -272,16 +278,6 @@ class PromptRun:
             "traceback": _TRACEBACK,
             "current_inputs": {name: [value] for name, value in inputs.items()},
             "current_outputs": [end.node, *(node for node in self._nodes if node != end.node)],
-        }
-
-    def _describe_block(self, node: str) -> dict[str, object]:
-        return {
-            **self._location(node),
-            "exception_message": "Execution Blocked: not today",
-            "exception_type": "ExecutionBlocked",
-            "traceback": [],
-            "current_inputs": [],
-            "current_outputs": [],
         }
 
     def _send_step(self, node: str, value: int, steps: int, image: bytes | None) -> None:

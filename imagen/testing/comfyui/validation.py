@@ -118,33 +118,32 @@ class _GraphValidator:
         if node not in self._is_valid:
             self._being_validated.add(node)
             try:
-                self._validate_inputs(node)
+                inputs = self._graph[node]["inputs"]
+                problems: list[NodeProblem] = []
+                self.reached[node], are_links_valid = {node}, True
+                for name, (spec, required) in self._catalog.inputs(
+                    self._graph[node]["class_type"]
+                ).items():
+                    if name not in inputs:
+                        if required:
+                            problems.append(
+                                _problem(
+                                    "required_input_missing",
+                                    "Required input is missing",
+                                    name,
+                                    input_name=name,
+                                )
+                            )
+                    elif isinstance(inputs[name], list):
+                        is_valid = self._validate_link(node, name, spec, problems)
+                        are_links_valid = are_links_valid and is_valid
+                    else:
+                        problems += self._validate_literal(inputs, name, spec)
+                self.problems[node] = problems
+                self._is_valid[node] = are_links_valid and not problems
             finally:
                 self._being_validated.discard(node)
         return self._is_valid[node]
-
-    def _validate_inputs(self, node: str) -> None:
-        inputs = self._graph[node]["inputs"]
-        problems: list[NodeProblem] = []
-        self.reached[node], are_links_valid = {node}, True
-        for name, (spec, required) in self._catalog.inputs(self._graph[node]["class_type"]).items():
-            if name not in inputs:
-                if required:
-                    problems.append(
-                        _problem(
-                            "required_input_missing",
-                            "Required input is missing",
-                            name,
-                            input_name=name,
-                        )
-                    )
-            elif isinstance(inputs[name], list):
-                is_valid = self._validate_link(node, name, spec, problems)
-                are_links_valid = are_links_valid and is_valid
-            else:
-                problems += self._validate_literal(inputs, name, spec)
-        self.problems[node] = problems
-        self._is_valid[node] = are_links_valid and not problems
 
     def _validate_link(
         self, node: str, name: str, spec: InputSpec, problems: list[NodeProblem]
