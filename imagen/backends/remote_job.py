@@ -442,6 +442,6 @@ class Outage:
         if self._gone_since is not None and now - self._gone_since >= self._lost_seconds:
             raise Lost(
                 f"{self._at} went away while it had the job: {error.message}",
-                remedy="An engine that ends forgets its queue: start it and submit the job again.",
+                remedy="Start it again: its log may say why it ended.",
                 is_certain=False,
             ) from error

@@ -158,7 +158,7 @@ def move_to_trash(library: Library, image: LibraryImage, named: Path | None = No
     return True
 
 
-def restore(library: Library, image: LibraryImage) -> None:
+def move_back(library: Library, image: LibraryImage) -> None:
     """Put an image and its sidecar back to where they were.
 
     Raises OutputError if another file has the name by now, and moves nothing then; RequestError

@@ -26,7 +26,7 @@ from imagen.library import (
 from imagen.library.migrations import STEPS, version_of
 from imagen.library.outbox import list_unsent
 from imagen.library.schema import stored_url
-from imagen.library.trash import restore
+from imagen.library.trash import move_back
 
 if TYPE_CHECKING:
     from imagen.library import Library
@@ -102,7 +102,7 @@ def test_migration_hashes_the_urls_of_webhooks(old_library: Library) -> None:
 def test_an_image_trashed_by_version_1_is_restored(old_library: Library) -> None:
     with old_library:
         trashed = find_image(old_library, _TRASHED)
-        restore(old_library, trashed)
+        move_back(old_library, trashed)
         back = find_image(old_library, _TRASHED)
     assert (trashed.is_trashed, trashed.trashed_from, back.is_trashed) == (True, None, False)
 

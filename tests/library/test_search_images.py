@@ -27,7 +27,7 @@ from imagen.library import (
     search_images,
 )
 from imagen.library.tags import change_tags, set_rating
-from imagen.library.trash import restore
+from imagen.library.trash import move_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +214,7 @@ def test_images_in_the_trash_are_listed_only_there(four: Library) -> None:
     assert (_ids(four), _ids(four, Query(in_trash=True))) == ([_CAT, _FOX, _OLD], [_OWL])
     assert (count_images(four, Query()), count_images(four, Query(in_trash=True))) == (3, 1)
     assert search_images(four, Query(in_trash=True)).images[0].is_trashed is True
-    restore(four, find_image(four, _OWL))
+    move_back(four, find_image(four, _OWL))
     assert _ids(four) == [_OWL, _CAT, _FOX, _OLD]
 
 

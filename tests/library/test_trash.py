@@ -33,7 +33,7 @@ from imagen.library import (
 from imagen.library.outbox import claim, deliveries_for, list_unsent, mark_sent
 from imagen.library.schema import generations, images, prompts, tags, thumbnails
 from imagen.library.tags import change_tags
-from imagen.library.trash import delete_for_good, list_trashed, move_to_trash, restore
+from imagen.library.trash import delete_for_good, list_trashed, move_back, move_to_trash
 
 if TYPE_CHECKING:
     from imagen.library import GenerationRecord, Library, LibraryImage, StoredImage
@@ -101,7 +101,7 @@ def test_the_trash_is_private_to_its_owner(library: Library, fox: LibraryImage) 
 
 
 def test_restore_puts_the_image_and_its_sidecar_back(library: Library, fox: LibraryImage) -> None:
-    restore(library, _trash(library, _ID))
+    move_back(library, _trash(library, _ID))
     back = find_image(library, _ID)
     assert (back.path, back.sidecar, back.is_trashed) == (fox.path, fox.sidecar, False)
     assert (_files(), list(library.trash_folder.iterdir())) == (["fox.png", "fox.png.json"], [])
@@ -112,7 +112,7 @@ def test_restore_makes_the_folder_again(library: Library) -> None:
     record_generation(library, _write_record(1, "album/fox.png"))
     trashed = _trash(library, _ID)
     Path("album").rmdir()
-    restore(library, trashed)
+    move_back(library, trashed)
     assert Path("album/fox.png").read_bytes() == b"1.0"
 
 
@@ -123,7 +123,7 @@ def test_restore_never_overwrites_another_file(
     trashed = _trash(library, _ID)
     Path(name).write_text("another file")
     with pytest.raises(OutputError, match="cannot be put back: there is another file") as caught:
-        restore(library, trashed)
+        move_back(library, trashed)
     assert name in caught.value.message
     assert (Path(name).read_text(), find_image(library, _ID)) == ("another file", trashed)
     assert (trashed.path.read_bytes(), trashed.trashed_from) == (b"1.0", fox.path)
@@ -143,7 +143,7 @@ def test_images_move_between_file_systems(
     _part_file_systems(monkeypatch, library.trash_folder)
     trashed = _trash(library, _ID)
     assert (trashed.path.read_bytes(), _files()) == (b"1.0", [])
-    restore(library, trashed)
+    move_back(library, trashed)
     assert (fox.path.read_bytes(), _files()) == (b"1.0", ["fox.png", "fox.png.json"])
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_cannot_be_moved_stays_in_the_library(
 @pytest.mark.parametrize("step", range(1, 5))
 def test_an_interrupted_move_is_undone(library: Library, fox: LibraryImage, step: int) -> None:
     _interrupt_move(library, fox, step)
-    restore(library, find_image(library, _ID))
+    move_back(library, find_image(library, _ID))
     assert (find_image(library, _ID), _files()) == (fox, ["fox.png", "fox.png.json"])
     assert Path("fox.png").read_bytes() == b"1.0"
 
@@ -220,7 +220,7 @@ def test_a_changed_file_is_not_moved_unless_it_is_named(
     fox.path.write_bytes(b"another program's")
     assert move_to_trash(library, fox) is False
     assert (find_image(library, _ID).is_trashed, fox.path.exists()) == (True, True)
-    restore(library, find_image(library, _ID))
+    move_back(library, find_image(library, _ID))
     assert move_to_trash(library, fox, fox.path) is True
     assert find_image(library, _ID).path.read_bytes() == b"another program's"
 
@@ -240,7 +240,7 @@ def test_an_image_without_a_file_is_trashed_and_restored(
     os.unlink("fox.png")
     assert move_to_trash(library, fox) is False
     assert find_image(library, _ID).is_trashed
-    restore(library, find_image(library, _ID))
+    move_back(library, find_image(library, _ID))
     assert find_image(library, _ID) == fox
 
 

@@ -37,7 +37,7 @@ def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | No
     good. Costs stay in the ledger.
     """
     from imagen.library import find_image
-    from imagen.library.trash import move_to_trash, require_here, restore
+    from imagen.library.trash import move_back, move_to_trash, require_here
 
     with open_library(config_path) as library:
         # each image, once, with the file that names it, unless that is a mere copy of it
@@ -58,7 +58,7 @@ def rm(words: tuple[str, ...], undo: bool, as_json: bool, config_path: Path | No
                 )
         for image, file in named.values():
             if undo:
-                restore(library, image)
+                move_back(library, image)
             elif not move_to_trash(library, image, file):
                 changed = "it was changed, or another image has it too"
                 why = changed if image.path.exists() else "no such file"
