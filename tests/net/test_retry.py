@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +94,14 @@ def test_a_single_attempt_is_not_retried() -> None:
     with pytest.raises(ImagenError) as caught:
         retry(_after(GONE), attempts=1, sleep=lambda _: None)
     assert caught.value is GONE
+
+
+def test_tenacity_is_imported_only_after_a_failure() -> None:
+    code = (
+        "import sys; from imagen.net.retry import retry; "
+        "retry(lambda: 1); print('tenacity' in sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert run.stdout.strip() == "False"
