@@ -1,12 +1,12 @@
--- What imagen needs in a Supabase project: a table of pictures, a private bucket for them, and a
--- copy of the ledger. Run it in the SQL editor of the project; it can be run again at any time, and
--- then leaves what is there. Where the configuration has other names than these (cloud.bucket,
--- cloud.db_schema, cloud.db_table, usage.mirror_schema, usage.mirror_table), change them here too.
--- Afterwards expose the schemas imagen and mai: docs/cloud.md says where.
+-- What imagen needs in a Supabase project: a table of images, a private bucket for them, and a copy
+-- of the ledger. Run it in the project's SQL editor. It can be run again at any time, and leaves
+-- existing objects unchanged. If the configuration has other names (cloud.bucket, cloud.db_schema,
+-- cloud.db_table, usage.mirror_schema, usage.mirror_table), change them here too. Afterwards expose
+-- the schemas imagen and mai: see docs/how-to/upload-to-supabase.md.
 
 begin;
 
--- Pictures -----------------------------------------------------------------------------------------
+-- Images -------------------------------------------------------------------------------------------
 
 create schema if not exists imagen;
 
@@ -19,13 +19,13 @@ create table if not exists imagen.images (
     prompt_sha256 text,
     backend text not null,
     model text,
-    -- 0 to 2^64 - 1, which no integer of PostgreSQL holds.
+    -- 0 to 2^64 - 1, which does not fit any integer type of PostgreSQL.
     seed numeric(20, 0),
     steps integer,
     width integer,
     height integer,
     latency_seconds double precision,
-    -- The picture's share of what its run cost; null is unknown, never zero.
+    -- The image's share of the cost of its generation; null means unknown, never zero.
     cost_usd numeric,
     sidecar jsonb not null default '{}'::jsonb,
     tags text[] not null default '{}',
@@ -54,7 +54,7 @@ grant usage on schema imagen to authenticated, service_role;
 grant select on imagen.images to authenticated;
 grant select, insert, update, delete on imagen.images to service_role;
 
--- Their bytes --------------------------------------------------------------------------------------
+-- Image files --------------------------------------------------------------------------------------
 
 insert into storage.buckets (id, name, public, allowed_mime_types)
 values (
@@ -87,12 +87,12 @@ create policy "the service keeps the pictures of imagen" on storage.objects
     using (bucket_id = 'imagen-generated')
     with check (bucket_id = 'imagen-generated');
 
--- What they cost -----------------------------------------------------------------------------------
+-- The ledger --------------------------------------------------------------------------------------
 
 create schema if not exists mai;
 
 create table if not exists mai.imagen_usage (
-    -- That of the generation.
+    -- The id of the generation.
     id uuid primary key,
     created_at timestamptz not null default now(),
     backend text not null,
@@ -101,12 +101,12 @@ create table if not exists mai.imagen_usage (
     -- SHA-256; never the prompt itself.
     prompt_hash text,
     latency_ms bigint,
-    -- What was expected beforehand; null is unknown, never zero.
+    -- The expected cost; null means unknown, never zero.
     cost_usd_estimate numeric,
     caller text
 );
 
--- Columns that imagen fills where they are there, and those that an older table lacks.
+-- Optional columns, and columns that an older table lacks.
 alter table mai.imagen_usage
     add column if not exists prompt_hash text,
     add column if not exists latency_ms bigint,
@@ -131,5 +131,5 @@ grant select, insert, update, delete on mai.imagen_usage to service_role;
 
 commit;
 
--- PostgREST learns of new tables at once.
+-- Tell PostgREST to reload its schema.
 notify pgrst, 'reload schema';

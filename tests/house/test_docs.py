@@ -158,6 +158,12 @@ def test_each_script_is_executable(script: str) -> None:
     assert os.access(ROOT / "scripts" / script, os.X_OK)
 
 
+def test_each_page_that_the_package_names_exists() -> None:
+    named = set(re.findall(r"docs/[\w/-]+\.(?:md|sql)", _SOURCE))
+    assert named
+    assert [page for page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 def test_no_file_installs_the_other_project_named_imagen() -> None:
     """The distribution is `imagen-backends`; `imagen` in the package index is another project."""
     folders = ("docs", "imagen", "scripts", "tests", "workflows")

@@ -19,7 +19,7 @@ EXPLANATION = """\
 These images are simulated: a ComfyUI server that comes with imagen painted them on this machine, \
 without any model. Everything else is real: the adapter, the workflows, the files and the sheet.
 
-To generate real images, start ComfyUI (see docs/setup-comfyui.md) and run:
+To generate real images, start ComfyUI (see docs/tutorial.md) and run:
   imagen config init --detect --write
   imagen backends --check
   imagen generate "{prompt}" -b flux1-schnell"""
