@@ -11,7 +11,7 @@ from click import UsageError
 from click.testing import CliRunner
 
 from imagen.backends import kinds
-from imagen.cli.commands.backends import backends
+from imagen.cli import cli
 from imagen.errors import ConfigError
 from imagen.testing.comfyui import ComfyUI
 
@@ -22,7 +22,7 @@ FILE = Path("imagen.yaml")
 
 
 def run(*args: str) -> Result:
-    return CliRunner().invoke(backends, args, catch_exceptions=False)
+    return CliRunner().invoke(cli, ["backends", *args], catch_exceptions=False)
 
 
 def rows(*args: str) -> dict[str, Any]:
@@ -201,7 +201,10 @@ def test_backends_show_check_exits_with_4_if_the_backend_is_not_ready() -> None:
 def test_options_of_the_list_are_refused_before_show() -> None:
     with pytest.raises(UsageError, match="Put the options after show"):
         CliRunner().invoke(
-            backends, ["--json", "show", "mock"], catch_exceptions=False, standalone_mode=False
+            cli,
+            ["backends", "--json", "show", "mock"],
+            catch_exceptions=False,
+            standalone_mode=False,
         )
 
 

@@ -13,7 +13,7 @@ import yaml
 from click.testing import CliRunner
 
 from imagen.backends import kinds
-from imagen.cli.commands.config import config
+from imagen.cli import cli
 from imagen.config import example
 from imagen.doctor import check_config as examine
 from imagen.errors import ConfigError
@@ -25,7 +25,7 @@ FILE = Path("imagen.yaml")
 
 
 def run(*args: str) -> Result:
-    return CliRunner().invoke(config, args, catch_exceptions=False)
+    return CliRunner().invoke(cli, ["config", *args], catch_exceptions=False)
 
 
 def report(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from support.tiny_weights import sd15, write
 
 from imagen.backends import configure
 from imagen.backends.sdcpp import binary
-from imagen.cli.commands.config import config
+from imagen.cli import cli
 from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def test_an_address_without_a_server_is_an_error() -> None:
 
 
 def test_config_init_writes_a_block_for_an_sd_server(server: FakeSdServer) -> None:
-    result = CliRunner().invoke(config, ["init", "--url", server.url], catch_exceptions=False)
+    result = CliRunner().invoke(
+        cli, ["config", "init", "--url", server.url], catch_exceptions=False
+    )
     written = yaml.safe_load(result.stdout)
     assert written["default_backend"] == "sd-server"
     assert written["backends"]["sd-server"] == {"type": "sdcpp", "url": server.url}
