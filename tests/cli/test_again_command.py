@@ -315,6 +315,27 @@ def test_again_compares_a_text_with_the_new_text(capsys: pytest.CaptureFixture[s
     assert (Path(found["path"]).suffix, found["identical"]) == (".txt", "file")
 
 
+def test_again_compares_with_the_image_of_the_same_output_node(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundled = Path(__file__).parents[2] / "workflows"
+    graph = json.loads((bundled / "sd15.json").read_text(encoding="utf-8"))
+    (save,) = (node for node in graph.values() if node["class_type"] == "SaveImage")
+    scale = {"upscale_method": "area", "width": 32, "height": 32, "crop": "disabled"}
+    scaled = {"class_type": "ImageScale", "inputs": {**scale, "image": save["inputs"]["images"]}}
+    second = {"class_type": "SaveImage", "inputs": {**save["inputs"], "images": ["901", 0]}}
+    Path("two.json").write_text(json.dumps({**graph, "901": scaled, "902": second}))
+    Path("two.yaml").write_bytes((bundled / "sd15.yaml").read_bytes())
+    with ComfyUI() as server:
+        workflow = str(Path("two.json").resolve())
+        backend = {"type": "comfyui", "url": server.url, "workflow": workflow}
+        Path("imagen.yaml").write_text(json.dumps({"backends": {"studio": backend}}))
+        assert run(["generate", "a fox", *_FEW, "-b", "studio", "-o", "out"]) == 0
+        images = sorted(Path("out").glob("*.png"))
+        found = [_again(capsys, str(path), "-o", "new")["again"] for path in images]
+    assert [each["identical"] for each in found] == ["pixels", "pixels"]
+
+
 @pytest.mark.usefixtures("server")
 def test_a_model_chosen_by_option_is_not_reported_as_drift(
     capsys: pytest.CaptureFixture[str],

@@ -231,8 +231,20 @@ def _find_new_image(
 ) -> SavedImage | None:
     """The image of the batch that corresponds to the original."""
     kind = str(reproduction.source.record.file.get("media_type", "image/")).partition("/")[0]
-    saved = [file for file in generations[-1].saved if file.media_type.startswith(f"{kind}/")]
-    return next((file for file in saved if file.index == reproduction.remake.index), None)
+    files = [
+        file
+        for file in generations[-1].saved
+        if file.media_type.startswith(f"{kind}/") and file.index == reproduction.remake.index
+    ]
+    original = reproduction.source.image
+    if len(files) < 2 or original is None:
+        return files[0] if files else None
+    # Several output nodes have an image of this index, and the record does not name the node.
+    from imagen.reproduce import measure_similarity
+
+    likeness = [measure_similarity(original, file.path) for file in files]
+    differences = [1.0 if each is None else each.difference for each in likeness]
+    return files[differences.index(min(differences))]
 
 
 def _compare(reproduction: _Reproduction, new: SavedImage | None) -> Similarity | None:
