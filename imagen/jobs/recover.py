@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from imagen.backends import Backend
     from imagen.config import OutputSettings, Settings
     from imagen.core.result import OnProgress
-    from imagen.jobs.file_store import Job
+    from imagen.jobs.model import Job
 
 RecoveryOutcome = Literal[
     "fetched", "generated", "regenerated", "resubmitted", "saved", "busy", "failed"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Budget, Settings
     from imagen.core.ticket import Ticket
-    from imagen.jobs.file_store import Job
+    from imagen.jobs.model import Job
 
 _CURRENCY = "USD"
 """The currency of engines that charge for jobs."""

@@ -25,7 +25,7 @@ from imagen.errors import (
 )
 from imagen.inputs import check_request
 from imagen.jobs import file_store
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.prepare import (
     Preparation,

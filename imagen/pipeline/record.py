@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings, UsageSettings
     from imagen.core.result import Result
     from imagen.core.ticket import Ticket
-    from imagen.jobs.file_store import Job
+    from imagen.jobs.model import Job
     from imagen.library import Library
     from imagen.outputs import SavedImage
 

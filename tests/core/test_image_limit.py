@@ -21,7 +21,7 @@ from imagen.core.result import Facts, Output, Result
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import ConfigError, RequestError
 from imagen.inputs.outpaint import Canvas, build_mask, extend_image
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.outputs import save_outputs
 from imagen.reproduce.drift import measure_similarity
 

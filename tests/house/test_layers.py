@@ -16,7 +16,7 @@ _LAYERS = (
     ("backends", "outputs"),
     ("library",),
     ("delivery",),
-    ("jobs.file_store",),
+    ("jobs.model", "jobs.file_store"),
     ("pipeline",),
     ("jobs.recover",),
     ("comparison", "reproduce", "doctor", "testing"),

@@ -26,7 +26,7 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.jobs import file_store
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.library.records import GenerationRecord
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ _KILLED_WHILE_PLANNING = """
 import os, sys
 from pathlib import Path
 from imagen.jobs import file_store as tickets
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 
 jobs = [Job.model_validate_json(text) for text in sys.argv[2:]]
 write = tickets.write

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.core.result import Progress
-    from imagen.jobs.file_store import Job
+    from imagen.jobs.model import Job
 
 _ASKED = Request(prompt="a fox", seed=7, width=64, height=64, steps=2)
 

@@ -14,7 +14,7 @@ from imagen.core.request import Request
 from imagen.core.ticket import Estimate, Ticket, new_id
 from imagen.errors import ConfigError, Failed, OutputError, OverBudget
 from imagen.jobs import file_store
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.library import GenerationRecord, open_library, record_generation
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.record import build_failure

@@ -17,7 +17,8 @@ from imagen.config import Budget, LibrarySettings, Settings
 from imagen.core.request import Request
 from imagen.core.ticket import Estimate, Ticket, new_id
 from imagen.errors import OverBudget
-from imagen.jobs.file_store import Job, write
+from imagen.jobs.file_store import write
+from imagen.jobs.model import Job
 from imagen.library import GenerationRecord
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.record import open_library_synced, record

@@ -12,7 +12,7 @@ import pytest
 
 from imagen.config import LibrarySettings, Settings
 from imagen.jobs import file_store
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.pipeline.record import open_library_synced, record_pending
 
 _GENERATE = ("generate", "a fox", "--backend", "mock", "--size", "32x32", "--quiet")

@@ -20,7 +20,7 @@ from imagen.core.result import Facts, Result
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import Failed, OutputError
 from imagen.jobs import file_store
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.library import Library, Query, StoredImage, search_images
 from imagen.library.ledger import list_rows
 from imagen.library.schema import generations, thumbnails

@@ -14,7 +14,7 @@ from imagen.cli import run
 from imagen.config import Settings, Style
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
-from imagen.jobs.file_store import Job
+from imagen.jobs.model import Job
 from imagen.pipeline.prepare import open_named, prepare
 
 NOWHERE = "http://127.0.0.1:9"
