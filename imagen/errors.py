@@ -313,6 +313,25 @@ class LibraryError(ImagenError):
     code = "library"
 
 
+class LibraryUnreachable(LibraryError):
+    """The database of the library cannot be reached; it is unknown whether the call took effect."""
+
+    code = "library_unreachable"
+    retryable = True
+
+
+class LetGo(ImagenError):
+    """The caller leaves a job that goes on at its engine: another process will collect it.
+
+    An `on_progress` raises it. The adapter of a remote engine stops waiting and cancels nothing; an
+    engine in this process stops, and the job counts as not run. Raised when the ticket is reported
+    as submitted, it prevents the submission.
+    """
+
+    exit_code = 75
+    code = "let_go"
+
+
 class Cancelled(ImagenError):
     """The caller stopped the work, and the engine was asked to stop too."""
 

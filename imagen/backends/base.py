@@ -154,6 +154,23 @@ class BackendConfig(BaseModel):
     name: str = Field(exclude=True, description="The configured name; imagen fills it in.")
     title: str = Field("", description="A line about this backend, for listings.")
     hint: str = Field("", description="Your own advice, shown when it cannot be reached.")
+    resource: str = Field(
+        "",
+        description="What its jobs take turns on, such as a GPU that several backends share; by "
+        "default its engine.",
+    )
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="How many of its jobs workers run at once; by default 1, and 4 for an online "
+        "service.",
+    )
+    rate: str = Field(
+        "",
+        pattern=r"^$|^[1-9][0-9]{0,5} ?/ ?([0-9.]+ ?)?[smh]$",
+        description="How many jobs it may start in a time, such as 10/1m.",
+    )
 
 
 Config = TypeVar("Config", bound=BackendConfig)

@@ -278,6 +278,31 @@ class Budget(Section):
     )
 
 
+class JobSettings(Section):
+    """The queue and its workers."""
+
+    queue: Literal["auto", "embedded", "procrastinate"] = Field(
+        "auto",
+        description="What carries the jobs: the library itself, or Procrastinate on PostgreSQL; "
+        "auto: Procrastinate if it is installed and the library is in PostgreSQL.",
+    )
+    lease_seconds: float = Field(
+        20.0,
+        ge=1,
+        le=3600,
+        description="How long a worker may be silent until others take over its jobs.",
+    )
+    retries: int = Field(
+        4, ge=0, le=100, description="How often a job is tried again after errors that may pass."
+    )
+    deaths: int = Field(
+        3, ge=1, le=100, description="After so many workers that died with it, a job has failed."
+    )
+    keep_days: float = Field(
+        30.0, gt=0, allow_inf_nan=False, description="How long ended jobs stay in the queue's list."
+    )
+
+
 class Webhook(Section):
     """A URL that is notified of each generation."""
 
@@ -335,7 +360,40 @@ class Settings(Section):
     usage: UsageSettings = Field(UsageSettings(), description="Costs that no provider charges.")
     budgets: tuple[Budget, ...] = Field((), description="Spending limits.")
     webhooks: tuple[Webhook, ...] = Field((), description="URLs to notify of each generation.")
+    wildcard_dirs: tuple[Path, ...] = Field(
+        (),
+        description="Folders with wildcards, relative to this file's folder; by default "
+        "~/.config/imagen/wildcards if it exists.",
+    )
+    pools: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Backends that can take each other's jobs, by the name of their pool, which "
+        "can be used like that of a backend.",
+    )
+    failover: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...] = Field(
+        (),
+        description="Chains of backends: a job that certainly did not run on one moves to the "
+        "next. One list of names is one chain.",
+    )
+    jobs: JobSettings = Field(JobSettings(), description="The queue and its workers.")
+    blobs: str = Field(
+        "auto",
+        min_length=1,
+        description="Where files for other machines are kept: `postgres`, `supabase`, a folder, or "
+        "an S3 URL such as `s3://bucket/prefix`; auto: PostgreSQL if the library is there, else "
+        "the state directory.",
+    )
     _source: Path | None = PrivateAttr(None)
+
+    @field_validator("failover", mode="before")
+    @classmethod
+    def _accept_one_chain(cls, chains: object) -> object:
+        is_flat = isinstance(chains, list | tuple) and all(isinstance(one, str) for one in chains)
+        return (chains,) if is_flat and chains else chains
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The backends of a pool; of a backend, itself."""
+        return self.pools.get(name, (name,))
 
     def with_workflow(self, backend: str, workflow: str) -> Settings:
         """Settings in which this ComfyUI backend runs another workflow: a name, or a file's path.

@@ -1,14 +1,14 @@
-"""Job: the durable record of one ticket, from planned to done."""
+"""Job, the durable record of one ticket; and the rows of the queue, which become jobs."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from imagen.core.request import Request
-from imagen.core.ticket import Ticket
+from imagen.core.ticket import Ticket, new_id
 from imagen.library.records import GenerationRecord
 
 
@@ -73,3 +73,115 @@ class Job(BaseModel):
     def as_unsubmitted(self) -> Job:
         """The job, once it is certain that its engine never received it."""
         return self.with_ticket(self.ticket.model_copy(update={"submitted": False}))
+
+
+QueueState = Literal[
+    "held", "queued", "running", "cancelling", "done", "failed", "cancelled", "lost"
+]
+"""Where a job of the queue is. `held` waits for another job; `cancelling` could not be confirmed
+to be cancelled yet; `lost` may have run and cost money, so that a person decides about it."""
+ENDED: tuple[QueueState, ...] = ("done", "failed", "cancelled", "lost")
+"""States in which nothing happens to a job by itself."""
+JobKind = Literal["image", "sheet", "request", "batch", "grid"]
+"""`image` runs on an engine; `sheet` draws the sheet of a comparison, without an engine. The others
+are parents: a request that needs several jobs, a batch of requests, the cells of a comparison."""
+PARENTS: tuple[JobKind, ...] = ("request", "batch", "grid")
+
+
+class JobSpec(BaseModel):
+    """What a job of the queue is to do. JSON in and out; means the same on every machine."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    request: Request = Field(description="As the user gave it; its images are named by blobs.")
+    backend: str = Field(description="The name of a backend or a pool.")
+    strict: bool = Field(False, description="Whether a parameter that is not honoured is an error.")
+    workflow: str = Field("", description="The ComfyUI workflow, if it is not the backend's own.")
+    output: dict[str, JsonValue] = Field(
+        default_factory=dict, description="The output settings, as in `Job.output`."
+    )
+    control_jobs: dict[int, str] = Field(
+        default_factory=dict,
+        description="The jobs that make its control images, by the number of the control.",
+    )
+    is_over_budget: bool = Field(False, description="Whether budgets do not apply to it.")
+    comparison: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Of a cell or a sheet: its comparison, model and values."
+    )
+
+
+class NewJob(BaseModel):
+    """A job to submit to the queue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(default_factory=new_id, description="Also the id of its ticket.")
+    kind: JobKind = "image"
+    name: str = Field("", description="A label for listings: the prompt, or the name of a batch.")
+    spec: JobSpec | None = Field(None, description="None for a parent.")
+    affinity: str = Field("", description="The model that it needs, whatever the backend.")
+    priority: int = 0
+    due: datetime | None = Field(None, description="Not before this moment.")
+    parent: str | None = None
+    number: int = Field(0, description="Its place within its parent, from 0.")
+    after: str | None = Field(None, description="The job that must be done before it.")
+    key: str | None = Field(None, description="Submitted twice with one key, it is one job.")
+    blobs: tuple[str, ...] = Field((), description="The hashes of its input files.")
+    caller: str = ""
+
+
+class Fence(NamedTuple):
+    """What entitles a worker to write about a job: it is still the owner of this attempt."""
+
+    job: str
+    attempt: int
+
+
+class QueuedJob(BaseModel):
+    """A row of the queue."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    parent: str | None
+    number: int
+    kind: JobKind
+    name: str
+    state: QueueState
+    pool: str
+    affinity: str
+    priority: int
+    due: datetime
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    after: str | None
+    spec: JobSpec | None
+    job: Job | None = Field(description="Once a worker has prepared it.")
+    backend: str = Field(description="The backend that runs it or ran it last; empty before.")
+    resource: str
+    is_at_engine: bool = Field(description="Whether it takes one of the places of its resource.")
+    attempt: int
+    failures: int
+    deaths: int
+    owner: str = Field(description="The id of the worker that has it; empty if none has.")
+    token: str | None
+    cancel: bool
+    reserved_usd: float | None
+    progress: dict[str, JsonValue] | None
+    error: dict[str, JsonValue] | None = Field(description="`code`, `message` and `remedy`.")
+    caller: str
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.id, self.attempt)
+
+
+class JobEvent(NamedTuple):
+    """A change of a job, as it is stored."""
+
+    seq: int
+    job: str
+    at: datetime
+    kind: Literal["state", "progress"]
+    data: dict[str, JsonValue]

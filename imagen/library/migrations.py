@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
-from imagen.library.schema import PARTIAL_INDEXES, metadata, outbox, stored_url, version
+from imagen.library.schema import (
+    JOB_INDEXES,
+    JOB_TABLES,
+    PARTIAL_INDEXES,
+    metadata,
+    outbox,
+    stored_url,
+    version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +32,7 @@ _FTS5 = "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix
 def _create_tables(connection: Connection) -> None:
     """Create the tables of the current version; later steps find nothing left to change."""
     metadata.create_all(connection)
-    for statement in PARTIAL_INDEXES:
+    for statement in (*PARTIAL_INDEXES, *JOB_INDEXES):
         connection.execute(text(statement))
     if connection.dialect.name == "sqlite":
         connection.execute(text(_FTS5))
@@ -62,9 +70,23 @@ def _name_columns_plainly(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _create_job_tables(connection: Connection) -> None:
+    """Create the tables of the queue."""
+    if inspect(connection).has_table("jobs"):
+        return
+    metadata.create_all(connection, tables=JOB_TABLES)
+    for statement in JOB_INDEXES:
+        connection.execute(text(statement))
+
+
 PATIENCE_SECONDS = 30
 """How long a writer waits for another one."""
-STEPS: tuple[Step, ...] = (_create_tables, _hash_webhook_urls, _name_columns_plainly)
+STEPS: tuple[Step, ...] = (
+    _create_tables,
+    _hash_webhook_urls,
+    _name_columns_plainly,
+    _create_job_tables,
+)
 """Step n makes version n out of version n-1, and does nothing where that is done already."""
 
 

@@ -228,3 +228,181 @@ outbox = Table(
     UniqueConstraint("kind", "destination", "generation", "part"),
     Index("outbox_by_state", "state", "due_ms"),
 )
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("parent", String(36), nullable=True),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("pool", Text, nullable=False),
+    Column("affinity", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=True),
+    Column("ended_ms", BigInteger, nullable=True),
+    Column("after", String(36), nullable=True),
+    Column("spec", JSON, nullable=False),
+    Column("job", JSON, nullable=True),
+    Column("backend", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("is_at_engine", SmallInteger, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("deaths", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("token", Text, nullable=True),
+    Column("cancel", SmallInteger, nullable=False),
+    Column("reserved_usd", Float, nullable=True),
+    Column("progress", JSON, nullable=True),
+    Column("error", JSON, nullable=True),
+    Column("caller", Text, nullable=False),
+    Column("key", Text, nullable=True, unique=True),
+    Index("jobs_by_parent", "parent", "state", "number"),
+    Index("jobs_by_after", "after"),
+    Index("jobs_by_time", "created_ms", "id"),
+)
+"""The queue: one row for each job, and for each parent of jobs.
+
+`pool` is the name of a backend or a pool; `affinity` names the model that a job needs. `job` is the
+`jobs.model.Job` once a worker has prepared it; its ticket has the id of the row. `attempt` counts
+the owners, and is the fence of every write; `failures` counts errors, `deaths` owners that vanished
+while they worked on it. `token` is the delivery of the queue that carries the job now. `key`
+prevents that the same thing is submitted twice.
+"""
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("seq", _Key, primary_key=True, autoincrement=True),
+    Column("job", String(36), nullable=False, index=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Changes of state and progress, in the order of `seq`, which no other event gets again."""
+
+job_previews = Table(
+    "job_previews",
+    metadata,
+    Column("job", String(36), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("image", LargeBinary, nullable=False),
+)
+"""The latest preview of each running job."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("backends", JSON, nullable=False),
+    Column("facts", JSON, nullable=False),
+)
+"""The running workers: the backends that each serves, and what its lanes do."""
+
+speeds = Table(
+    "speeds",
+    metadata,
+    Column("backend", Text, primary_key=True),
+    Column("affinity", Text, primary_key=True),
+    Column("seconds", Float, nullable=False),
+    Column("last_seconds", Float, nullable=False),
+    Column("runs", Integer, nullable=False),
+)
+"""How long a job of a model takes on a backend: a moving average, and the last one."""
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("resource", Text, primary_key=True),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("error", JSON, nullable=True),
+)
+"""Engines that are down, or were paused by a user: none gets a job until then."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("token", _Key, primary_key=True, autoincrement=True),
+    Column("job", String(36), nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("cancel", SmallInteger, nullable=False),
+    Index("deliveries_by_queue", "worker", "queue", "priority", "token"),
+    sqlite_autoincrement=True,
+)
+"""The embedded queue: which worker has which job; `worker` is empty for a job that waits."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=True),
+    Column("is_paused", SmallInteger, nullable=False),
+    Column("caller", Text, nullable=False),
+)
+"""Jobs that are submitted again and again."""
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("used_ms", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=True),
+)
+"""Files by the hash of their bytes; `data` is NULL where another store has them."""
+
+job_blobs = Table(
+    "job_blobs",
+    metadata,
+    Column("job", String(36), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Index("job_blobs_by_blob", "sha256"),
+)
+"""The input files of jobs: they stay as long as a job needs them."""
+
+queue_facts = Table(
+    "queue_facts",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What all processes of a library agree on: which queue carries the jobs (`queue`)."""
+
+JOB_TABLES = (
+    jobs,
+    job_events,
+    job_previews,
+    workers,
+    speeds,
+    pauses,
+    deliveries,
+    schedules,
+    blobs,
+    job_blobs,
+    queue_facts,
+)
+JOB_INDEXES = (
+    "CREATE INDEX jobs_waiting ON jobs (pool, affinity, priority, due_ms, created_ms) "
+    "WHERE state = 'queued'",
+    "CREATE INDEX jobs_active ON jobs (state, resource, id) "
+    "WHERE state IN ('running', 'cancelling')",
+)
+"""They stay small, however many jobs have ended."""
