@@ -100,6 +100,11 @@ class JobSpec(BaseModel):
     output: dict[str, JsonValue] = Field(
         default_factory=dict, description="The output settings, as in `Job.output`."
     )
+    first: int = Field(0, description="The number of its first image in the request, from 0.")
+    styles: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict,
+        description="The style that the request names, as the submitter's configuration has it.",
+    )
     control_jobs: dict[int, str] = Field(
         default_factory=dict,
         description="The jobs that make its control images, by the number of the control.",
