@@ -1,12 +1,13 @@
 """The configuration: its settings, where they are loaded from, and their problems."""
 
 from imagen.config.load import VARIABLES, Checked, check, load_settings
-from imagen.config.paths import default_workflow_dir, find, place_to_write, usual
+from imagen.config.paths import default_config_folder, find, place_to_write, usual
 from imagen.config.secrets import masked, variables
 from imagen.config.settings import (
     Budget,
     CloudSettings,
     InputSettings,
+    JobSettings,
     LibrarySettings,
     Limits,
     OutputSettings,
@@ -24,6 +25,7 @@ __all__ = [
     "Checked",
     "CloudSettings",
     "InputSettings",
+    "JobSettings",
     "LibrarySettings",
     "Limits",
     "OutputSettings",
@@ -33,7 +35,7 @@ __all__ = [
     "Webhook",
     "add_backends",
     "check",
-    "default_workflow_dir",
+    "default_config_folder",
     "example",
     "find",
     "load_settings",

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from imagen.config.paths import (
     BACKSLASH_REMEDY,
+    default_config_folder,
     default_state_dir,
-    default_workflow_dir,
     expand_home,
     find,
 )
@@ -44,6 +44,9 @@ VARIABLES = {
 
 IMAGEN_WORKFLOWS holds several folders, separated as in PATH.
 """
+_FOLDER_KEYS = {"workflow_dirs": "workflows", "wildcard_dirs": "wildcards"}
+"""Keys with folders of the user's own, and the name of the default folder of each."""
+_BLOB_WORDS = ("auto", "postgres", "supabase")
 _SWITCHES = {"IMAGEN_CLOUD_SYNC": "cloud_sync", "IMAGEN_PREVIEW": "preview"}
 _RENAMED = {"backend": "default_backend"}
 _KEYS_WITH_LINES = ("prompt", "negative", "prompt_2", "negative_2", "preview_command")
@@ -188,20 +191,27 @@ def _build_settings(
 ) -> Settings:
     """The settings of valid values. Relative paths start at the file's folder."""
     state = environ.get("IMAGEN_STATE") or values.get("state_dir") or default_state_dir(environ)
-    folders = values.get("workflow_dirs")
-    if not folders:
-        own = default_workflow_dir(environ)
-        folders = [own] if own is not None and os.path.isdir(own) else []
-    settings = Settings.model_validate(values | {"state_dir": state, "workflow_dirs": folders})
+    folders: dict[str, object] = {}
+    for key in _FOLDER_KEYS:
+        own = default_config_folder(_FOLDER_KEYS[key], environ)
+        usual = [own] if own is not None and os.path.isdir(own) else []
+        folders[key] = values.get(key) or usual
+    settings = Settings.model_validate(values | {"state_dir": state, **folders})
     if source is None:
         return settings
     base = source.absolute().parent
     resolved = settings.model_copy(
         update={
-            "workflow_dirs": tuple(base / expand_home(p, environ) for p in settings.workflow_dirs),
+            **{
+                key: tuple(base / expand_home(folder, environ) for folder in getattr(settings, key))
+                for key in _FOLDER_KEYS
+            },
             "state_dir": base / expand_home(settings.state_dir, environ),
             "backends": _resolve_paths(settings.backends, base, environ),
             "library": _with_url(settings.library, settings.library.url, base, environ),
+            "blobs": settings.blobs
+            if settings.blobs in _BLOB_WORDS or "://" in settings.blobs
+            else str(base / expand_home(Path(settings.blobs), environ)),
         }
     )
     return resolved.with_source(source)

@@ -74,10 +74,11 @@ def place_to_write(environ: Mapping[str, str] = os.environ, cwd: Path | None = N
     return find(environ=environ, cwd=cwd) or (_user_folder(environ, *_CONFIG) or here) / FILE_NAME
 
 
-def default_workflow_dir(environ: Mapping[str, str]) -> Path | None:
-    """The user's own workflows unless `workflow_dirs` is set; None without a home directory."""
+def default_config_folder(name: str, environ: Mapping[str, str]) -> Path | None:
+    """The user's own folder of this name, `workflows` or `wildcards`, that is used unless others
+    are configured; None without a home directory."""
     base = _user_folder(environ, *_CONFIG)
-    return base and base / "imagen" / "workflows"
+    return base and base / "imagen" / name
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

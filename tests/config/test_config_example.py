@@ -15,6 +15,7 @@ from imagen.config import (
     VARIABLES,
     CloudSettings,
     InputSettings,
+    JobSettings,
     LibrarySettings,
     Limits,
     OutputSettings,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "library:": LibrarySettings,
     "cloud:": CloudSettings,
     "usage:": UsageSettings,
+    "jobs:": JobSettings,
     "  photo:": Style,
     "  flux-schnell-local:": adapter("comfyui").config,
     "  flux-dev-replicate:": adapter("replicate").config,
@@ -49,6 +51,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 FILLED = {
     *("backends", "styles", "inputs", "limits", "output", "state_dir", "library", "cloud", "usage"),
+    "jobs",
 }
 """Sections, and what depends on the machine: they have content in the example."""
 GIVEN = {

@@ -76,9 +76,12 @@ def test_paths_start_at_the_files_folder_and_output_at_the_working_directory() -
     folder.mkdir()
     (folder / "imagen.yaml").write_text(
         "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: images}\n"
+        "wildcard_dirs: [words]\nblobs: shared\n"
     )
     settings = load_settings(folder / "imagen.yaml")
     assert settings.workflow_dirs == (folder / "mine", folder / "../common")
+    assert settings.wildcard_dirs == (folder / "words",)
+    assert settings.blobs == str(folder / "shared")
     assert settings.state_dir == folder / "state"
     assert settings.output.directory == Path("images")
 
@@ -141,6 +144,13 @@ def test_usual_workflow_folder_is_used_once_it_exists(text: str) -> None:
     usual.mkdir(parents=True)
     assert loaded(text).workflow_dirs == (usual,)
     assert loaded("workflow_dirs: [/w]\n").workflow_dirs == (Path("/w").absolute(),)
+
+
+def test_usual_wildcard_folder_is_used_once_it_exists() -> None:
+    assert loaded("# None.").wildcard_dirs == ()
+    usual = Path("home/.config/imagen/wildcards").absolute()
+    usual.mkdir(parents=True)
+    assert loaded("# None.").wildcard_dirs == (usual,)
 
 
 def test_empty_variable_overrides_nothing() -> None:

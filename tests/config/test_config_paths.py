@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagen.config import find, place_to_write
-from imagen.config.paths import default_state_dir, default_workflow_dir, expand_home
+from imagen.config.paths import default_config_folder, default_state_dir, expand_home
 from imagen.errors import ConfigError
 
 
@@ -126,9 +126,9 @@ def test_state_directory_defaults_to_home(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["XDG_CONFIG_HOME", "APPDATA"])
 def test_own_workflows_are_beside_the_configuration(tmp_path: Path, variable: str) -> None:
     environ = {variable: str(tmp_path), "HOME": str(tmp_path / "home")}
-    assert default_workflow_dir(environ) == tmp_path / "imagen/workflows"
+    assert default_config_folder("workflows", environ) == tmp_path / "imagen/workflows"
 
 
 def test_own_workflows_default_to_home(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "relative"}
-    assert default_workflow_dir(environ) == tmp_path / ".config/imagen/workflows"
+    assert default_config_folder("workflows", environ) == tmp_path / ".config/imagen/workflows"

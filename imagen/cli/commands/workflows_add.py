@@ -135,11 +135,11 @@ def read_workflow_file(path: Path) -> DetectedWorkflow:
 
 def workflow_folder(settings: Settings) -> Path:
     """Where new workflows go: the first of the user's folders. Raises ConfigError."""
-    from imagen.config import default_workflow_dir
+    from imagen.config import default_config_folder
 
     if settings.workflow_dirs:
         return settings.workflow_dirs[0].expanduser()
-    folder = default_workflow_dir(os.environ)
+    folder = default_config_folder("workflows", os.environ)
     if folder is None:
         raise ConfigError(
             "There is no folder for workflows.", remedy="Set workflow_dirs in the configuration."
