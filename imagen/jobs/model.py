@@ -190,3 +190,40 @@ class JobEvent(NamedTuple):
     at: datetime
     kind: Literal["state", "progress"]
     data: dict[str, JsonValue]
+
+
+class WaitingQueue(NamedTuple):
+    """The due jobs of one pool that need one model and have one priority."""
+
+    pool: str
+    affinity: str
+    priority: int
+    jobs: int
+    oldest: datetime
+    """When the first of them became due."""
+
+
+class Speed(NamedTuple):
+    """How long the jobs of a model took on a backend."""
+
+    seconds: float
+    """A moving average."""
+    last_seconds: float
+    runs: int
+
+
+class WorkerInfo(BaseModel):
+    """A worker, as it describes itself with each of its beats."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    host: str
+    pid: int
+    started: datetime
+    seen: datetime
+    backends: tuple[str, ...]
+    places: tuple[tuple[str, ...], ...] = Field(
+        (), description="The backends that share each of its places."
+    )
+    facts: dict[str, JsonValue] = Field(default_factory=dict, description="What its lanes do.")

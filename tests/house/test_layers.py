@@ -17,6 +17,7 @@ _LAYERS = (
     ("library",),
     ("delivery",),
     ("jobs.model", "jobs.queue"),
+    ("jobs.choice",),
     ("jobs.file_store",),
     ("pipeline",),
     ("jobs.recover",),
