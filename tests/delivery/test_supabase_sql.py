@@ -79,7 +79,8 @@ def test_the_sql_keeps_an_existing_bucket(postgres_url: str) -> None:
         )
     apply(postgres_url)
     with session(postgres_url, "project_owner") as owner:
-        assert values(owner, "select file_size_limit from storage.buckets") == [1000]
+        query = "select file_size_limit from storage.buckets where id = 'imagen-generated'"
+        assert values(owner, query) == [1000]
 
 
 def test_the_bucket_is_private(project: str) -> None:
@@ -89,7 +90,7 @@ def test_the_bucket_is_private(project: str) -> None:
         ) == [False]
 
 
-@pytest.mark.parametrize("table", ["imagen.images", "mai.imagen_usage"])
+@pytest.mark.parametrize("table", ["imagen.images", "imagen.jobs", "mai.imagen_usage"])
 def test_every_table_has_row_level_security(project: str, table: str) -> None:
     with session(project, "project_owner") as owner:
         query = f"select relrowsecurity from pg_class where oid = '{table}'::regclass"
@@ -179,7 +180,10 @@ def test_public_has_no_privileges(project: str) -> None:
         "and grantee <> 'service_role' order by 1"
     )
     with session(project, "project_owner") as owner:
-        assert values(owner, query) == ["imagen.images SELECT authenticated"]
+        assert values(owner, query) == [
+            "imagen.images SELECT authenticated",
+            "imagen.jobs SELECT authenticated",
+        ]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
