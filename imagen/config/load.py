@@ -46,7 +46,6 @@ IMAGEN_WORKFLOWS holds several folders, separated as in PATH.
 """
 _FOLDER_KEYS = {"workflow_dirs": "workflows", "wildcard_dirs": "wildcards"}
 """Keys with folders of the user's own, and the name of the default folder of each."""
-_BLOB_WORDS = ("auto", "postgres", "supabase")
 _SWITCHES = {"IMAGEN_CLOUD_SYNC": "cloud_sync", "IMAGEN_PREVIEW": "preview"}
 _RENAMED = {"backend": "default_backend"}
 _KEYS_WITH_LINES = ("prompt", "negative", "prompt_2", "negative_2", "preview_command")
@@ -208,10 +207,8 @@ def _build_settings(
             },
             "state_dir": base / expand_home(settings.state_dir, environ),
             "backends": _resolve_paths(settings.backends, base, environ),
+            "blobs": _resolve_paths(settings.blobs, base, environ),
             "library": _with_url(settings.library, settings.library.url, base, environ),
-            "blobs": settings.blobs
-            if settings.blobs in _BLOB_WORDS or "://" in settings.blobs
-            else str(base / expand_home(Path(settings.blobs), environ)),
         }
     )
     return resolved.with_source(source)

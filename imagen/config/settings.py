@@ -379,9 +379,9 @@ class Settings(Section):
     blobs: str = Field(
         "auto",
         min_length=1,
-        description="Where files for other machines are kept: `postgres`, `supabase`, a folder, or "
-        "an S3 URL such as `s3://bucket/prefix`; auto: PostgreSQL if the library is there, else "
-        "the state directory.",
+        description="Where files for other machines are kept: `postgres`, `supabase`, a folder "
+        "such as `./shared`, or an S3 URL such as `s3://bucket/prefix`; auto: PostgreSQL if the "
+        "library is there, else the state directory.",
     )
     _source: Path | None = PrivateAttr(None)
 

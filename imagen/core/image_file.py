@@ -39,6 +39,7 @@ The largest image that imagen produces, 16384 × 16384, has 268.
 LARGER_IMAGES = "Make it smaller, or set IMAGEN_MAX_MEGAPIXELS to decode larger images."
 """The remedy for TooManyPixels."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_BLOB = re.compile(r"blob:([0-9a-f]{64})/(.+)", re.DOTALL)
 _PILLOW_LIMIT = Lock()
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -145,6 +146,17 @@ class ImageFile:
 def is_url(path: str) -> bool:
     """Whether this is a URL such as https://example.org/fox.png, and not a file path."""
     return _URL.match(path) is not None
+
+
+def blob_name(digest: str, name: str) -> str:
+    """How a request of the queue names an input file: `blob:<sha256>/<name>`."""
+    return f"blob:{digest}/{name}"
+
+
+def parse_blob_name(path: str) -> tuple[str, str] | None:
+    """The hash and the file name; None for any other text."""
+    match = _BLOB.fullmatch(path)
+    return (match[1], match[2]) if match else None
 
 
 def read_image_file(path: str, what: str = "image") -> ImageFile:

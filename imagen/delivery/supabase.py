@@ -269,6 +269,20 @@ class SupabaseClient:
         )
         return self._check(response).content
 
+    def has_object(self, bucket: str, path: str) -> bool:
+        """Whether there is an object at this path."""
+        response = self._request("GET", _object_url(bucket, path, "info/"))
+        if not response.is_success and parse_refusal(response).is_missing:
+            return False
+        self._check(response)
+        return True
+
+    def remove(self, bucket: str, path: str) -> None:
+        """Delete an object; nothing happens if it is not there."""
+        response = self._request("DELETE", _object_url(bucket, path))
+        if response.is_success or not parse_refusal(response).is_missing:
+            self._check(response)
+
     def sign(self, bucket: str, path: str, *, seconds: int) -> str:
         """A URL at which anyone can read an object for that long."""
         url = _object_url(bucket, path, "sign/")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # would split them again. The prefix indexes are for beginnings that many words share.
 _FTS5 = "CREATE VIRTUAL TABLE prompts USING fts5(words, tokenize='ascii', prefix='1 2 3 4 5')"
 
+_STORE_UNCOMPRESSED = "ALTER TABLE blobs ALTER COLUMN data SET STORAGE EXTERNAL"
+"""Images are compressed already."""
+
 
 def _create_tables(connection: Connection) -> None:
     """Create the tables of the current version; later steps find nothing left to change."""
@@ -44,6 +47,7 @@ def _create_tables(connection: Connection) -> None:
         )
     )
     connection.execute(text("CREATE INDEX prompts_by_word ON prompts USING gin (words)"))
+    connection.execute(text(_STORE_UNCOMPRESSED))
 
 
 def _hash_webhook_urls(connection: Connection) -> None:
@@ -77,6 +81,8 @@ def _create_job_tables(connection: Connection) -> None:
     metadata.create_all(connection, tables=JOB_TABLES)
     for statement in JOB_INDEXES:
         connection.execute(text(statement))
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(_STORE_UNCOMPRESSED))
 
 
 PATIENCE_SECONDS = 30

@@ -16,11 +16,11 @@ from imagen.core.capabilities import (
     translate_words,
     with_translated,
 )
-from imagen.core.image_file import is_url
+from imagen.core.image_file import is_url, parse_blob_name
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
-from imagen.errors import ImagenError, RequestError
+from imagen.errors import ImagenError, LibraryError, LibraryUnreachable, RequestError
 from imagen.pipeline.resolve import (
     apply_style,
     check_limits,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Control
     from imagen.core.ticket import Ticket
     from imagen.inputs import PreparedInputs
+    from imagen.jobs.blobs import BlobStore
     from imagen.net.public_images import FetchedImage
 
 
@@ -225,31 +226,51 @@ def with_local_images(
     request: Request,
     settings: Settings,
     fetch: Callable[[str, str], FetchedImage] | None = None,
+    *,
+    blobs: BlobStore | None = None,
 ) -> Request:
-    """The request with downloaded files in place of image URLs, if the settings allow URLs.
+    """The request with files of this machine in place of image URLs and of stored files.
 
-    Raises RequestError if one cannot be downloaded.
+    URLs are downloaded if the settings allow them. `blobs` has the files of a request of the
+    queue; without it, `blob:` is the beginning of a file's name like any other. Raises RequestError
+    if a file cannot be downloaded or is not stored any more.
     """
-    if not settings.inputs.allow_urls:
-        return request
 
     def local(path: str, what: str) -> str:
-        return _download(path, what, settings, fetch) if is_url(path) else path
+        stored = parse_blob_name(path) if blobs is not None else None
+        if blobs is not None and stored is not None:
+            return _load_stored(*stored, what, blobs, settings)
+        is_allowed = settings.inputs.allow_urls
+        return _download(path, what, settings, fetch) if is_allowed and is_url(path) else path
 
     values: dict[str, object] = {
-        name: local(path, name)
-        for name in ("image", "mask")
-        if (path := getattr(request, name)) and is_url(path)
+        name: local(path, name) for name in ("image", "mask") if (path := getattr(request, name))
     }
-    if any(map(is_url, request.references)):
-        paths = enumerate(request.references)
-        values["references"] = tuple(local(path, f"references.{n}") for n, path in paths)
-    if any(is_url(control.image) for control in request.controls):
-        values["controls"] = tuple(
-            control.model_copy(update={"image": local(control.image, f"controls.{n}")})
-            for n, control in enumerate(request.controls)
-        )
-    return request.with_values(values) if values else request
+    values["references"] = tuple(
+        local(path, f"references.{n}") for n, path in enumerate(request.references)
+    )
+    values["controls"] = tuple(
+        control.model_copy(update={"image": local(control.image, f"controls.{n}")})
+        for n, control in enumerate(request.controls)
+    )
+    if blobs is not None:  # which parameters of a workflow are images, only its backend knows
+        values["extra"] = {
+            name: local(value, name) if isinstance(value, str) and parse_blob_name(value) else value
+            for name, value in request.extra.items()
+        }
+    changed = {name: value for name, value in values.items() if value != getattr(request, name)}
+    return request.with_values(changed) if changed else request
+
+
+def _load_stored(digest: str, name: str, what: str, blobs: BlobStore, settings: Settings) -> str:
+    """The path of the file into which a stored one was written."""
+    try:
+        data = blobs.get(digest)
+    except LibraryUnreachable:
+        raise
+    except LibraryError as error:
+        raise RequestError(f"{what}: {name} cannot be read. {error.message}") from error
+    return str(inputs.cache_image(data, name, settings.state_dir / "inputs"))
 
 
 def _download(

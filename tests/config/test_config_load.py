@@ -76,7 +76,7 @@ def test_paths_start_at_the_files_folder_and_output_at_the_working_directory() -
     folder.mkdir()
     (folder / "imagen.yaml").write_text(
         "workflow_dirs: [mine, ../common]\nstate_dir: state\noutput: {directory: images}\n"
-        "wildcard_dirs: [words]\nblobs: shared\n"
+        "wildcard_dirs: [words]\nblobs: ./shared\n"
     )
     settings = load_settings(folder / "imagen.yaml")
     assert settings.workflow_dirs == (folder / "mine", folder / "../common")

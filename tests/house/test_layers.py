@@ -16,7 +16,7 @@ _LAYERS = (
     ("backends", "outputs"),
     ("library",),
     ("delivery",),
-    ("jobs.model", "jobs.queue"),
+    ("jobs.model", "jobs.queue", "jobs.blobs"),
     ("jobs.choice",),
     ("jobs.file_store",),
     ("pipeline",),
