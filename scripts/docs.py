@@ -23,6 +23,7 @@ from imagen.cli import COMMANDS, cli
 from imagen.config import (
     VARIABLES,
     Budget,
+    CloudJobs,
     CloudSettings,
     InputSettings,
     JobSettings,
@@ -169,6 +170,7 @@ def _settings() -> str:
         "limits": Limits,
         "library": LibrarySettings,
         "cloud": CloudSettings,
+        "cloud.jobs": CloudJobs,
         "usage": UsageSettings,
         "jobs": JobSettings,
         "budgets[]": Budget,
@@ -177,7 +179,9 @@ def _settings() -> str:
     }
     inner = {name.removesuffix("[]").partition(".")[0] for name in sections}
     rows = [*_rows(Settings, skip=inner)]
-    rows += [row for name, model in sections.items() for row in _rows(model, f"{name}.")]
+    for name, model in sections.items():
+        parts = {one.removeprefix(f"{name}.") for one in sections}
+        rows += _rows(model, f"{name}.", skip=parts)
     return _table(("key", "default", "meaning"), rows)
 
 

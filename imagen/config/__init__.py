@@ -5,6 +5,7 @@ from imagen.config.paths import default_config_folder, find, place_to_write, usu
 from imagen.config.secrets import masked, variables
 from imagen.config.settings import (
     Budget,
+    CloudJobs,
     CloudSettings,
     InputSettings,
     JobSettings,
@@ -23,6 +24,7 @@ __all__ = [
     "Addition",
     "Budget",
     "Checked",
+    "CloudJobs",
     "CloudSettings",
     "InputSettings",
     "JobSettings",

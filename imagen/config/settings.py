@@ -21,6 +21,7 @@ from pydantic import (
 
 from imagen.config.paths import default_library, default_state_dir
 from imagen.core.request import (
+    LARGEST_COUNT,
     CfgScale,
     Guidance,
     SamplerName,
@@ -190,6 +191,29 @@ class LibrarySettings(Section):
     password_env: str = Field("", description="The variable that holds PostgreSQL's password.")
 
 
+class CloudJobs(Section):
+    """What the rows of the table `jobs` of a Supabase project may ask `imagen worker` for."""
+
+    backends: tuple[str, ...] = Field(
+        (),
+        description="The backends and pools that rows may name; a row that names none gets the "
+        "first.",
+    )
+    models: tuple[str, ...] = Field(
+        (),
+        description="The checkpoints, LoRAs, upscalers and face restorers that rows may name; by "
+        "default none but the backend's own.",
+    )
+    most_images: int = Field(
+        4, ge=1, le=LARGEST_COUNT, description="The most images that one row may ask for."
+    )
+    bucket: str = Field(
+        "imagen-inputs",
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        description="The Storage bucket with the images that rows name, in a folder for each user.",
+    )
+
+
 class CloudSettings(Section):
     """A Supabase project to which images and their records are uploaded."""
 
@@ -212,6 +236,7 @@ class CloudSettings(Section):
     connect_seconds: float = Field(
         10.0, gt=0, allow_inf_nan=False, description="The time limit for connecting."
     )
+    jobs: CloudJobs = Field(CloudJobs(), description="Jobs that a web application submits.")
 
 
 class UsageSettings(Section):

@@ -53,6 +53,8 @@ class _Upload(BaseModel):
     slug: str
     seed: str
     row: dict[str, Any]
+    owner: str = ""
+    """By default `owner_user_id` at the time of sending."""
 
     @property
     def id(self) -> str:
@@ -70,7 +72,11 @@ def deliveries(
     record: GenerationRecord, settings: Settings, environ: Mapping[str, str]
 ) -> list[Delivery]:
     """One for each image of a generation that imagen made."""
-    if record.state != "done" or record.source != "imagen" or not is_enabled(settings, environ):
+    if record.state != "done" or record.source != "imagen":
+        return []
+    switch = settings.output.cloud_sync
+    is_owned = not record.owner
+    if not targets.is_switch_on(switch, "output.cloud_sync", settings, environ, owned=is_owned):
         return []
     from imagen.library.records import Delivery
 
@@ -89,6 +95,7 @@ def deliveries(
                 "slug": ascii_slug(request_slug(record.request)),
                 "seed": "noseed" if image.seed is None else str(image.seed),
                 "row": _build_row(record, image, number),
+                **({"owner": record.owner} if record.owner else {}),
             },
         )
         for number, image in enumerate(record.images)
@@ -131,7 +138,7 @@ def send(
     targets.require_switch(settings.output.cloud_sync, "output.cloud_sync")
     upload = _Upload.model_validate(delivery.payload)
     data = _read_unchanged(upload)
-    with connect(settings, environ, owned=True) as client:
+    with connect(settings, environ, owned=not upload.owner) as client:
         bucket = client.bucket(settings.cloud.bucket)
         place = {
             "bucket": bucket.name,
@@ -140,7 +147,7 @@ def send(
         row = {
             **_shared_row(upload, settings),
             **place,
-            "owner_user_id": settings.owner_user_id,
+            "owner_user_id": upload.owner or settings.owner_user_id,
         }
         client.insert(settings.cloud.db_schema, settings.cloud.db_table, row)
     return {**place, "id": upload.id}

@@ -62,6 +62,7 @@ _REMEDIES = {
     "EntityTooLarge": "Raise the size limit of the bucket and of the project's Storage.",
     "PGRST106": "Expose the schema: Project Settings, Data API, Exposed schemas.",
     "PGRST205": _RUN_SQL,
+    "PGRST202": _RUN_SQL,
     "PGRST204": _OTHER_TABLE,
     "42P01": _RUN_SQL,
     "42P10": _OTHER_TABLE,
@@ -308,6 +309,18 @@ class SupabaseClient:
             self._check(response)
         return missing
 
+    def call(self, schema: str, function: str, arguments: Mapping[str, object]) -> object:
+        """The JSON that a function of the database returns."""
+        response = self._request(
+            "POST",
+            f"{_REST}/rpc/{function}",
+            content=json.dumps(arguments, allow_nan=False).encode(),
+            headers={"Content-Type": "application/json", "Content-Profile": schema},
+        )
+        with suppress(ValueError):
+            return parse_json(self._check(response).content)
+        raise _not_from_supabase(self.url)
+
     def _insert(self, schema: str, table: str, row: Mapping[str, object]) -> httpx.Response:
         return self._request(
             "POST",
@@ -348,7 +361,11 @@ class SupabaseClient:
     def _parse(self, kind: type[_ANSWER], response: httpx.Response) -> _ANSWER:
         with suppress(ValueError):
             return kind.model_validate(parse_json(self._check(response).content))
-        raise Unavailable(f"{self.url} sent an answer that is not from Supabase.")
+        raise _not_from_supabase(self.url)
+
+
+def _not_from_supabase(url: str) -> Unavailable:
+    return Unavailable(f"{url} sent an answer that is not from Supabase.")
 
 
 def _object_url(bucket: str, path: str, verb: str = "") -> str:

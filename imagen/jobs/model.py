@@ -25,6 +25,7 @@ class Job(BaseModel):
     )
     kind: str = Field("", description="The kind of the backend's adapter.")
     caller: str = Field("", description="Who asked for it, in the ledger.")
+    owner: str = Field("", description="As in `JobSpec.owner`.")
     began: datetime = Field(
         default_factory=lambda: datetime.now().astimezone(),
         description="When work on it began; also used in the names of its files.",
@@ -108,6 +109,9 @@ class JobSpec(BaseModel):
     control_jobs: dict[int, str] = Field(
         default_factory=dict,
         description="The jobs that make its control images, by the number of the control.",
+    )
+    owner: str = Field(
+        "", description="The Supabase user who gets its images; by default `owner_user_id`."
     )
     is_over_budget: bool = Field(False, description="Whether budgets do not apply to it.")
     comparison: dict[str, JsonValue] = Field(

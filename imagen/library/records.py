@@ -74,6 +74,9 @@ class GenerationRecord(_Record):
     created_at: AwareDatetime = Field(description="When the work began.")
     ended_at: AwareDatetime
     caller: Annotated[str, _JsonSafe] = Field("", description="Who is named in the ledger.")
+    owner: str = Field(
+        "", description="The Supabase user who gets its images; by default `owner_user_id`."
+    )
     images: tuple[StoredImage, ...] = ()
     source: Literal["imagen", "import"] = Field(
         "imagen", description="`import` if it was added from files."

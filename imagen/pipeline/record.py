@@ -114,6 +114,7 @@ def build_record(job: Job, result: Result, images: Sequence[StoredImage]) -> Gen
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
+        owner=job.owner,
         images=tuple(images),
     )
 
@@ -131,6 +132,7 @@ def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
+        owner=job.owner,
         error={"code": error.code, "message": error.message},
     )
 

@@ -13,6 +13,7 @@ from imagen.backends import BUILT_IN
 from imagen.backends import load_adapter as adapter
 from imagen.config import (
     VARIABLES,
+    CloudJobs,
     CloudSettings,
     InputSettings,
     JobSettings,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "output:": OutputSettings,
     "library:": LibrarySettings,
     "cloud:": CloudSettings,
+    "  jobs:": CloudJobs,
     "usage:": UsageSettings,
     "jobs:": JobSettings,
     "  photo:": Style,
@@ -55,6 +57,7 @@ FILLED = {
 }
 """Sections, and what depends on the machine: they have content in the example."""
 GIVEN = {
+    ("cloud:", "jobs"),
     ("  flux-schnell-local:", "title"),
     ("  flux-dev-replicate:", "title"),
     ("  sdxl-diffusers:", "title"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SEED = "18446744073709551615"
 _PATH = f"2026-11-24/a-red-fox-in-snow-{_SEED}.png"
+_USER = "aaaaaaaa-0000-4000-8000-000000000001"
 _OTHER = "22222222-2222-4333-8444-555555555555"
 
 
@@ -363,3 +364,21 @@ def test_an_image_without_a_free_path_is_refused(cloud: Supabase, delivery: Deli
     with pytest.raises(Rejected, match=r"No free path for fox7\.png in the bucket"):
         _send(delivery, cloud)
     assert len(cloud.objects) == len(ends)
+
+
+def test_a_job_of_another_user_needs_no_owner_of_its_own(cloud: Supabase, tmp_path: Path) -> None:
+    record = records.make_record(records.make_image(tmp_path), owner=_USER)
+    chosen = records.settings(owner_user_id=None)
+    for one in sink.deliveries(record, chosen, records.environ(cloud)):
+        sink.send(one, chosen, records.environ(cloud), {})
+    assert [row["owner_user_id"] for row in cloud.rows("imagen", "images")] == [_USER]
+
+
+def test_the_owner_of_a_job_comes_before_the_configured_one(
+    cloud: Supabase, tmp_path: Path
+) -> None:
+    record = records.make_record(records.make_image(tmp_path), owner=_USER)
+    chosen = records.settings()
+    for one in sink.deliveries(record, chosen, records.environ(cloud)):
+        sink.send(one, chosen, records.environ(cloud), {})
+    assert [row["owner_user_id"] for row in cloud.rows("imagen", "images")] == [_USER]

@@ -25,6 +25,8 @@ class SupabaseSwitches:
     PostgREST
     - `broken_inserts`: the first N inserts are answered with 503, and not stored.
     - `lost_inserts`: the first N are stored, and the connection is cut before the answer.
+    - `lost_calls`: the first N calls of the function `lost_call` take effect, and the connection is
+      cut before the answer.
     """
 
     broken: int = 0
@@ -41,3 +43,5 @@ class SupabaseSwitches:
 
     broken_inserts: int = 0
     lost_inserts: int = 0
+    lost_call: str = ""
+    lost_calls: int = 0

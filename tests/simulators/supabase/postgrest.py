@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 from uuid import UUID
 
+import psycopg
+from support.supabase_database import session
+
 from imagen.testing.http_server import HttpAnswer, json_answer
 from simulators.supabase import tokens
 
@@ -96,8 +99,9 @@ class _Insert(NamedTuple):
 class PostgRest:
     """Answers requests below /rest/v1."""
 
-    def __init__(self, exposed: Sequence[str], tables: Sequence[Table]) -> None:
+    def __init__(self, exposed: Sequence[str], tables: Sequence[Table], database: str = "") -> None:
         self._exposed = exposed
+        self._database = database
         self._tables = {(table.schema, table.name): table for table in tables}
         self.rows: dict[tuple[str, str], list[Row]] = {place: [] for place in self._tables}
 
@@ -113,6 +117,8 @@ class PostgRest:
 
     def _answer(self, request: SupabaseRequest) -> HttpAnswer:
         role = _read_role(request)
+        if request.below.startswith("/rpc/"):
+            return self._call(str(role), request)
         table = self._find_table(request)
         if role != "service_role":
             status = 401 if role == "anon" else 403
@@ -125,13 +131,43 @@ class PostgRest:
         message = f"Unsupported HTTP method: {request.method}"
         raise PostgRestRefusal(405, "PGRST117", message)
 
+    def _call(self, role: str, request: SupabaseRequest) -> HttpAnswer:
+        """Run a function of the database, as the role of the request."""
+        schema = request.headers.get("content-profile", self._exposed[0])
+        name = request.below.removeprefix("/rpc/")
+        self._refuse_hidden(schema)
+        arguments = json.loads(request.body)
+        named = ", ".join(arguments)
+        missing = f"Could not find the function {schema}.{name}({named}) in the schema cache"
+        if not self._database:
+            raise PostgRestRefusal(404, "PGRST202", missing)
+        typed = ", ".join(
+            f"{argument} => %s::jsonb" if isinstance(value, list) else f"{argument} => %s"
+            for argument, value in arguments.items()
+        )
+        values = [json.dumps(v) if isinstance(v, list) else v for v in arguments.values()]
+        query = f"select to_jsonb(row) from {schema}.{name}({typed}) as row"
+        try:
+            with session(self._database, role) as connection:
+                rows = connection.execute(query.encode(), values).fetchall()
+        except psycopg.errors.UndefinedFunction as error:
+            raise PostgRestRefusal(404, "PGRST202", missing) from error
+        except psycopg.Error as error:
+            status = 403 if error.sqlstate == "42501" else 400
+            message = error.diag.message_primary or ""
+            raise PostgRestRefusal(status, str(error.sqlstate), message) from error
+        return json_answer([row[0] for row in rows])
+
+    def _refuse_hidden(self, schema: str) -> None:
+        if schema not in self._exposed:
+            hint = f"Only the following schemas are exposed: {', '.join(self._exposed)}"
+            raise PostgRestRefusal(406, "PGRST106", f"Invalid schema: {schema}", hint=hint)
+
     def _find_table(self, request: SupabaseRequest) -> Table:
         header = "accept-profile" if request.method in ("GET", "HEAD") else "content-profile"
         schema = request.headers.get(header, self._exposed[0])
         name = request.below.strip("/")
-        if schema not in self._exposed:
-            hint = f"Only the following schemas are exposed: {', '.join(self._exposed)}"
-            raise PostgRestRefusal(406, "PGRST106", f"Invalid schema: {schema}", hint=hint)
+        self._refuse_hidden(schema)
         if (schema, name) not in self._tables:
             message = f"Could not find the table '{schema}.{name}' in the schema cache"
             raise PostgRestRefusal(404, "PGRST205", message)

@@ -31,7 +31,7 @@ class Supabase:
     """A simulated Supabase; it runs from `start`, or entering `with`, until `stop`.
 
     It has these `buckets`, `tables` and `exposed` schemas. Any further argument is one of the
-    `SupabaseSwitches`.
+    `SupabaseSwitches`. Calls of functions go to a real `database`, named by its URL.
     """
 
     _server: HttpServer | None = None
@@ -44,6 +44,7 @@ class Supabase:
         buckets: Sequence[Bucket] = (Bucket(name=BUCKET),),
         tables: Sequence[Table] = (IMAGES, USAGE),
         exposed: Sequence[str] = ("public", "imagen", "mai"),
+        database: str = "",
         switches: SupabaseSwitches | None = None,
         **more: Any,
     ) -> None:
@@ -51,7 +52,7 @@ class Supabase:
         self._port = port
         self._switches = replace(switches or SupabaseSwitches(), **more)
         self._storage = Storage(buckets)
-        self._rest = PostgRest(exposed, tables)
+        self._rest = PostgRest(exposed, tables, database)
         self._struck: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -138,12 +139,14 @@ class Supabase:
         return CUT if is_lost else answer
 
     def _answer_rest(self, request: SupabaseRequest) -> HttpAnswer:
-        is_insert = request.method == "POST"
+        is_insert = request.method == "POST" and not request.below.startswith("/rpc/")
         if is_insert and self._strikes("broken_inserts", self._switches.broken_inserts):
             return _in_trouble(503)
         answer = self._rest.answer(request)
         is_stored = is_insert and answer.status == 201
         is_lost = is_stored and self._strikes("lost_inserts", self._switches.lost_inserts)
+        is_call = request.below == f"/rpc/{self._switches.lost_call}"
+        is_lost = is_lost or (is_call and self._strikes("lost_calls", self._switches.lost_calls))
         return CUT if is_lost else answer
 
     def _strikes(self, switch: str, times: int) -> bool:
