@@ -18,7 +18,7 @@ from imagen.core.request import Request
 from imagen.core.text import did_you_mean
 from imagen.errors import ImagenError, MissingPrompt, RequestError
 from imagen.pipeline.prepare import Preparation, open_named, with_local_images
-from imagen.pipeline.resolve import draw_seed
+from imagen.pipeline.resolve import draw_small_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,11 +40,6 @@ class PlannedCell(NamedTuple):
     plan: Preparation
     asked: Request
     tickets: tuple[Ticket, ...]
-
-
-def draw_small_seed() -> int:
-    """A random seed that every engine accepts: some have 31 bits for it."""
-    return draw_seed() % 2**31
 
 
 def plan_comparison(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from imagen.comparison.plan import (
     PlannedCell,
     describe_failure,
-    draw_small_seed,
     number_tickets,
     open_plan,
 )
@@ -35,6 +34,7 @@ from imagen.outputs import SavedImage, find_saved, strip_folders
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.generate import Generation, create_jobs, preprocess_controls, run_job
 from imagen.pipeline.record import with_job_settings
+from imagen.pipeline.resolve import draw_small_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

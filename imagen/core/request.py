@@ -61,7 +61,9 @@ Strength = Annotated[
 _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?)\s*:\s*(\d{1,5}(?:\.\d{1,5})?)")
 _NARROWEST_ASPECT = 64
-_NEWER_FIELDS = ("aspect", "model", "latent_batch", "max_compute")
+_NEWER_FIELDS = ("aspect", "model", "latent_batch", "max_compute", "template")
+_ABOUT_TEXTS = ("extra", "template")
+"""Fields that are not parameters of an engine."""
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -183,6 +185,9 @@ class Request(_RequestValue):
     prompt_2: str | None = Field(None, description="The prompt of a second text encoder.")
     negative_2: str | None = Field(
         None, description="The negative prompt of a second text encoder."
+    )
+    template: str | None = Field(
+        None, description="The prompt before its wildcards were expanded, for the record."
     )
     width: Side | None = Field(None, description="Pixels.")
     height: Side | None = Field(None, description="Pixels.")
@@ -312,21 +317,27 @@ class Request(_RequestValue):
         return next((task for task, applies in signs if applies), "text-to-image")
 
     def asked(self) -> dict[str, Any]:
-        """Every parameter that is set, by name; those of `extra` among the others."""
-        named = {name: getattr(self, name) for name in Request.model_fields if name != "extra"}
+        """Every parameter that is set, by name; those of `extra` among the others.
+
+        The template of the prompt is not one.
+        """
+        names = (name for name in Request.model_fields if name not in _ABOUT_TEXTS)
+        named = {name: getattr(self, name) for name in names}
         return {k: v for k, v in named.items() if v is not None and v != ()} | self.extra
 
     def with_values(self, values: dict[str, Any]) -> Request:
         """A copy with these values; parameters that are not fields go to `extra`.
 
-        An aspect replaces a width and a height, and these together replace an aspect. Raises
-        RequestError for a value out of range.
+        An aspect replaces a width and a height, and these together replace an aspect; a prompt
+        replaces a template. Raises RequestError for a value out of range.
         """
         sides = {name for name in ("width", "height") if values.get(name) is not None}
         if values.get("aspect") is not None and not sides:
             values = {"width": None, "height": None} | values
         elif len(sides) == 2:
             values = {"aspect": None} | values
+        if "prompt" in values:
+            values = {"template": None} | values
         mine = {k: v for k, v in values.items() if k in Request.model_fields}
         other = {k: v for k, v in values.items() if k not in Request.model_fields}
         extra = mine.pop("extra", {})

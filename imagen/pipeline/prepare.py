@@ -76,6 +76,7 @@ class Preparation:
         self._engine = engine
         self._settings = settings
         self._largest = settings.limits.max_width, settings.limits.max_height
+        request = request.model_copy(update={"template": None})  # the prompt is what counts
         styled, self._receipt = inputs.check_request(apply_style(request, settings))
         self._capabilities = capabilities = _find_capabilities(engine, styled)
         styled = draw_over_default(request, styled, capabilities)

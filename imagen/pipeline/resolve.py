@@ -31,6 +31,11 @@ def draw_seed() -> int:
     return SystemRandom().randrange(2**53)
 
 
+def draw_small_seed() -> int:
+    """A random seed that every engine accepts: some have 31 bits for it."""
+    return draw_seed() % 2**31
+
+
 def apply_style(request: Request, settings: Settings) -> Request:
     """The request with the values of its style; raises RequestError for an unknown style."""
     if request.style is not None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagen.comparison import Axis, Comparison, compare
-from imagen.comparison.plan import draw_small_seed
+from imagen.pipeline.resolve import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.core.result import no_progress

@@ -21,6 +21,7 @@ _LAYERS = (
     ("jobs.file_store",),
     ("pipeline",),
     ("jobs.recover",),
+    ("batch",),
     ("comparison", "reproduce", "doctor", "testing"),
     ("cli",),
     ("__main__",),

@@ -1,0 +1,1 @@
+"""Many requests from one command: prompt files, templates and wildcards."""
