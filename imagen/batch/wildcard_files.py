@@ -159,7 +159,7 @@ def _read_lists(path: Path) -> object:
 
 
 def _find_lists(value: object, name: str, path: Path) -> Iterator[tuple[str, list[object]]]:
-    """The lists in a file by name; what is no list or mapping of lists is left out."""
+    """The lists in a file by name; other values are left out."""
     if isinstance(value, list):
         yield name, value
     elif isinstance(value, dict):

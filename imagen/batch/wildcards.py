@@ -35,7 +35,7 @@ _KEPT = 100
 
 _NAME = r"(?:[\w*./\\-]|(?<=[^\W_]) (?=[^\W_])){1,200}?"
 _TOKEN = re.compile(rf"\\[{{}}|_]|[{{}}|\[\]]|__(?=[^\W_]|\*)({_NAME})__")
-_BOUNDS = re.compile(r"\s*(?:(\d{1,6})(?:\s*(-)\s*(\d{1,6})?)?|-\s*(\d{1,6}))\s*\$\$")
+_BOUNDS = re.compile(r"\s{0,9}(?:(\d{1,6})(?:\s?(-)\s?(\d{1,6})?)?|-\s?(\d{1,6}))\s?\$\$")
 _SEPARATOR = re.compile(r"([^${}]*)\$\$")
 _WEIGHT = re.compile(r"\s*(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s*::")
 _JSON_KEY = re.compile(r"""\s*("[^"{}]*"|'[^'{}]*')\s*:""")
@@ -96,7 +96,7 @@ class Wildcards:
     def expand(self, text: str, seed: int, salt: str = "") -> str:
         """The text with a value for each of its wildcards, as the seed decides.
 
-        Text without wildcards is returned as it is. `salt` tells texts apart that share a seed.
+        Text without wildcards is returned as it is. `salt` distinguishes texts that share a seed.
         Raises RequestError with the place of a fault.
         """
         parsed = self._parse(text)

@@ -82,7 +82,7 @@ def test_text_without_wildcards_is_unchanged(text: str) -> None:
         ("{a|b} [c|d]", {"a [c|d]", "b [c|d]"}),
         ("{[a|b]|c}", {"[a|b]", "c"}),
         ("{(fog:1.5)|<lora:ink:0.8>}", {"(fog:1.5)", "<lora:ink:0.8>"}),
-        ('{"a": "{red|blue} fox", "n": 2}', {'{"a": "red fox", "n": 2}', '{"a": "blue fox", "n": 2}'}),
+        ('{"a": "{b|c} d", "n": 2}', {'{"a": "b d", "n": 2}', '{"a": "c d", "n": 2}'}),
         ("f{x {a|b} y}", {"f{x a y}", "f{x b y}"}),
         ("a ] b [ {c|d} {e}", {"a ] b [ c {e}", "a ] b [ d {e}"}),
         ("{a ]|b}", {"a ]", "b"}),

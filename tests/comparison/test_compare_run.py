@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from imagen.comparison import Axis, Comparison, compare
-from imagen.pipeline.resolve import draw_small_seed
 from imagen.config import OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, ConfigError, Failed, OutputError, RequestError, UnknownBackend
 from imagen.library import Query, search_images
 from imagen.pipeline.record import open_library_synced
+from imagen.pipeline.resolve import draw_small_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
