@@ -51,7 +51,7 @@ _MAGIC_BYTES = {
     b"II*\0": "image/tiff",
     b"MM\0*": "image/tiff",
 }
-_IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "tif", "tiff")
+IMAGE_EXTENSIONS = ("png", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "tif", "tiff")
 _PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json")
 _PAGE_EXTENSIONS = ("html", "htm", "xhtml", "json")
 _PAGE_STARTS = (b"<!doctype html", b"<html")
@@ -241,7 +241,7 @@ def download_fault(data: bytes, name: str, declared_type: str = "") -> str:
     `declared_type` is the server's. A gateway may send an error page in place of any file.
     """
     extension = name.rpartition(".")[2].lower()
-    if media_type(data) is None and extension in _IMAGE_EXTENSIONS and data:
+    if media_type(data) is None and extension in IMAGE_EXTENSIONS and data:
         if declared_type.startswith("image/"):
             return f"is not an image, although its type is given as {declared_type}"
         return f"is not an image but {declared_type or 'something else'}"
