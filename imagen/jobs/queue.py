@@ -19,7 +19,7 @@ ADOPTION_PRIORITY = 1_000_000
 """Added to the priority of a job whose worker died: it may be at its engine already."""
 
 
-class Delivery(NamedTuple):
+class JobDelivery(NamedTuple):
     """One job in the hands of the queue."""
 
     job: str
@@ -59,7 +59,7 @@ class JobQueue(Protocol):
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
         """`put` for many jobs at once: the tokens, in order."""
 
-    def fetch(self, groups: Sequence[Sequence[str]]) -> Delivery | None:
+    def fetch(self, groups: Sequence[Sequence[str]]) -> JobDelivery | None:
         """The best due delivery of the first of these groups of queues that has one.
 
         The best has the highest priority, then the smallest token. It is this worker's until
@@ -67,7 +67,10 @@ class JobQueue(Protocol):
         """
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds at the latest, and early if something may have been put."""
+        """Return after so many seconds at the latest; early if a job may have been put or cancelled.
+
+        What happened since the last `wait` of this thread counts too.
+        """
 
     def wake(self) -> None:
         """Let every `wait` of this process return now."""
@@ -81,7 +84,7 @@ class JobQueue(Protocol):
     def finish(self, token: str) -> None:
         """Remove a delivery; nothing happens if it is gone already."""
 
-    def stalled(self) -> list[Delivery]:
+    def stalled(self) -> list[JobDelivery]:
         """Deliveries whose worker was silent for too long, left, or no longer names them.
 
         Changes nothing.

@@ -99,6 +99,8 @@ def image_key(generation: str, created: datetime, number: int, salt: int = 0) ->
 _Key = BigInteger().with_variant(Integer(), "sqlite")
 """In SQLite, INTEGER has 64 bits, and only an INTEGER primary key is the row's own id."""
 
+_Json = JSON(none_as_null=True)
+
 metadata = MetaData()
 
 version = Table("library_version", metadata, Column("version", Integer, primary_key=True))
@@ -246,8 +248,10 @@ jobs = Table(
     Column("started_ms", BigInteger, nullable=True),
     Column("ended_ms", BigInteger, nullable=True),
     Column("after", String(36), nullable=True),
-    Column("spec", JSON, nullable=False),
-    Column("job", JSON, nullable=True),
+    Column("queue_pool", Text, nullable=False),
+    Column("ticket_id", String(36), nullable=False),
+    Column("spec", _Json, nullable=True),
+    Column("job", _Json, nullable=True),
     Column("backend", Text, nullable=False),
     Column("resource", Text, nullable=False),
     Column("is_at_engine", SmallInteger, nullable=False),
@@ -258,19 +262,18 @@ jobs = Table(
     Column("token", Text, nullable=True),
     Column("cancel", SmallInteger, nullable=False),
     Column("reserved_usd", Float, nullable=True),
-    Column("progress", JSON, nullable=True),
-    Column("error", JSON, nullable=True),
+    Column("progress", _Json, nullable=True),
+    Column("error", _Json, nullable=True),
     Column("caller", Text, nullable=False),
     Column("key", Text, nullable=True, unique=True),
-    Index("jobs_by_parent", "parent", "state", "number"),
-    Index("jobs_by_after", "after"),
-    Index("jobs_by_time", "created_ms", "id"),
 )
 """The queue: one row for each job, and for each parent of jobs.
 
-`pool` is the name of a backend or a pool; `affinity` names the model that a job needs. `job` is the
-`jobs.model.Job` once a worker has prepared it; its ticket has the id of the row. `attempt` counts
-the owners, and is the fence of every write; `failures` counts errors, `deaths` owners that vanished
+`pool` is the name of a backend or a pool; `queue_pool` names who may take it now: the pool, or the
+one backend whose engine may have it already. `affinity` names the model that a job needs. `job` is
+the `jobs.model.Job` once a worker has prepared it, until it is done; its ticket has `ticket_id`,
+which is the id of the row on the first try, and the id of its generation. `attempt` counts the
+owners, and is the fence of every write; `failures` counts errors, `deaths` owners that vanished
 while they worked on it. `token` is the delivery of the queue that carries the job now. `key`
 prevents that the same thing is submitted twice.
 """
@@ -339,11 +342,12 @@ deliveries = Table(
     Column("priority", Integer, nullable=False),
     Column("due_ms", BigInteger, nullable=False),
     Column("worker", Text, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
     Column("cancel", SmallInteger, nullable=False),
-    Index("deliveries_by_queue", "worker", "queue", "priority", "token"),
     sqlite_autoincrement=True,
 )
-"""The embedded queue: which worker has which job; `worker` is empty for a job that waits."""
+"""The embedded queue: which worker has which job; `worker` is empty for a job that waits. `seen_ms`
+is when the worker last said that it works on it."""
 
 schedules = Table(
     "schedules",
@@ -400,9 +404,18 @@ JOB_TABLES = (
     queue_facts,
 )
 JOB_INDEXES = (
-    "CREATE INDEX jobs_waiting ON jobs (pool, affinity, priority, due_ms, created_ms) "
-    "WHERE state = 'queued'",
-    "CREATE INDEX jobs_active ON jobs (state, resource, id) "
+    "CREATE INDEX jobs_by_parent ON jobs (parent, state, number) WHERE parent IS NOT NULL",
+    "CREATE INDEX jobs_by_pool ON jobs (pool, state, created_ms, id)",
+    "CREATE INDEX jobs_at_top ON jobs (state, created_ms, id) WHERE parent IS NULL",
+    "CREATE INDEX jobs_by_start ON jobs (resource, started_ms) WHERE resource <> ''",
+    "CREATE INDEX jobs_by_after ON jobs (after) WHERE state = 'held'",
+    "CREATE INDEX jobs_waiting ON jobs (queue_pool, affinity, due_ms, priority, created_ms) "
+    "WHERE token IS NOT NULL AND owner = ''",
+    "CREATE INDEX jobs_active ON jobs (state, resource, is_at_engine, id) "
     "WHERE state IN ('running', 'cancelling')",
+    "CREATE INDEX deliveries_waiting ON deliveries (queue, priority DESC, token, due_ms) "
+    "WHERE worker = ''",
+    "CREATE INDEX deliveries_held ON deliveries (worker, seen_ms) WHERE worker <> ''",
+    "CREATE INDEX deliveries_cancelled ON deliveries (token) WHERE cancel = 1",
 )
-"""They stay small, however many jobs have ended."""
+"""Those for jobs that have not ended stay small, however many jobs have ended."""
