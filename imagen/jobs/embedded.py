@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, literal, select, union_all, update
+from sqlalchemy import delete, insert, select, union_all, update
 
 from imagen.core.ticket import new_id
 from imagen.jobs.clock import now_ms

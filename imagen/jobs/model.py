@@ -129,7 +129,7 @@ class NewJob(BaseModel):
     name: str = Field("", description="A label for listings: the prompt, or the name of a batch.")
     spec: JobSpec | None = Field(None, description="None for a parent.")
     affinity: str = Field("", description="The model that it needs, whatever the backend.")
-    priority: int = 0
+    priority: int = Field(0, ge=-1000, le=1000, description="The highest goes first.")
     due: datetime | None = Field(None, description="Not before this moment.")
     parent: str | None = None
     number: int = Field(0, description="Its place within its parent, from 0.")
@@ -165,8 +165,9 @@ class QueuedJob(BaseModel):
     started: datetime | None
     ended: datetime | None
     after: str | None
+    ticket_id: str = Field(description="The id that its ticket has or gets: its generation's.")
     spec: JobSpec | None
-    job: Job | None = Field(description="Once a worker has prepared it.")
+    job: Job | None = Field(description="From when a worker has prepared it until it is done.")
     backend: str = Field(description="The backend that runs it or ran it last; empty before.")
     resource: str
     is_at_engine: bool = Field(description="Whether it takes one of the places of its resource.")

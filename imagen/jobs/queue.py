@@ -67,7 +67,7 @@ class JobQueue(Protocol):
         """
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds at the latest; early if a job may have been put or cancelled.
+        """Return after so many seconds, and early if a job may have been put or cancelled.
 
         What happened since the last `wait` of this thread counts too.
         """

@@ -14,7 +14,6 @@ from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from imagen.library.database import Library
 

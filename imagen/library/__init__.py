@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Spending,
         UsageTotal,
         add_totals,
+        sum_reserved,
         sum_spending,
         sum_usage,
     )
@@ -40,7 +41,7 @@ else:
         "database": "Library open_library",
         "detail": "ImageDetail find_paths load_detail load_record",
         "import_files": "AddedFiles add_files",
-        "ledger": "LedgerRow Spending UsageTotal add_totals sum_spending sum_usage",
+        "ledger": "LedgerRow Spending UsageTotal add_totals sum_reserved sum_spending sum_usage",
         "records": "Delivery GenerationRecord StoredImage",
         "search": "FailedGeneration FailuresPage ImagesPage LibraryImage Query count_images "
         "find_failure find_image images_of list_values search_failures search_images",
@@ -88,6 +89,7 @@ __all__ = [
     "record_generation",
     "search_failures",
     "search_images",
+    "sum_reserved",
     "sum_spending",
     "sum_usage",
 ]

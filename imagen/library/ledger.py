@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import case, func, select
 
-from imagen.library.schema import datetime_of, milliseconds, usage
+from imagen.core.json_values import as_mapping
+from imagen.library.schema import datetime_of, jobs, milliseconds, usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime, tzinfo
 
     from sqlalchemy import ColumnElement, Connection, Row, Select
@@ -293,7 +294,7 @@ def _utc_offset(ms: int, zone: tzinfo | None) -> int:
 
 
 def sum_spending(
-    library: Library,
+    connection: Connection,
     since: datetime,
     *,
     currency: str,
@@ -311,6 +312,26 @@ def sum_spending(
         conditions.append(usage.c.generation.not_in(without))
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None))
     statement = select(func.sum(_COST), unknown).where(*conditions)
-    with library.reading() as connection:
-        known, unknown_count = connection.execute(statement).one()
+    known, unknown_count = connection.execute(statement).one()
     return Spending(float(known or 0.0), int(unknown_count or 0))
+
+
+def sum_reserved(
+    connection: Connection, *, backend: str | None = None, without: Collection[str] = ()
+) -> Spending:
+    """What the submitted jobs of the queue will cost in USD, with one backend or all of them.
+
+    Those whose ticket has an id in `without` do not count.
+    """
+    chosen = select(jobs.c.ticket_id, jobs.c.reserved_usd, jobs.c.job).where(
+        jobs.c.state.in_(("queued", "running", "cancelling")), jobs.c.reserved_usd.is_not(None)
+    )
+    if backend is not None:
+        chosen = chosen.where(jobs.c.backend == backend)
+    cost, unknown = 0.0, 0
+    for row in connection.execute(chosen):
+        if row.ticket_id not in without:
+            estimate = as_mapping(as_mapping(as_mapping(row.job).get("ticket")).get("estimate"))
+            cost += row.reserved_usd
+            unknown += estimate.get("usd") is None
+    return Spending(cost, unknown)

@@ -413,6 +413,7 @@ JOB_INDEXES = (
     "WHERE token IS NOT NULL AND owner = ''",
     "CREATE INDEX jobs_active ON jobs (state, resource, is_at_engine, id) "
     "WHERE state IN ('running', 'cancelling')",
+    "CREATE INDEX jobs_reserved ON jobs (id) WHERE reserved_usd IS NOT NULL",
     "CREATE INDEX deliveries_waiting ON deliveries (queue, priority DESC, token, due_ms) "
     "WHERE worker = ''",
     "CREATE INDEX deliveries_held ON deliveries (worker, seen_ms) WHERE worker <> ''",

@@ -6,7 +6,7 @@ import platform
 import time
 import warnings
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 # Otherwise Pillow imports all of its formats for one that is not registered, which takes longer.
 from PIL import Image, WebPImagePlugin  # noqa: F401
@@ -69,35 +69,57 @@ def record_generation(
 
     Raises LibraryError.
     """
-    small = _make_thumbnails(record)
+    prepared = prepare_generation(record, deliveries, costs)
 
     def work(connection: Connection, salt: int) -> bool:
-        if _is_recorded(connection, record):
-            return False
-        _delete_imported(connection, record)
-        _insert_generation(connection, record, small, salt)
-        if record.state == "done" and record.source == "imagen":
-            # Recorded before as failed, it may have a row already.
-            connection.execute(delete(usage).where(usage.c.generation == record.id))
-            connection.execute(insert(usage).values(_stored_texts(build_row(record, costs))))
-        now = round(time.time() * 1000)
-        for delivery in deliveries:  # those of an earlier, failed record are replaced
-            same = [outbox.c[name] == getattr(delivery, name) for name in _DELIVERY_KEY]
-            connection.execute(delete(outbox).where(*same))
-            connection.execute(
-                insert(outbox).values(
-                    **delivery.model_dump(mode="json"),
-                    state="waiting",
-                    attempts=0,
-                    due_ms=now,
-                    claimed_until_ms=0,
-                    last_error="",
-                    created_ms=now,
-                )
-            )
-        return True
+        return insert_prepared(connection, prepared, salt)
 
-    return _write(library, work)
+    return write_exclusively(library, work)
+
+
+class PreparedGeneration(NamedTuple):
+    """A generation with all that is needed to record it in a transaction."""
+
+    record: GenerationRecord
+    deliveries: Sequence[Delivery]
+    costs: UsageSettings | None
+    thumbnails: Mapping[Path, bytes | None]
+
+
+def prepare_generation(
+    record: GenerationRecord, deliveries: Sequence[Delivery], costs: UsageSettings | None
+) -> PreparedGeneration:
+    """Do what needs no transaction: make the thumbnails."""
+    return PreparedGeneration(record, deliveries, costs, _make_thumbnails(record))
+
+
+def insert_prepared(connection: Connection, prepared: PreparedGeneration, salt: int) -> bool:
+    """`record_generation` in the caller's transaction, which `write_exclusively` began."""
+    record, deliveries, costs, small = prepared
+    if _is_recorded(connection, record):
+        return False
+    _delete_imported(connection, record)
+    _insert_generation(connection, record, small, salt)
+    if record.state == "done" and record.source == "imagen":
+        # Recorded before as failed, it may have a row already.
+        connection.execute(delete(usage).where(usage.c.generation == record.id))
+        connection.execute(insert(usage).values(_stored_texts(build_row(record, costs))))
+    now = round(time.time() * 1000)
+    for delivery in deliveries:  # those of an earlier, failed record are replaced
+        same = [outbox.c[name] == getattr(delivery, name) for name in _DELIVERY_KEY]
+        connection.execute(delete(outbox).where(*same))
+        connection.execute(
+            insert(outbox).values(
+                **delivery.model_dump(mode="json"),
+                state="waiting",
+                attempts=0,
+                due_ms=now,
+                claimed_until_ms=0,
+                last_error="",
+                created_ms=now,
+            )
+        )
+    return True
 
 
 def record_import(library: Library, record: GenerationRecord) -> tuple[StoredImage, ...] | None:
@@ -121,7 +143,7 @@ def record_import(library: Library, record: GenerationRecord) -> tuple[StoredIma
             _insert_generation(connection, only_new, small, salt)
         return new
 
-    return _write(library, work)
+    return write_exclusively(library, work)
 
 
 def delete_image(connection: Connection, key: int) -> None:
@@ -166,8 +188,11 @@ def _make_thumbnails(record: GenerationRecord) -> dict[Path, bytes | None]:
     return {image.path: make_thumbnail(image.path) for image in record.images}
 
 
-def _write(library: Library, work: Callable[[Connection, int], T]) -> T:
-    """Run `work` in a transaction, with another salt if two generations drew the same key."""
+def write_exclusively(library: Library, work: Callable[[Connection, int], T]) -> T:
+    """Run `work` in a transaction beside no other one of this kind; it gets a salt.
+
+    It runs again with another salt if two generations drew the same key.
+    """
     for salt in range(_ATTEMPTS):
         try:
             with library.writing() as connection:

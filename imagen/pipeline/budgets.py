@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,8 @@ from imagen.jobs import file_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+    from sqlalchemy import Connection
 
     from imagen.config import Budget, Settings
     from imagen.core.ticket import Ticket
@@ -57,15 +59,17 @@ def within_budgets(
     Raises what `refuse_over_budget` raises, and OutputError if the state directory cannot be
     locked.
     """
-    is_limited = any(_sum_estimates(budget, plan).jobs for budget in settings.budgets)
-    with _exclusive(settings) if is_limited else nullcontext():
+    with lock_budgets(settings, plan):
         refuse_over_budget(plan, settings, before=before)
         yield
 
 
 @contextmanager
-def _exclusive(settings: Settings) -> Iterator[None]:
-    """Hold the lock on budgets for the block, once no other process has it."""
+def lock_budgets(settings: Settings, plan: Sequence[Ticket]) -> Iterator[None]:
+    """Hold the lock on this machine's budgets for the block, if any budget covers these tickets."""
+    if not any(_sum_estimates(budget, plan).jobs for budget in settings.budgets):
+        yield
+        return
     until = time.monotonic() + _LOCK_SECONDS
     try:
         make_own_folder(settings.state_dir)
@@ -96,12 +100,13 @@ def refuse_over_budget(
     before: Iterable[Ticket] = (),
     now: datetime | None = None,
     environ: Mapping[str, str] = os.environ,
+    connection: Connection | None = None,
 ) -> list[str]:
     """Warnings about budgets that the plan nearly uses up, or that cannot be held for certain.
 
-    `before` are tickets of the same run that were submitted already. Raises OverBudget if a budget
-    is not enough; LibraryError if the library cannot tell what was spent, ConfigError if it is
-    switched off.
+    `before` are tickets of the same run that were submitted already. The library is read with
+    `connection` if one is given. Raises OverBudget if a budget is not enough; LibraryError if the
+    library cannot tell what was spent, ConfigError if it is switched off.
     """
     now = now or datetime.now().astimezone()
     warnings: list[str] = []
@@ -112,7 +117,7 @@ def refuse_over_budget(
                 spent = _sum_estimates(budget, before)
             else:
                 ids = {ticket.id for ticket in plan}
-                spent = _sum_spent(budget, settings, ids, now, environ)
+                spent = _sum_spent(budget, settings, ids, now, environ, connection)
             warnings += _compare(budget, planned, spent)
     return warnings
 
@@ -150,13 +155,14 @@ def _sum_spent(
     plan: Collection[str],
     now: datetime,
     environ: Mapping[str, str],
+    connection: Connection | None,
 ) -> _Sum:
-    """What was spent in the period, and what unrecorded jobs cost or will cost.
+    """What was spent in the period, and what unrecorded jobs and those of the queue cost.
 
     Jobs are read before the ledger: one that moves from the former to the latter in between is in
     both and counts once, by its id. The other way round it would be in neither.
     """
-    from imagen.library import sum_spending
+    from imagen.library import sum_reserved, sum_spending
     from imagen.pipeline.record import open_library_synced
 
     total, ids = _Sum(), []
@@ -174,15 +180,16 @@ def _sum_spent(
     first = today if budget.per == "day" else today.replace(day=1)
     midnight = datetime.combine(first, datetime.min.time())
     start = midnight.replace(tzinfo=zone) if zone else midnight.astimezone()
-    with open_library_synced(settings, environ) as library:
+    with ExitStack() as opened:
+        if connection is None:
+            library = opened.enter_context(open_library_synced(settings, environ))
+            connection = opened.enter_context(library.reading())
+        reserved = sum_reserved(connection, backend=budget.backend, without=plan)
         known = sum_spending(
-            library,
-            start,
-            currency=budget.currency,
-            backend=budget.backend,
-            without=ids,
+            connection, start, currency=budget.currency, backend=budget.backend, without=ids
         )
-    return _Sum(total.jobs, total.usd + known.cost, total.unknown + known.unknown)
+    cost = known.cost + (reserved.cost if budget.currency == _CURRENCY else 0.0)
+    return _Sum(total.jobs, total.usd + cost, total.unknown + known.unknown + reserved.unknown)
 
 
 def _compare(budget: Budget, planned: _Sum, spent: _Sum) -> Iterator[str]:

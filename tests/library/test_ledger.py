@@ -44,7 +44,8 @@ def in_zurich(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_an_empty_ledger_has_no_totals(library: Library) -> None:
     assert sum_usage(library) == []
-    assert sum_spending(library, NOON, currency="USD") == (0.0, 0)
+    with library.reading() as connection:
+        assert sum_spending(connection, NOON, currency="USD") == (0.0, 0)
 
 
 def test_each_generation_has_a_ledger_row(library: Library) -> None:
@@ -288,10 +289,11 @@ def test_sum_spending_sums_from_a_moment_on(library: Library) -> None:
             _ended(5, NOON, **_facts()),
         ],
     )
-    assert sum_spending(library, NOON, currency="USD") == (2.5, 1)
-    assert sum_spending(library, NOON, currency="USD", backend="cloud") == (0.5, 0)
-    assert sum_spending(library, NOON, currency="CHF") == (0.0, 0)
-    assert sum_spending(library, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
+    with library.reading() as connection:
+        assert sum_spending(connection, NOON, currency="USD") == (2.5, 1)
+        assert sum_spending(connection, NOON, currency="USD", backend="cloud") == (0.5, 0)
+        assert sum_spending(connection, NOON, currency="CHF") == (0.0, 0)
+        assert sum_spending(connection, NOON - timedelta(days=1), currency="USD") == (10.5, 1)
 
 
 def test_a_reported_seed_of_zero_is_stored(library: Library) -> None:

@@ -1,0 +1,237 @@
+"""Read the rows of the queue: jobs, their events, and what waits for which workers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, get_args
+
+from sqlalchemy import func, or_, select, union_all
+
+from imagen.core.ids import count_back
+from imagen.core.text import one_line
+from imagen.errors import RequestError
+from imagen.jobs.clock import now_ms
+from imagen.jobs.model import (
+    ENDED,
+    JobEvent,
+    QueuedJob,
+    QueueState,
+    WaitingQueue,
+)
+from imagen.library.schema import datetime_of, job_events, job_previews, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import ColumnElement, Row, Select
+
+    from imagen.library.database import Library
+
+_COLUMNS = tuple(
+    jobs.c[name if name in jobs.c else f"{name}_ms"] for name in QueuedJob.model_fields
+)
+_STATES: tuple[QueueState, ...] = get_args(QueueState)
+ACTIVE: tuple[QueueState, ...] = tuple(state for state in _STATES if state not in ENDED)
+OWNED: tuple[QueueState, ...] = ("running", "cancelling")
+"""The states in which a worker may have a job."""
+IN_LINE = jobs.c.token.is_not(None), jobs.c.owner == ""
+"""Which jobs wait for a worker; written so that the partial index applies."""
+_MOST_MATCHES = 5
+_ID = re.compile(r"[0-9a-f][0-9a-f-]{2,35}", re.IGNORECASE)
+
+
+def queued_job(row: Row[Any]) -> QueuedJob:
+    """The job of a row."""
+    values = {
+        (name[:-3] if name.endswith("_ms") else name): (
+            datetime_of(value) if name.endswith("_ms") and value is not None else value
+        )
+        for name, value in row._mapping.items()
+    }
+    return QueuedJob.model_validate(values)
+
+
+def select_jobs() -> Select[Any]:
+    """The columns that `queued_job` reads."""
+    return select(*_COLUMNS)
+
+
+class JobRows:
+    """Reads jobs of a library. Threads may share it."""
+
+    library: Library
+
+    def read(self, id: str) -> QueuedJob:
+        """The job with this id; raises RequestError if there is none."""
+        with self.library.reading() as connection:
+            row = connection.execute(select_jobs().where(jobs.c.id == id)).first()
+        if row is None:
+            raise _not_found(id)
+        return queued_job(row)
+
+    def resolve_id(self, word: str) -> str:
+        """The id of the job that a person named by a beginning of it, `last` or `last~2`.
+
+        Raises RequestError if none or several match.
+        """
+        word = word.strip().lower()
+        back = count_back(word)
+        with self.library.reading() as connection:
+            if back is not None:
+                order = jobs.c.created_ms.desc(), jobs.c.id.desc()
+                newest = select(jobs.c.id).where(jobs.c.parent.is_(None)).order_by(*order)
+                found = list(connection.scalars(newest.offset(back).limit(1)))
+            elif _ID.fullmatch(word):
+                same = jobs.c.id >= word, jobs.c.id < f"{word}g"
+                order_by_id = select(jobs.c.id).where(*same).order_by(jobs.c.id)
+                found = list(connection.scalars(order_by_id.limit(_MOST_MATCHES + 1)))
+            else:
+                found = []
+        if not found:
+            raise _not_found(word)
+        if len(found) > 1 and word not in found:
+            some = ", ".join(found[:_MOST_MATCHES])
+            raise RequestError(
+                f"Several jobs have an id that begins with {word!r}: {some}"
+                + (", …" if len(found) > _MOST_MATCHES else "."),
+                remedy="Give more of the id.",
+            )
+        return str(found[0])
+
+    def list_jobs(
+        self,
+        *,
+        states: Collection[QueueState] = (),
+        parent: str | None = None,
+        pool: str | None = None,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[QueuedJob]:
+        """Jobs in these states, or in any; those of a parent in its order, else newest first.
+
+        Without a parent or pool they are the jobs at the top. `before` is the last job of the
+        page before.
+        """
+        wanted = [state for state in _STATES if state in states or not states]
+        with self.library.reading() as connection:
+            last = None
+            if before is not None:
+                chosen = select(jobs.c.created_ms, jobs.c.number, jobs.c.id)
+                row = connection.execute(chosen.where(jobs.c.id == before)).first()
+                last = None if row is None else tuple(row)
+            pages = [
+                _page([jobs.c.state == state, *_listed(parent, pool)], parent, last, limit)
+                for state in wanted
+            ]
+            if not pages:
+                return []
+            ids = union_all(*(select(page.subquery().c.id) for page in pages))
+            statement = select_jobs().where(jobs.c.id.in_(ids))
+            rows = connection.execute(statement.order_by(*_order(parent)).limit(limit))
+            return [queued_job(row) for row in rows]
+
+    def children_counts(self, parents: Sequence[str]) -> dict[str, dict[QueueState, int]]:
+        """How many children of each parent are in which state."""
+        counts: dict[str, dict[QueueState, int]] = {id: {} for id in parents}
+        chosen = select(jobs.c.parent, jobs.c.state, func.count())
+        chosen = chosen.where(jobs.c.parent.in_(parents)).group_by(jobs.c.parent, jobs.c.state)
+        with self.library.reading() as connection:
+            for parent, state, count in connection.execute(chosen):
+                counts[parent][state] = count
+        return counts
+
+    def events_after(
+        self, seq: int, *, job: str | None = None, limit: int = 1000
+    ) -> list[JobEvent]:
+        """The events after this one, of one job or of all, in order."""
+        chosen = select(job_events).where(job_events.c.seq > seq)
+        if job is not None:
+            chosen = chosen.where(job_events.c.job == job)
+        with self.library.reading() as connection:
+            rows = connection.execute(chosen.order_by(job_events.c.seq).limit(limit))
+            return [
+                JobEvent(row.seq, row.job, datetime_of(row.at_ms), row.kind, row.data)
+                for row in rows
+            ]
+
+    def last_event(self) -> int:
+        """The number of the newest event; 0 if there is none."""
+        with self.library.reading() as connection:
+            return connection.execute(select(func.max(job_events.c.seq))).scalar() or 0
+
+    def preview(self, id: str) -> bytes | None:
+        """The latest preview of a running job."""
+        with self.library.reading() as connection:
+            chosen = select(job_previews.c.image).where(job_previews.c.job == id)
+            return connection.execute(chosen).scalar()
+
+    def waiting(
+        self, pools: Collection[str] | None = None, now: int | None = None
+    ) -> list[WaitingQueue]:
+        """The queues with due jobs of these pools, or of all."""
+        group = jobs.c.queue_pool, jobs.c.affinity, jobs.c.priority
+        chosen = select(*group, func.count(), func.min(jobs.c.due_ms)).group_by(*group)
+        with self.library.reading() as connection:
+            due = jobs.c.due_ms <= (now_ms(connection) if now is None else now)
+            of_pools = [] if pools is None else [jobs.c.queue_pool.in_(list(pools))]
+            rows = connection.execute(chosen.where(*IN_LINE, due, *of_pools))
+            return [
+                WaitingQueue(pool, affinity, priority, count, datetime_of(oldest))
+                for pool, affinity, priority, count, oldest in rows
+            ]
+
+    def next_due(self, pools: Collection[str]) -> float | None:
+        """In how many seconds the next job of these pools that waits for its time is due."""
+        with self.library.reading() as connection:
+            now = now_ms(connection)
+            later = jobs.c.due_ms > now, jobs.c.queue_pool.in_(list(pools))
+            due = connection.execute(select(func.min(jobs.c.due_ms)).where(*IN_LINE, *later))
+            ms = due.scalar()
+        return None if ms is None else (ms - now) / 1000
+
+    def running(self, resource: str | None = None) -> list[QueuedJob]:
+        """The jobs that workers have: those that take a place of a resource, or all."""
+        chosen = select_jobs().where(jobs.c.state.in_(OWNED), jobs.c.owner != "")
+        if resource is not None:
+            chosen = chosen.where(jobs.c.resource == resource, jobs.c.is_at_engine == 1)
+        with self.library.reading() as connection:
+            rows = connection.execute(chosen.order_by(jobs.c.started_ms, jobs.c.id))
+            return [queued_job(row) for row in rows]
+
+
+def _not_found(word: str) -> RequestError:
+    return RequestError(
+        f"Job {one_line(word, limit=60)!r} not found.", remedy="List the jobs with: imagen jobs"
+    )
+
+
+def _listed(parent: str | None, pool: str | None) -> list[ColumnElement[bool]]:
+    if parent is not None:
+        listed = [jobs.c.parent == parent]
+        return listed if pool is None else [*listed, jobs.c.pool == pool]
+    return [jobs.c.parent.is_(None)] if pool is None else [jobs.c.pool == pool]
+
+
+def _order(parent: str | None) -> tuple[ColumnElement[Any], ...]:
+    if parent is None:
+        return jobs.c.created_ms.desc(), jobs.c.id.desc()
+    return jobs.c.number, jobs.c.id
+
+
+def _page(
+    conditions: list[ColumnElement[bool]],
+    parent: str | None,
+    last: tuple[int, int, str] | None,
+    limit: int,
+) -> Select[Any]:
+    """The ids of one state after the last job of the page before: one range of an index."""
+    if last is not None:
+        created_ms, number, id = last
+        if parent is None:
+            is_same = (jobs.c.created_ms == created_ms) & (jobs.c.id < id)
+            conditions.append(or_(jobs.c.created_ms < created_ms, is_same))
+            conditions.append(jobs.c.created_ms <= created_ms)
+        else:
+            is_same = (jobs.c.number == number) & (jobs.c.id > id)
+            conditions.append(or_(jobs.c.number > number, is_same))
+    return select(jobs.c.id).where(*conditions).order_by(*_order(parent)).limit(limit)

@@ -1,0 +1,312 @@
+"""Change the state of jobs, with all that follows for other jobs, in one transaction."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import delete, func, insert, select, text, update
+
+from imagen.errors import LetGo, LibraryError
+from imagen.jobs.clock import now_ms
+from imagen.jobs.job_rows import ACTIVE, OWNED
+from imagen.jobs.model import ENDED
+from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
+from imagen.library.migrations import lock_for_writing
+from imagen.library.schema import job_events, job_previews, jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pydantic import JsonValue
+    from sqlalchemy import ColumnElement, Connection, Row
+
+    from imagen.jobs.model import Fence, QueueState
+    from imagen.jobs.queue import JobQueue
+    from imagen.library.database import Library
+
+_EVENTS_LOCK = 4922772
+_RESOURCE_LOCK = 4922773
+_CHUNK = 500
+"""Ids in one statement."""
+_FREED = {"token": None, "owner": "", "is_at_engine": 0, "reserved_usd": None}
+"""What no job has that has ended."""
+
+
+class _EndedJob(NamedTuple):
+    id: str
+    parent: str | None
+    state: QueueState
+
+
+class Transition:
+    """Changes of rows in one transaction, which ends with `write_events`.
+
+    Transactions that change several jobs hold the library's lock for writing; those that change one
+    take the lock of its row only. So none waits for a lock in a circle.
+    """
+
+    def __init__(self, connection: Connection, queue: JobQueue) -> None:
+        self.connection = connection
+        self.queue = queue
+        self.now = now_ms(connection)
+        self._events: list[dict[str, Any]] = []
+
+    def lock(self, id: str) -> Row[Any] | None:
+        """The row of a job, which no other transaction changes until the end of this one."""
+        return self.connection.execute(
+            select(jobs).where(jobs.c.id == id).with_for_update()
+        ).first()
+
+    def lock_owned(self, fence: Fence) -> Row[Any]:
+        """The row of a job that its worker still has; raises LetGo."""
+        row = self.lock(fence.job)
+        if row is None or row.attempt != fence.attempt or row.state not in OWNED:
+            raise let_go(fence)
+        return row
+
+    def update_owned(self, fence: Fence, **values: Any) -> None:
+        """Change the row of a job that its worker still has; raises LetGo."""
+        changed = update(jobs).where(*is_owned(fence)).values(**values)
+        if not self.connection.execute(changed).rowcount:
+            raise let_go(fence)
+
+    def lock_resource(self, resource: str) -> None:
+        """Let nobody else give away places of this resource until the end of the transaction."""
+        if self.connection.dialect.name == "postgresql":
+            lock = text("SELECT pg_advisory_xact_lock(:kind, hashtext(:resource))")
+            self.connection.execute(lock, {"kind": _RESOURCE_LOCK, "resource": resource})
+
+    def note(self, job: str, **data: JsonValue) -> None:
+        """Add an event about a change of state."""
+        self.add_event(job, "state", data)
+
+    def add_event(self, job: str, kind: str, data: dict[str, JsonValue]) -> None:
+        self._events.append({"job": job, "at_ms": self.now, "kind": kind, "data": data})
+
+    def write_events(self) -> None:
+        """Write the events, as the last thing of the transaction.
+
+        Nobody else writes events until it is committed. So they become visible in the order of
+        their numbers, and who reads after a number misses none.
+        """
+        if not self._events:
+            return
+        if self.connection.dialect.name == "postgresql":
+            self.connection.execute(text(f"SELECT pg_advisory_xact_lock({_EVENTS_LOCK})"))
+        self.connection.execute(insert(job_events), self._events)
+        self._events = []
+
+    def set_state(self, id: str, state: QueueState, **values: Any) -> None:
+        """Change the state of one job, and add the event."""
+        self.connection.execute(update(jobs).where(jobs.c.id == id).values(state=state, **values))
+        error = values.get("error")
+        self.note(id, state=state, **({"error": error} if error else {}))
+
+    def put_in_line(
+        self,
+        row: Row[Any],
+        state: QueueState,
+        *,
+        delay_seconds: float = 0.0,
+        pool: str | None = None,
+        is_kept: bool = False,
+        is_first: bool = False,
+        is_noted: bool = True,
+        **values: Any,
+    ) -> None:
+        """Give a job a new delivery, and no owner.
+
+        One that `is_kept` may be at the engine of its backend: only workers that serve that backend
+        get it. They get it before all other jobs, like each one that is to be `is_first`.
+        """
+        pool = row.pool if pool is None else pool
+        queue_pool = row.backend if is_kept else pool
+        token = self.queue.put(
+            self.connection,
+            row.id,
+            queue_name(queue_pool, row.affinity),
+            priority=row.priority + (ADOPTION_PRIORITY if is_kept or is_first else 0),
+            delay_seconds=delay_seconds,
+        )
+        values = _FREED | {"token": token, "pool": pool, "queue_pool": queue_pool} | values
+        if is_kept:
+            del values["reserved_usd"]
+        values["due_ms"] = self.now + round(delay_seconds * 1000)
+        if is_noted:
+            self.set_state(row.id, state, **values)
+        else:
+            self.connection.execute(update(jobs).where(jobs.c.id == row.id).values(**values))
+
+    def release(self, rows: Sequence[Row[Any]]) -> None:
+        """Put held jobs in line."""
+        puts = [
+            Put(
+                row.id,
+                queue_name(row.queue_pool, row.affinity),
+                row.priority,
+                max(0.0, (row.due_ms - self.now) / 1000),
+            )
+            for row in rows
+        ]
+        for row, token in zip(rows, self.queue.put_many(self.connection, puts), strict=True):
+            self.set_state(row.id, "queued", token=token)
+
+    def end(self, row: Row[Any], state: QueueState, **values: Any) -> None:
+        """End a job. Jobs that wait for it begin or end, and so do its parents."""
+        self.set_state(row.id, state, ended_ms=self.now, **_FREED, **values)
+        self.settle([_EndedJob(row.id, row.parent, state)])
+
+    def end_many(self, rows: Iterable[Row[Any]], state: QueueState) -> None:
+        """End jobs that no worker has."""
+        ended = []
+        for row in rows:
+            if row.token is not None:
+                self.queue.cancel(self.connection, row.token)
+            self.set_state(row.id, state, ended_ms=self.now, **_FREED)
+            ended.append(_EndedJob(row.id, row.parent, state))
+        self.settle(ended)
+
+    def settle(self, ended: Iterable[_EndedJob]) -> None:
+        """What follows from the end of jobs, and from the end of those, and so on."""
+        work = deque(ended)
+        while work:
+            parents: dict[str, None] = {}
+            while work:
+                job = work.popleft()
+                gone = delete(job_previews).where(job_previews.c.job == job.id)
+                self.connection.execute(gone)
+                work += self._settle_successors(job)
+                if job.parent is not None:
+                    parents[job.parent] = None
+            for parent in parents:
+                work += self._settle_parent(parent)
+
+    def settle_parents(self, parents: Iterable[str | None]) -> None:
+        """End the parents all of whose children have ended, and what follows from that."""
+        for parent in parents:
+            if parent is not None:
+                self.settle(self._settle_parent(parent))
+
+    def _settle_successors(self, job: _EndedJob) -> list[_EndedJob]:
+        waits = select(jobs).where(jobs.c.after == job.id, jobs.c.state == "held")
+        rows = self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
+        if not rows:
+            return []
+        if job.state == "done":
+            self.release(rows)
+            return []
+        state: QueueState = "cancelled" if job.state == "cancelled" else "failed"
+        outcome = {"failed": "failed", "lost": "was lost"}.get(job.state, "was cancelled")
+        error = {
+            "code": "predecessor",
+            "message": f"The job {job.id}, which had to be done before it, {outcome}.",
+            "remedy": "Retry that job first, then this one.",
+        }
+        for row in rows:
+            self.set_state(row.id, state, ended_ms=self.now, error=error, **_FREED)
+        return [_EndedJob(row.id, row.parent, state) for row in rows]
+
+    def _settle_parent(self, id: str) -> list[_EndedJob]:
+        """Release the sheet of a parent once its other children have ended; then end it."""
+        children = select(jobs).where(jobs.c.parent == id, jobs.c.state.in_(ACTIVE))
+        others = children.where(jobs.c.kind != "sheet").limit(1)
+        if self.connection.execute(others).first() is not None:
+            return []
+        if sheets := self.connection.execute(children).all():
+            self.release([row for row in sheets if row.state == "held" and row.after is None])
+            return []
+        row = self.lock(id)
+        if row is None or row.state in ENDED:
+            return []
+        counted = select(jobs.c.state, func.count()).where(jobs.c.parent == id)
+        counts: dict[str, int] = dict(
+            self.connection.execute(counted.group_by(jobs.c.state)).tuples().all()
+        )
+        order: tuple[QueueState, ...] = ("lost", "failed", "cancelled")
+        state: QueueState = next((each for each in order if counts.get(each)), "done")
+        self.set_state(id, state, ended_ms=self.now)
+        return [_EndedJob(id, row.parent, state)]
+
+    def start_parents(self, id: str | None) -> None:
+        """Note that the parents of a job have begun."""
+        while id is not None:
+            row = self.connection.execute(
+                select(jobs.c.parent, jobs.c.state).where(jobs.c.id == id)
+            ).first()
+            if row is None or row.state != "queued":
+                return
+            self.set_state(id, "running", started_ms=self.now)
+            id = row.parent
+
+    def reopen_parents(self, id: str | None) -> None:
+        """Undo the end of the parents of a job that runs again; their sheets are drawn again."""
+        while id is not None and (row := self.lock(id)) is not None:
+            sheet = jobs.c.parent == id, jobs.c.kind == "sheet", jobs.c.state.in_(ENDED)
+            for drawn in self.connection.execute(select(jobs).where(*sheet)).all():
+                self.set_state(drawn.id, "held", ended_ms=None, error=None, job=None)
+            if row.state in ENDED:
+                self.set_state(id, "running", ended_ms=None, error=None)
+            id = row.parent
+
+    def descendants(self, id: str) -> list[Row[Any]]:
+        """The children of a parent, their children, and so on, without parents."""
+        found: list[Row[Any]] = []
+        level = [id]
+        while level:
+            rows: list[Row[Any]] = []
+            for first in range(0, len(level), _CHUNK):
+                chosen = select(jobs).where(jobs.c.parent.in_(level[first : first + _CHUNK]))
+                rows += self.connection.execute(chosen.order_by(jobs.c.number, jobs.c.id)).all()
+            found += [row for row in rows if row.spec is not None]
+            level = [row.id for row in rows if row.spec is None]
+        return found
+
+
+def is_owned(fence: Fence) -> tuple[ColumnElement[bool], ...]:
+    """That a worker still has the job of its attempt."""
+    return jobs.c.id == fence.job, jobs.c.attempt == fence.attempt, jobs.c.state.in_(OWNED)
+
+
+def let_go(fence: Fence) -> LetGo:
+    return LetGo(f"Another worker has the job {fence.job} now, or it has ended.")
+
+
+def is_submitted(job: dict[str, Any] | None) -> bool:
+    """Whether the stored job of a row may be at its engine."""
+    return job is not None and bool(job["ticket"]["submitted"])
+
+
+def keeps_engine(row: Row[Any]) -> bool:
+    """Whether only workers that serve the backend of a job can go on with it."""
+    return bool(row.backend) and is_submitted(row.job)
+
+
+class QueueTables:
+    """Transactions on the rows of the queue."""
+
+    library: Library
+    queue: JobQueue
+
+    def _drop(self, token: str) -> None:
+        """Remove an outdated delivery; if that fails now, it is found to be stalled later."""
+        with suppress(LibraryError):
+            self.queue.finish(token)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Transition]:
+        """A transaction that changes one job."""
+        with self.library.writing() as connection:
+            change = Transition(connection, self.queue)
+            yield change
+            change.write_events()
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[Transition]:
+        """A transaction that changes several jobs, beside no other one."""
+        with self.library.writing() as connection:
+            lock_for_writing(connection)
+            change = Transition(connection, self.queue)
+            yield change
+            change.write_events()

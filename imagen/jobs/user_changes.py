@@ -1,0 +1,204 @@
+"""What people do with jobs: cancel, retry, move and prune them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, select
+
+from imagen.core.ticket import new_id
+from imagen.errors import RequestError
+from imagen.jobs.model import ENDED
+from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
+from imagen.jobs.transitions import QueueTables, is_submitted, keeps_engine
+from imagen.library.schema import job_blobs, job_events, job_previews, jobs, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+    from imagen.jobs.model import QueueState
+    from imagen.jobs.transitions import Transition
+
+_CHUNK = 500
+"""Jobs that are pruned in one transaction."""
+
+
+class UserChanges(QueueTables):
+    """Changes that are made for a person, to a job or to all jobs of a parent."""
+
+    def cancel(self, id: str) -> int:
+        """Cancel a job, or all jobs of a parent; how many were not over yet.
+
+        Those that no engine has end at once. A worker is told to stop the others.
+        """
+        with self._exclusive() as change:
+            active = [row for row in self._jobs_of(change, id) if row.state not in ENDED]
+            at_engine = [row for row in active if row.owner or keeps_engine(row)]
+            for row in at_engine:
+                if row.owner:
+                    change.queue.cancel(change.connection, row.token)
+                state: QueueState = row.state if row.owner else "cancelling"
+                change.set_state(row.id, state, cancel=1)
+            kept = {row.id for row in at_engine}
+            change.end_many([row for row in active if row.id not in kept], "cancelled")
+        self.queue.wake()
+        return len(active)
+
+    def retry(self, id: str, *, is_confirmed: bool = False) -> int:
+        """Run a job again that ended without success, or all such jobs of a parent; how many.
+
+        A lost job may have cost money: it runs again only if that `is_confirmed`. Raises
+        RequestError if there is nothing to retry.
+        """
+        with self._exclusive() as change:
+            rows = [row for row in self._jobs_of(change, id) if row.state in ENDED]
+            rows = [row for row in rows if row.state != "done"]
+            lost = [row for row in rows if row.state == "lost"]
+            if lost and not is_confirmed:
+                raise RequestError(
+                    f"Job {lost[0].id} may have run, and cost money.",
+                    remedy="To run it again all the same, add --resubmit.",
+                )
+            if not rows:
+                raise RequestError(
+                    f"Job {id} has nothing to retry.",
+                    remedy=f"See its state with: imagen jobs show {id}",
+                )
+            for row in rows:
+                _reset(change, row)
+            parents = dict.fromkeys(row.parent for row in rows)
+            for parent in parents:
+                change.reopen_parents(parent)
+            change.release(_find_ready(change, rows))
+            change.settle_parents(parents)
+        return len(rows)
+
+    def move(self, id: str, *, priority: int | None = None, due: datetime | None = None) -> int:
+        """Change the priority or the time of a waiting job, or of those of a parent; how many.
+
+        Raises RequestError if none waits.
+        """
+        with self._exclusive() as change:
+            rows = [row for row in self._jobs_of(change, id) if row.state in ("queued", "held")]
+            if not rows:
+                raise RequestError(
+                    f"Job {id} does not wait any more.",
+                    remedy=f"See its state with: imagen jobs show {id}",
+                )
+            changes: dict[str, Any] = {}
+            if priority is not None:
+                changes["priority"] = priority
+            if due is not None:
+                changes["due_ms"] = milliseconds(due)
+            for row in rows:
+                _move(change, row, changes)
+        return len(rows)
+
+    def prune(self, before: datetime) -> int:
+        """Delete jobs that ended before this moment, with their events; how many.
+
+        The jobs of a parent go once the parent has ended. The library and the ledger stay.
+        """
+        pruned = 0
+        for state in ENDED:
+            old = (
+                jobs.c.state == state,
+                jobs.c.parent.is_(None),
+                jobs.c.created_ms < milliseconds(before),
+                jobs.c.ended_ms < milliseconds(before),
+            )
+            chosen = select(jobs.c.id).where(*old).order_by(jobs.c.created_ms).limit(_CHUNK)
+            while True:
+                with self.library.reading() as connection:
+                    ids = list(connection.scalars(chosen))
+                if not ids:
+                    break
+                pruned += sum(self._prune_below(id) for id in ids) + self._delete(ids)
+        return pruned
+
+    def _prune_below(self, parent: str) -> int:
+        pruned = 0
+        while True:
+            with self.library.reading() as connection:
+                chosen = select(jobs.c.id).where(jobs.c.parent == parent).limit(_CHUNK)
+                ids = list(connection.scalars(chosen))
+            if not ids:
+                return pruned
+            below = sum(self._prune_below(id) for id in ids)
+            deleted = self._delete(ids)
+            pruned += below + deleted
+            if not deleted:
+                return pruned
+
+    def _delete(self, ids: Sequence[str]) -> int:
+        with self._exclusive() as change:
+            # One that was retried in the meantime stays.
+            ended = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state.in_(ENDED))
+            gone = list(change.connection.scalars(ended.with_for_update()))
+            for table, column in (
+                (job_events, job_events.c.job),
+                (job_previews, job_previews.c.job),
+                (job_blobs, job_blobs.c.job),
+                (jobs, jobs.c.id),
+            ):
+                change.connection.execute(delete(table).where(column.in_(gone)))
+        return len(gone)
+
+    def _jobs_of(self, change: Transition, id: str) -> list[Row[Any]]:
+        """The job itself, or all jobs below a parent."""
+        row = change.lock(id)
+        if row is None:
+            raise RequestError(f"Job {id!r} not found.", remedy="List them with: imagen jobs")
+        return [row] if row.spec is not None else change.descendants(id)
+
+
+def _reset(change: Transition, row: Row[Any]) -> None:
+    """Hold a job that has ended, as if no worker had ever had it."""
+    values: dict[str, Any] = {"job": None, "error": None, "progress": None, "ended_ms": None}
+    values |= {"failures": 0, "deaths": 0, "cancel": 0, "due_ms": change.now}
+    values |= {"queue_pool": row.pool}
+    if is_submitted(row.job):
+        values["ticket_id"] = new_id()
+    change.set_state(row.id, "held", **values)
+
+
+def _find_ready(change: Transition, held: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Those of these jobs that wait for no other; raises RequestError if one would for ever."""
+    ready: list[Row[Any]] = []
+    for old in held:
+        row = change.lock(old.id)
+        assert row is not None
+        if row.kind == "sheet" and row.parent is not None:
+            continue
+        if row.after is None:
+            ready.append(row)
+            continue
+        before = select(jobs.c.state).where(jobs.c.id == row.after)
+        state = change.connection.execute(before).scalar()
+        if state in ("done", None):
+            ready.append(row)
+        elif state in ENDED:
+            raise RequestError(
+                f"Job {row.id} runs after job {row.after}, which has ended: {state}.",
+                remedy=f"Retry that one first: imagen jobs retry {row.after}",
+            )
+    return ready
+
+
+def _move(change: Transition, row: Row[Any], changes: dict[str, Any]) -> None:
+    if row.token is not None:
+        change.queue.cancel(change.connection, row.token)
+        due = changes.get("due_ms", row.due_ms)
+        is_kept = keeps_engine(row)
+        token = change.queue.put(
+            change.connection,
+            row.id,
+            queue_name(row.queue_pool, row.affinity),
+            priority=changes.get("priority", row.priority) + is_kept * ADOPTION_PRIORITY,
+            delay_seconds=max(0.0, (due - change.now) / 1000),
+        )
+        changes = changes | {"token": token}
+    change.set_state(row.id, row.state, **changes)
