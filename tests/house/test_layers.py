@@ -25,6 +25,7 @@ _LAYERS = (
     ("jobs.transitions",),
     ("jobs.submission", "jobs.user_changes"),
     ("jobs.sql_store",),
+    ("jobs.row_store",),
     ("jobs.recover",),
     ("batch",),
     ("comparison", "reproduce", "doctor", "testing"),
