@@ -14,37 +14,30 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
 from importlib.resources import files
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import exists, func, insert, select, text
+from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job as CarriedJob
+from procrastinate.jobs import Status
+from psycopg import Error as DriverError
+from psycopg.errors import ForeignKeyViolation, RaiseException
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import text
 
-from imagen.errors import (
-    ConfigError,
-    ImagenError,
-    LibraryError,
-    LibraryUnreachable,
-    MissingDependency,
-)
-from imagen.jobs.clock import now_ms
-from imagen.jobs.embedded import EmbeddedQueue
+from imagen.errors import ImagenError, LibraryError, LibraryUnreachable
 from imagen.jobs.queue import HeldDelivery, JobDelivery, Put
 from imagen.jobs.wakeup import QueueWatcher, notify
 from imagen.library.database import SCHEMA, is_temporary
 from imagen.library.migrations import lock_for_writing
-from imagen.library.schema import jobs, queue_facts, workers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
-    from procrastinate.jobs import Job as CarriedJob
     from procrastinate.manager import JobManager
     from psycopg import AsyncConnection
-    from psycopg_pool import AsyncConnectionPool
     from sqlalchemy import Connection
 
-    from imagen.config import Settings
-    from imagen.jobs.queue import JobQueue
     from imagen.library import Library
 
 T = TypeVar("T")
@@ -62,67 +55,6 @@ _LONGEST_NAME = 40
 """Bytes of a queue's name: it becomes a part of a channel's name, which PostgreSQL limits to 63."""
 
 
-def open_queue(library: Library, settings: Settings, worker_id: str = "") -> JobQueue:
-    """The queue that carries the jobs of this library; it is chosen once, by its first user.
-
-    Raises ConfigError if the settings ask for another one while there are jobs or workers;
-    MissingDependency without the package that the library needs.
-    """
-    stall = settings.jobs.lease_seconds
-    if library.is_read_only or _choose_queue(library, settings.jobs.queue) == "embedded":
-        return EmbeddedQueue(library, worker_id, stall_seconds=stall)
-    if not _has_procrastinate():
-        raise MissingDependency("procrastinate", "fleet", purpose="the jobs of this library")
-    return FleetQueue(library, stall_seconds=stall)
-
-
-def _has_procrastinate() -> bool:
-    return all(find_spec(name) for name in ("procrastinate", "psycopg_pool"))
-
-
-def _choose_queue(library: Library, asked: str) -> str:
-    """The queue that the library records, or this one from now on."""
-    if asked == "procrastinate" and library.is_sqlite:
-        raise ConfigError(
-            "jobs.queue is procrastinate, but the library is not in PostgreSQL.",
-            remedy="Set library.url to postgresql://user@host/database, or leave out jobs.queue.",
-        )
-    recorded = select(queue_facts.c.value).where(queue_facts.c.name == "queue")
-    with library.reading() as connection:
-        current = connection.scalar(recorded)
-    if current is not None and asked in ("auto", current):
-        return str(current)
-    with library.writing() as connection:
-        lock_for_writing(connection)
-        current = connection.scalar(recorded)
-        if current is None:
-            is_fleet = not library.is_sqlite and _has_procrastinate()
-            wanted = asked if asked != "auto" else "procrastinate" if is_fleet else "embedded"
-            connection.execute(insert(queue_facts).values(name="queue", value=wanted))
-            return wanted
-        if asked in ("auto", current):
-            return str(current)
-        _refuse_switch(connection, str(current), asked)
-        change = queue_facts.update().where(queue_facts.c.name == "queue")
-        connection.execute(change.values(value=asked))
-        return asked
-
-
-def _refuse_switch(connection: Connection, current: str, asked: str) -> None:
-    """Raise ConfigError while the queue that is in use has jobs or workers."""
-    live = [state for state in ("queued", "running", "cancelling")]
-    waiting = select(exists().where(jobs.c.state.in_(live)))
-    minute_ago = now_ms(connection) - 60_000
-    working = select(func.count()).where(workers.c.seen_ms > minute_ago)
-    if connection.scalar(waiting) or connection.scalar(working):
-        raise ConfigError(
-            f"jobs.queue is {asked}, but {current} carries the jobs of this library, and there are "
-            "jobs that have not ended or workers that are running.",
-            remedy=f"Leave jobs.queue at {current} or auto, or let the jobs end with: imagen worker"
-            " --drain; then stop the workers, and try again a minute later.",
-        )
-
-
 class FleetQueue:
     """A `JobQueue` of Procrastinate.
 
@@ -131,8 +63,6 @@ class FleetQueue:
     """
 
     def __init__(self, library: Library, *, stall_seconds: float = 20.0) -> None:
-        from procrastinate import App, SyncPsycopgConnector
-
         self._library = library
         self._stall_seconds = stall_seconds
         # Never opened: it is used on connections of the library alone.
@@ -159,12 +89,10 @@ class FleetQueue:
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
         if not puts:
             return []
-        from procrastinate.jobs import Job
-
         connection.execute(text(_PATH))
         now = connection.scalar(text("SELECT clock_timestamp()"))
         carried = [
-            Job(
+            CarriedJob(
                 queue=short_queue(one.queue),
                 lock=None,
                 queueing_lock=None,
@@ -188,13 +116,9 @@ class FleetQueue:
         return tokens
 
     def fetch(self, groups: Sequence[Sequence[str]]) -> JobDelivery | None:
-        for group in groups:
-            if group:
-                queues = [short_queue(queue) for queue in group]
-                found = self._call(lambda client, queues=queues: client.fetch(queues))
-                if found is not None:
-                    return _delivery(found)
-        return None
+        named = [[short_queue(queue) for queue in group] for group in groups]
+        found = self._call(lambda client: client.fetch(named))
+        return None if found is None else _delivery(found)
 
     def wait(self, seconds: float) -> None:
         self._watcher.wait(seconds)
@@ -233,9 +157,7 @@ class FleetQueue:
         connection.execute(text(_PATH))
         driver = connection.connection.driver_connection
         with _translate_errors():
-            self._sync.cancel_job_by_id(
-                int(token), abort=True, delete_job=True, connection=driver
-            )
+            self._sync.cancel_job_by_id(int(token), abort=True, delete_job=True, connection=driver)
         notify(connection)
 
     def live(self) -> set[str]:
@@ -293,18 +215,19 @@ class _AsyncClient:
         with _translate_errors():
             return future.result(_CALL_SECONDS + _CANCEL_SECONDS)
 
-    async def fetch(self, queues: Sequence[str]) -> CarriedJob | None:
-        from procrastinate.exceptions import ConnectorException
-        from psycopg.errors import ForeignKeyViolation
-
+    async def fetch(self, groups: Sequence[Sequence[str]]) -> CarriedJob | None:
         manager = await self._manager()
-        try:
-            return await manager.fetch_job(queues=queues, worker_id=await self._register())
-        except ConnectorException as error:
-            if not isinstance(error.__cause__, ForeignKeyViolation):
-                raise
-            self._worker = None  # it was silent for a day
-            return await manager.fetch_job(queues=queues, worker_id=await self._register())
+        for group in filter(None, groups):
+            try:
+                found = await manager.fetch_job(group, await self._register())
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, ForeignKeyViolation):
+                    raise
+                self._worker = None  # it was silent for a day
+                found = await manager.fetch_job(group, await self._register())
+            if found is not None:
+                return found
+        return None
 
     async def beat(self) -> dict[int, bool]:
         """What this worker has, and whether it is to be cancelled."""
@@ -314,12 +237,8 @@ class _AsyncClient:
         return {job.id: job.abort_requested for job in held if job.id is not None}
 
     async def finish(self, id: int) -> None:
-        from procrastinate.exceptions import ConnectorException
-        from procrastinate.jobs import Job, Status
-        from psycopg.errors import RaiseException
-
         manager = await self._manager()
-        job = Job(id=id, queue="", lock=None, queueing_lock=None, task_name=_TASK)
+        job = CarriedJob(id=id, queue="", lock=None, queueing_lock=None, task_name=_TASK)
         try:
             await manager.finish_job(job, status=Status.SUCCEEDED, delete_job=True)
         except ConnectorException as error:
@@ -329,9 +248,7 @@ class _AsyncClient:
     async def stalled(self, seconds: float, strays: Collection[int]) -> list[CarriedJob]:
         """The deliveries of other workers that are silent, and these of this one."""
         manager, worker = await self._manager(), await self._register()
-        silent = await manager.get_stalled_jobs(
-            seconds_since_heartbeat=seconds, task_name=_TASK
-        )
+        silent = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds, task_name=_TASK)
         found = [job for job in silent if job.worker_id != worker]
         if strays:
             own = await manager.list_jobs_async(worker_id=worker, status="doing")
@@ -356,9 +273,6 @@ class _AsyncClient:
 
     async def _manager(self) -> JobManager:
         if self._opened is None:
-            from procrastinate import App, PsycopgConnector
-            from psycopg_pool import AsyncConnectionPool
-
             connector = PsycopgConnector()
             pool = AsyncConnectionPool(
                 self._url,
@@ -394,14 +308,11 @@ async def _prepare(connection: AsyncConnection[Any]) -> None:
 @contextmanager
 def _translate_errors() -> Iterator[None]:
     """Raise LibraryError for errors of Procrastinate and its driver."""
-    from procrastinate.exceptions import ConnectorException
-    from psycopg import Error
-
     try:
         yield
     except TimeoutError as error:
         raise LibraryUnreachable("The queue of the library did not answer in time.") from error
-    except (ConnectorException, Error) as error:
+    except (ConnectorException, DriverError) as error:
         cause = error.__cause__ if isinstance(error, ConnectorException) else error
         if cause is None or is_temporary(cause):
             raise LibraryUnreachable("The queue of the library cannot be reached.") from error
@@ -418,7 +329,9 @@ def short_queue(queue: str) -> str:
     whole = queue.encode()
     if len(whole) <= _LONGEST_NAME:
         return queue
-    return whole[: _LONGEST_NAME - 17].decode(errors="ignore") + "~" + sha256(whole).hexdigest()[:16]
+    return (
+        whole[: _LONGEST_NAME - 17].decode(errors="ignore") + "~" + sha256(whole).hexdigest()[:16]
+    )
 
 
 def migrate_queue(library: Library) -> None:
