@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_QUEUES = 200
 """Queues that one statement looks into; SQLite allows 500."""
+_MOST_TOKENS = 500
+"""Deliveries in one statement."""
 _ATTEMPTS = 10
 """How often to look again where other workers take each job that was just seen."""
 
@@ -149,12 +151,14 @@ class EmbeddedQueue:
             rows = connection.execute(select(deliveries).where(*silent))
             return [JobDelivery(row.job, str(row.token), row.queue) for row in rows]
 
-    def cancel(self, connection: Connection, token: str) -> None:
-        same = deliveries.c.token == int(token)
-        gone = delete(deliveries).where(same, deliveries.c.worker == "")
-        if not connection.execute(gone).rowcount:
-            connection.execute(update(deliveries).where(same).values(cancel=1))
-            notify(connection)
+    def cancel_many(self, connection: Connection, tokens: Sequence[str]) -> None:
+        for first in range(0, len(tokens), _MOST_TOKENS):
+            some = [int(token) for token in tokens[first : first + _MOST_TOKENS]]
+            same = deliveries.c.token.in_(some)
+            gone = delete(deliveries).where(same, deliveries.c.worker == "")
+            if connection.execute(gone).rowcount < len(some):
+                connection.execute(update(deliveries).where(same).values(cancel=1))
+                notify(connection)
 
     def live(self) -> set[str]:
         with self._library.reading() as connection:

@@ -149,7 +149,7 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             values: dict[str, Any] = {"job": stored, "ticket_id": job.id}
             is_reserved = row.reserved_usd is not None and row.ticket_id == job.id
             if not is_reserved or not is_submitted(row.job):
-                if not row.spec["is_over_budget"]:
+                if not row.spec.get("is_over_budget"):
                     warnings = refuse_over_budget(
                         [job.ticket], settings, connection=change.connection
                     )
