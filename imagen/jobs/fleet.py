@@ -153,11 +153,16 @@ class FleetQueue:
         found = self._call(lambda client: client.stalled(self._stall_seconds, strays))
         return [_delivery(one) for one in found]
 
-    def cancel(self, connection: Connection, token: str) -> None:
+    def cancel_many(self, connection: Connection, tokens: Sequence[str]) -> None:
+        if not tokens:
+            return
         connection.execute(text(_PATH))
         driver = connection.connection.driver_connection
         with _translate_errors():
-            self._sync.cancel_job_by_id(int(token), abort=True, delete_job=True, connection=driver)
+            for token in tokens:
+                self._sync.cancel_job_by_id(
+                    int(token), abort=True, delete_job=True, connection=driver
+                )
         notify(connection)
 
     def live(self) -> set[str]:

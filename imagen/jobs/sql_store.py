@@ -15,7 +15,7 @@ from imagen.core.json_values import json_safe
 from imagen.core.text import one_line, printable
 from imagen.core.ticket import new_id
 from imagen.errors import ConfigError, ImagenError
-from imagen.jobs.job_rows import OWNED, JobRows, queued_job, select_jobs
+from imagen.jobs.job_rows import AT_ENGINE, OWNED, JobRows, queued_job, select_jobs
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.jobs.open_queue import open_queue
 from imagen.jobs.schedules import ScheduleRows
@@ -365,7 +365,7 @@ def _busy_for(
     """For how many seconds a resource can certainly start no job; 0 if it can."""
     its = jobs.c.resource == resource
     if resource and at_once is not None:
-        places = its, jobs.c.state.in_(OWNED), jobs.c.is_at_engine == 1
+        places = its, AT_ENGINE
         taken = change.connection.execute(select(func.count()).where(*places))
         if taken.scalar_one() >= at_once:
             return _BUSY_SECONDS

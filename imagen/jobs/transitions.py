@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from imagen.errors import LetGo, LibraryError
 from imagen.jobs.clock import now_ms
-from imagen.jobs.job_rows import ACTIVE, OWNED
+from imagen.jobs.job_rows import ACTIVE, HELD, OWNED
 from imagen.jobs.model import ENDED
 from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
 from imagen.library.migrations import lock_for_writing
@@ -117,8 +117,9 @@ class Transition:
     ) -> None:
         """Give a job a new delivery, and no owner.
 
-        One that `is_kept` may be at the engine of its backend: only workers that serve that backend
-        get it. They get it before all other jobs, like each one that is to be `is_first`.
+        One that `is_kept` may be at the engine of its backend, and keeps its place there: only
+        workers that serve that backend get it. They get it before all other jobs, like each one
+        that is to be `is_first`.
         """
         pool = row.pool if pool is None else pool
         queue_pool = row.backend if is_kept else pool
@@ -132,6 +133,7 @@ class Transition:
         values = _FREED | {"token": token, "pool": pool, "queue_pool": queue_pool} | values
         if is_kept:
             del values["reserved_usd"]
+            values["is_at_engine"] = int(bool(row.resource))
         values["due_ms"] = self.now + round(delay_seconds * 1000)
         if is_noted:
             self.set_state(row.id, state, **values)
@@ -191,7 +193,7 @@ class Transition:
         rows: list[Row[Any]] = []
         for some in _chunks(list(states)):
             self.connection.execute(delete(job_previews).where(job_previews.c.job.in_(some)))
-            waits = select(jobs).where(jobs.c.after.in_(some), jobs.c.state == "held")
+            waits = select(jobs).where(jobs.c.after.in_(some), HELD)
             rows += self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
         self.release([row for row in rows if states[row.after] == "done"])
         stopped = [row for row in rows if states[row.after] != "done"]

@@ -42,7 +42,7 @@ class Line:
 
     def cancel(self, token: str) -> None:
         with self.library.writing() as connection:
-            self.first.cancel(connection, token)
+            self.first.cancel_many(connection, [token])
 
     def close(self) -> None:
         for queue in self._opened:
@@ -247,7 +247,7 @@ class QueueContract:
     def test_a_cancel_is_rolled_back_with_its_caller(self, line: Line) -> None:
         token = line.put("a")
         with suppress(ZeroDivisionError), line.library.writing() as connection:
-            line.first.cancel(connection, token)
+            line.first.cancel_many(connection, [token])
             raise ZeroDivisionError
         assert _fetch(line.first).token == token
 

@@ -1,4 +1,4 @@
-"""What every queue does, alone and under the store: a class of tests for each adapter."""
+"""What the store does with every queue that carries its jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from imagen.core.request import Request
 from imagen.core.ticket import Ticket
 from imagen.errors import Failed, LetGo
 from imagen.jobs.model import Job, JobSpec, NewJob, QueuedJob
-from imagen.jobs.queue import JobDelivery, Put
 from imagen.jobs.sql_store import SqlJobStore
 from imagen.library import open_library
 from imagen.library.schema import jobs
@@ -24,7 +23,7 @@ from imagen.library.schema import jobs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imagen.jobs.queue import JobQueue
+    from imagen.jobs.queue import JobDelivery, JobQueue
     from imagen.library import Library
 
     OpenStore = Callable[[str], SqlJobStore]
@@ -63,8 +62,8 @@ def take_next(store: SqlJobStore, worker: str) -> QueuedJob:
     return taken
 
 
-class QueueContract:
-    """Subclass it, name the class Test…, and open the queue."""
+class StoreContract:
+    """Subclasses open the queue."""
 
     STALL_SECONDS: ClassVar[float] = 2.0
 
@@ -91,10 +90,6 @@ class QueueContract:
     def store(self, open_store: OpenStore) -> SqlJobStore:
         return open_store("w1")
 
-    def put(self, store: SqlJobStore, *puts: Put) -> list[str]:
-        with store.library.writing() as connection:
-            return store.queue.put_many(connection, puts)
-
     def fetch_all(self, store: SqlJobStore, *queues: str) -> list[str]:
         """The ids of all jobs that are due, in order."""
         fetched: list[str] = []
@@ -106,179 +101,6 @@ class QueueContract:
         """Wait until the workers of these deliveries count as vanished."""
         wait_until(lambda: {each.token for each in store.queue.stalled()} >= set(tokens))
         return [each for each in store.queue.stalled() if each.token in tokens]
-
-    # Putting and fetching
-
-    def test_a_put_is_rolled_back_with_its_caller(self, store: SqlJobStore) -> None:
-        def put_and_fail() -> None:
-            with store.library.writing() as connection:
-                store.queue.put(connection, "one", QUEUE)
-                raise KeyError("the caller failed")
-
-        with pytest.raises(KeyError):
-            put_and_fail()
-        assert self.fetch_all(store) == []
-        assert store.queue.live() == set()
-
-    def test_tokens_are_never_used_again(self, store: SqlJobStore) -> None:
-        first = self.put(store, Put("one", QUEUE), Put("two", QUEUE))
-        for token in first:
-            store.queue.finish(token)
-        assert not set(first) & set(self.put(store, Put("one", QUEUE)))
-
-    def test_each_delivery_has_one_fetcher(self, open_store: OpenStore) -> None:
-        stores = [open_store(f"w{n}") for n in range(4)]
-        names = [f"job {n:02}" for n in range(40)]
-        self.put(stores[0], *(Put(name, QUEUE) for name in names))
-        with ThreadPoolExecutor(4) as pool:
-            fetched = list(pool.map(self.fetch_all, stores))
-        assert sorted(job for each in fetched for job in each) == names
-
-    def test_the_highest_priority_is_first_then_the_oldest(self, store: SqlJobStore) -> None:
-        self.put(
-            store,
-            Put("low", QUEUE, -5),
-            Put("old", QUEUE),
-            Put("young", QUEUE),
-            Put("other", "gpu/xl", 1),
-            Put("high", QUEUE, 7),
-        )
-        ordered = ["high", "other", "old", "young", "low"]
-        assert self.fetch_all(store, QUEUE, "gpu/xl") == ordered
-
-    def test_groups_are_asked_in_order(self, store: SqlJobStore) -> None:
-        self.put(store, Put("urgent", QUEUE, 9), Put("loaded", "gpu/xl"))
-        delivery = store.queue.fetch([["gpu/none"], ["gpu/xl"], [QUEUE, "gpu/xl"]])
-        assert delivery is not None
-        assert (delivery.job, delivery.queue) == ("loaded", "gpu/xl")
-
-    def test_no_queues_have_no_job(self, store: SqlJobStore) -> None:
-        self.put(store, Put("one", QUEUE))
-        assert store.queue.fetch([]) is None
-        assert store.queue.fetch([[]]) is None
-
-    def test_hundreds_of_queues_are_asked_at_once(self, store: SqlJobStore) -> None:
-        self.put(store, Put("last", "gpu/449", 1), Put("first", "gpu/0"))
-        delivery = store.queue.fetch([[f"gpu/{n}" for n in range(450)]])
-        assert delivery is not None
-        assert delivery.job == "last"
-
-    def test_a_delayed_job_comes_in_its_time_and_blocks_nobody(self, store: SqlJobStore) -> None:
-        self.put(store, Put("later", QUEUE, 9, 1.5), Put("now", QUEUE))
-        began = time.monotonic()
-        assert self.fetch_all(store) == ["now"]
-        wait_until(lambda: self.fetch_all(store) == ["later"])
-        assert time.monotonic() - began >= 1.4
-
-    def test_a_delivery_is_finished_once_or_more(self, store: SqlJobStore) -> None:
-        (token,) = self.put(store, Put("one", QUEUE))
-        assert store.queue.live() == {token}
-        assert self.fetch_all(store) == ["one"]
-        assert store.queue.live() == {token}
-        store.queue.finish(token)
-        store.queue.finish(token)
-        assert store.queue.live() == set()
-
-    # Beats
-
-    def test_a_silent_worker_loses_its_deliveries(self, open_store: OpenStore) -> None:
-        silent, other = open_store("w1"), open_store("w2")
-        (token,) = self.put(silent, Put("one", QUEUE))
-        delivery = silent.queue.fetch([[QUEUE]])
-        assert other.queue.stalled() == []
-        assert self.vanish(other, token) == [delivery]
-        other.queue.finish(token)
-        assert not silent.queue.beat([token])[token].is_mine
-
-    def test_a_beating_worker_keeps_its_deliveries(self, open_store: OpenStore) -> None:
-        beating, other = open_store("w1"), open_store("w2")
-        (token,) = self.put(beating, Put("one", QUEUE))
-        beating.queue.fetch([[QUEUE]])
-        end = time.monotonic() + 2 * self.STALL_SECONDS
-        while time.monotonic() < end:
-            assert beating.queue.beat([token])[token].is_mine
-            assert other.queue.stalled() == []
-            time.sleep(self.STALL_SECONDS / 8)
-
-    def test_a_delivery_that_its_worker_does_not_name_is_stalled(self, store: SqlJobStore) -> None:
-        kept, lost = self.put(store, Put("kept", QUEUE), Put("lost", QUEUE))
-        self.fetch_all(store)
-
-        def is_lost() -> bool:
-            assert store.queue.beat([kept])[kept].is_mine
-            return [each.token for each in store.queue.stalled()] == [lost]
-
-        wait_until(is_lost)
-
-    def test_a_worker_that_leaves_hands_its_deliveries_over(self, open_store: OpenStore) -> None:
-        leaving, other = open_store("w1"), open_store("w2")
-        self.put(leaving, Put("one", QUEUE))
-        delivery = leaving.queue.fetch([[QUEUE]])
-        leaving.queue.close()
-        assert other.queue.stalled() == [delivery]
-
-    def test_a_worker_fetches_only_after_a_fresh_beat(self, open_store: OpenStore) -> None:
-        store = open_store("w1")
-        assert store.queue.is_beat_fresh()
-        wait_until(lambda: not store.queue.is_beat_fresh())
-        store.queue.beat(())
-        assert store.queue.is_beat_fresh()
-
-    def test_the_beat_of_another_worker_is_nothing(self, open_store: OpenStore) -> None:
-        owner, other = open_store("w1"), open_store("w2")
-        (token,) = self.put(owner, Put("one", QUEUE))
-        owner.queue.fetch([[QUEUE]])
-        assert not other.queue.beat([token])[token].is_mine
-        assert owner.queue.beat([token])[token].is_mine
-
-    # Waking
-
-    def test_a_put_of_another_process_wakes(self, open_store: OpenStore) -> None:
-        waiting, other = open_store("w1"), open_store("w2")
-        self.wait_for_nothing(waiting)
-        with ThreadPoolExecutor(1) as pool:
-            woken = pool.submit(self.wait_for_job, waiting)
-            self.put(other, Put("one", QUEUE))
-            assert woken.result(_DEADLINE_SECONDS)
-
-    def test_a_job_that_is_to_run_again_wakes_another_process(self, open_store: OpenStore) -> None:
-        waiting, other = open_store("w1"), open_store("w2")
-        other.submit([new_job()])
-        taken = take_next(other, "w2")
-        self.wait_for_nothing(waiting)
-        with ThreadPoolExecutor(1) as pool:
-            woken = pool.submit(self.wait_for_job, waiting)
-            other.again(taken.fence)
-            assert woken.result(_DEADLINE_SECONDS)
-
-    def test_a_put_before_the_wait_ends_it(self, open_store: OpenStore) -> None:
-        waiting, other = open_store("w1"), open_store("w2")
-        self.wait_for_nothing(waiting)
-        assert waiting.queue.fetch([[QUEUE]]) is None
-        self.put(other, Put("one", QUEUE))
-        assert self.wait_for_job(waiting)
-
-    def test_a_process_wakes_itself(self, store: SqlJobStore) -> None:
-        self.wait_for_nothing(store)
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(store.queue.wait, _DEADLINE_SECONDS)
-            wait_until(lambda: store.queue.wake() or waiting.done())
-
-    def wait_for_nothing(self, store: SqlJobStore) -> None:
-        """The first waits may end early, until the queue knows what there is."""
-        for _ in range(4):
-            store.queue.wait(0.2)
-
-    def wait_for_job(self, store: SqlJobStore) -> bool:
-        """Whether the wait ends early, and a job is there; it may end early for nothing."""
-        end = time.monotonic() + _DEADLINE_SECONDS
-        while (left := end - time.monotonic()) > 0:
-            if store.queue.fetch([[QUEUE]]) is not None:
-                return True
-            store.queue.wait(left)
-        return False
-
-    # With the store
 
     def test_a_cancelled_job_that_waits_is_gone(self, store: SqlJobStore) -> None:
         (id,) = store.submit([new_job()])
@@ -406,3 +228,34 @@ class QueueContract:
         assert self.fetch_all(store) == []
         store.move(id, due=datetime.now(UTC))
         assert self.fetch_all(store) == [id]
+
+    def test_a_job_that_is_to_run_again_wakes_another_process(self, open_store: OpenStore) -> None:
+        waiting, other = open_store("w1"), open_store("w2")
+        other.submit([new_job()])
+        taken = take_next(other, "w2")
+        self.wait_for_nothing(waiting)
+        with ThreadPoolExecutor(1) as pool:
+            woken = pool.submit(self.wait_for_job, waiting)
+            other.again(taken.fence)
+            assert woken.result(_DEADLINE_SECONDS)
+
+    def test_a_put_before_the_wait_ends_it(self, open_store: OpenStore) -> None:
+        waiting, other = open_store("w1"), open_store("w2")
+        self.wait_for_nothing(waiting)
+        assert waiting.queue.fetch([[QUEUE]]) is None
+        other.submit([new_job()])
+        assert self.wait_for_job(waiting)
+
+    def wait_for_nothing(self, store: SqlJobStore) -> None:
+        """The first waits may end early, until the queue knows what there is."""
+        for _ in range(4):
+            store.queue.wait(0.2)
+
+    def wait_for_job(self, store: SqlJobStore) -> bool:
+        """Whether the wait ends early, and a job is there; it may end early for nothing."""
+        end = time.monotonic() + _DEADLINE_SECONDS
+        while (left := end - time.monotonic()) > 0:
+            if store.queue.fetch([[QUEUE]]) is not None:
+                return True
+            store.queue.wait(left)
+        return False
