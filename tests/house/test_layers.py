@@ -19,6 +19,8 @@ _LAYERS = (
     ("jobs.model", "jobs.queue", "jobs.blobs", "jobs.outage"),
     ("jobs.choice",),
     ("jobs.file_store",),
+    ("pipeline.record",),
+    ("jobs.store",),
     ("pipeline",),
     ("jobs.clock", "jobs.wakeup"),
     ("jobs.embedded", "jobs.job_rows", "jobs.worker_rows", "jobs.schedules"),
