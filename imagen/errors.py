@@ -19,6 +19,8 @@
         SomeFailed                       .failures
       OutputError               exit 5
       LibraryError              exit 5
+      LetGo                     exit 75
+      WaitTimedOut              exit 124
       Cancelled                 exit 130
 
 `message` is a sentence that says what is wrong, `remedy` says what to do about it, and `code` is
@@ -330,6 +332,13 @@ class LetGo(ImagenError):
 
     exit_code = 75
     code = "let_go"
+
+
+class WaitTimedOut(ImagenError):
+    """Jobs had not ended when the time to wait for them was over; they go on."""
+
+    exit_code = 124
+    code = "wait_timed_out"
 
 
 class Cancelled(ImagenError):

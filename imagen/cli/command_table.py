@@ -45,6 +45,9 @@ SECTIONS = {
         "url": ("url:url", "Create a temporary link to an image in the cloud."),
         "resume": ("resume:resume", "Finish jobs that were interrupted."),
     },
+    "Queue": {
+        "jobs": ("jobs:jobs", "List the jobs of the queue, wait for them, and change them."),
+    },
     "Setup": {
         "backends": ("backends:backends", "List the backends and what they are missing."),
         "models": ("models:models", "List the models that the backends offer."),

@@ -151,6 +151,43 @@ def complete_jobs(
     return _matching(["last", *jobs] if jobs else [], incomplete)
 
 
+def complete_queued_jobs(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """`last` and the newest jobs of the queue, and the interrupted ones of commands."""
+    from imagen.core.text import one_line
+    from imagen.jobs import file_store
+    from imagen.jobs.sql_store import open_job_store
+
+    settings = _settings(ctx)
+    with open_job_store(settings) as store:
+        newest = store.list_jobs(limit=_RECENT)
+    known = {job.id[:8]: f"{job.state}: {one_line(job.name, limit=60)}" for job in newest}
+    known |= dict.fromkeys(file_store.list_ids(settings.state_dir), "interrupted")
+    names = ({"last": known[next(iter(known))]} if newest else {}) | known
+    return [
+        CompletionItem(name, help=text)
+        for name, text in names.items()
+        if name.startswith(incomplete)
+    ]
+
+
+def complete_pools(
+    ctx: click.Context,
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """The pools of the configuration, with their backends."""
+    pools = _settings(ctx).pools.items()
+    return [
+        CompletionItem(name, help=", ".join(members))
+        for name, members in pools
+        if name.startswith(incomplete) and name.isprintable()
+    ]
+
+
 def complete_commands(
     ctx: click.Context,
     param: click.Parameter,  # noqa: ARG001

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from imagen.cli.command_table import usage_error
+from imagen.cli.queue_options import print_submission
 from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from imagen.config import OutputSettings, Settings
     from imagen.core.request import Request, Task
     from imagen.core.ticket import Ticket
+    from imagen.jobs.submit import SubmitOptions
     from imagen.outputs import SavedImage
     from imagen.pipeline.generate import Generation
     from imagen.preview import PreviewPlan
@@ -43,6 +45,9 @@ def generate_and_report(
         tickets = plan_request(request, run)
         budgets = describe_budgets(tickets, run.settings)
         print_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
+        return []
+    if run.queue.is_detached:
+        submit_and_report(request, run)
         return []
     from imagen.delivery.background import sync_afterwards
 
@@ -97,6 +102,27 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
     if run.is_stdout:
         write_image(generations[-1].saved)
     return generations
+
+
+def submit_and_report(request: Request, run: RunOptions) -> None:
+    """Submit the request to the queue and print the ID of its job."""
+    from imagen.jobs.submit import submit_request
+
+    with _suggest_backends(request, run):
+        submission = submit_request(request, run.settings, submit_options(request, run))
+    print_submission(submission, as_json=run.as_json, quiet=run.quiet)
+
+
+def submit_options(request: Request, run: RunOptions) -> SubmitOptions:
+    """How a command would submit this request to the queue."""
+    name = _backend_name(run)
+    has_workflow = run.workflow is not None
+    return run.queue.as_submit_options(
+        INTERPOLATION if _needs_no_engine(request, run) else name,
+        strict=run.strict,
+        over_budget=run.over_budget,
+        workflow=str(run.settings.backends[name]["workflow"]) if has_workflow else "",
+    )
 
 
 def plan_request(request: Request, run: RunOptions) -> list[Ticket]:

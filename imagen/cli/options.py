@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from imagen.cli.parsing import (
     parse_lora,
     parse_output,
 )
+from imagen.cli.queue_options import QueueOptions, queue_options
 from imagen.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -143,12 +144,8 @@ _RUN_OPTIONS = (
     strict_option,
     dry_run_option,
     over_budget_option,
-    preview_option,
-    no_cloud_option,
-    json_option,
-    quiet_option,
-    config_option,
 )
+_REPORT_OPTIONS = (preview_option, no_cloud_option, json_option, quiet_option, config_option)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +166,9 @@ class RunOptions:
     preview: bool | None = None
     as_json: bool = False
     quiet: bool = False
+    over_budget: bool = False
+    """Whether budgets do not apply; `settings` has none then."""
+    queue: QueueOptions = field(default_factory=QueueOptions)
 
 
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -180,6 +180,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_run(
         *,
+        queue: QueueOptions,
         config_path: Path | None,
         no_sidecar: bool,
         no_metadata: bool,
@@ -195,6 +196,8 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         is_stdout = output is not None and output.is_stdout
         if is_stdout and not flags["dry_run"]:
             refuse_stdout(as_json=flags["as_json"])
+        if queue.is_detached:
+            _refuse_detached(is_stdout=is_stdout, preview=flags["preview"])
         settings = settings_from_options(
             config_path,
             output,
@@ -203,18 +206,36 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             no_cloud=no_cloud,
             over_budget=over_budget,
         )
+        backend = queue.choose(backend, settings)
         if workflow is not None:
             from imagen.cli.workflow_option import choose_workflow
 
             settings, backend = choose_workflow(workflow, settings, backend)
         run = RunOptions(
-            settings=settings, is_stdout=is_stdout, backend=backend, workflow=workflow, **flags
+            settings=settings,
+            is_stdout=is_stdout,
+            backend=backend,
+            workflow=workflow,
+            over_budget=over_budget,
+            queue=queue,
+            **flags,
         )
         return command(run=run, **values)
 
+    decorated: Callable[..., Any] = with_run
+    for option in reversed(_REPORT_OPTIONS):
+        decorated = option(decorated)
+    decorated = queue_options(decorated)
     for option in reversed(_RUN_OPTIONS):
-        with_run = option(with_run)
-    return with_run
+        decorated = option(decorated)
+    return decorated
+
+
+def _refuse_detached(*, is_stdout: bool, preview: bool | None) -> None:
+    """Raises UsageError for options that need the image at once."""
+    for name, is_given in (("--output -", is_stdout), ("--preview", preview)):
+        if is_given:
+            raise usage_error(f"{name} needs the image at once, and --detach does not wait for it.")
 
 
 def refuse_stdout(*, as_json: bool) -> None:

@@ -185,7 +185,7 @@ def print_plan(
         mapped = describe_changes(ticket)[len(refused) :]
         for line in (
             f"Would be sent to {ticket.backend}{jobs}:",
-            *(f"  {name}: {_format_field(value)}" for name, value in values.items()),
+            *(f"  {name}: {format_field(value)}" for name, value in values.items()),
             *(f"  not honoured: {sentence}" for sentence in refused),
             *(f"  {sentence}" for sentence in (*mapped, *ticket.warnings)),
         ):
@@ -195,10 +195,10 @@ def print_plan(
         echo(line)
 
 
-def _format_field(value: Any) -> str:
+def format_field(value: Any) -> str:
     """A field of a request; JSON if it has parts."""
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_format_field, value))}]"
+        return f"[{', '.join(map(format_field, value))}]"
     if not hasattr(value, "model_dump"):
         return str(value)
     return json.dumps(value.model_dump(exclude_none=True), ensure_ascii=False)

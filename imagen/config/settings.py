@@ -447,6 +447,11 @@ class Settings(Section):
         """Where the library is: a file's path, or a PostgreSQL URL without its password."""
         return self.library.url or str(default_library(os.environ))
 
+    @property
+    def is_library_shared(self) -> bool:
+        """Whether the library is in a database server, which other machines may use too."""
+        return "://" in self.library_at
+
     def shared(self) -> dict[str, Any]:
         """The keys that each backend's block may override."""
         return {"workflow_dirs": self.workflow_dirs, "cache_dir": self.state_dir / "cache"}

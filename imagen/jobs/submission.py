@@ -38,7 +38,7 @@ def find_known(connection: Connection, new: Sequence[NewJob]) -> dict[str, str]:
     for first in range(0, len(keys), _CHUNK):
         same = jobs.c.key.in_(keys[first : first + _CHUNK])
         rows = connection.execute(select(jobs.c.key, jobs.c.id).where(same))
-        stored |= dict(rows.tuples().all())
+        stored |= dict(rows.all())
     known: dict[str, str] = {}
     children: dict[str, dict[int, str]] = {}
     for job in new:
@@ -48,7 +48,7 @@ def find_known(connection: Connection, new: Sequence[NewJob]) -> dict[str, str]:
             parent = known[job.parent]
             if parent not in children:
                 chosen = select(jobs.c.number, jobs.c.id).where(jobs.c.parent == parent)
-                children[parent] = dict(connection.execute(chosen).tuples().all())
+                children[parent] = dict(connection.execute(chosen).all())
             known[job.id] = children[parent].get(job.number, parent)
         elif job.key is not None:
             stored[job.key] = job.id
@@ -111,7 +111,7 @@ def _find_predecessors(
     states: dict[str, QueueState] = {}
     for first in range(0, len(ids), _CHUNK):
         chosen = select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(ids[first : first + _CHUNK]))
-        states |= dict(connection.execute(chosen).tuples().all())
+        states |= dict(connection.execute(chosen).all())
     for id in ids:
         if id not in states:
             raise RequestError(
@@ -149,9 +149,7 @@ def _row(
         "created_ms": now,
         "after": None if is_sheet else after,
         "ticket_id": job.id,
-        "spec": None
-        if job.spec is None
-        else json_safe(job.spec.model_dump(mode="json", exclude_defaults=True)),
+        "spec": None if job.spec is None else json_safe(job.spec.model_dump(mode="json")),
         "backend": "",
         "resource": "",
         "is_at_engine": 0,

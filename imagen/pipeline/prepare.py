@@ -65,6 +65,8 @@ class Preparation:
 
     controls_to_make: Mapping[int, Control]
     """Controls whose image must be made first, in a job of its own, by their number."""
+    capabilities: Capabilities
+    """What the backend takes for the task of the request."""
     tickets: list[Ticket]
     """A plan if there are `controls_to_make`: then `with_control_images` has the tickets to run."""
 
@@ -78,7 +80,7 @@ class Preparation:
         self._largest = settings.limits.max_width, settings.limits.max_height
         request = request.model_copy(update={"template": None})  # the prompt is what counts
         styled, self._receipt = inputs.check_request(apply_style(request, settings))
-        self._capabilities = capabilities = _find_capabilities(engine, styled)
+        self.capabilities = capabilities = _find_capabilities(engine, styled)
         styled = draw_over_default(request, styled, capabilities)
         if styled.extra and settings.inputs.allow_urls:
             own = inputs.image_parameters(styled, capabilities).items()
@@ -122,16 +124,16 @@ class Preparation:
         """The tickets of the request, with this value of `preprocess` for controls to make."""
         staged = inputs.prepare_inputs(
             self._with_preprocess(request, preprocess),
-            self._capabilities,
+            self.capabilities,
             self._settings.state_dir / "inputs",
             largest=self._largest,
         )
-        complete = resolve_request(staged.request, self._settings, self._capabilities)
-        complete, batch = _settle_batch(complete, self._request, self._capabilities)
+        complete = resolve_request(staged.request, self._settings, self.capabilities)
+        complete, batch = _settle_batch(complete, self._request, self.capabilities)
         # An adapter knows a batch by its count, and limits are checked here.
         runs = [
             run.model_copy(update={"latent_batch": None, "max_compute": None})
-            for run in split_runs(complete, self._capabilities)
+            for run in split_runs(complete, self.capabilities)
         ]
         common = batch
         if len(runs) > 1:

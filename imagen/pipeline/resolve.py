@@ -97,7 +97,7 @@ def draw_over_default(original: Request, request: Request, capabilities: Capabil
     parameter = capabilities.parameters.get("seed")
     if original.seed != -1 or parameter is None or parameter.default is None:
         return request
-    return request.with_values({"seed": draw_seed() % _count_seeds(parameter)})
+    return request.with_values({"seed": draw_seed() % count_seeds(parameter)})
 
 
 def resolve_request(
@@ -132,13 +132,13 @@ def resolve_request(
     for name in ("seed", "variation_seed") if is_varied else ("seed",):
         parameter = capabilities.parameters.get(name)
         if parameter is not None and getattr(complete, name) is None:
-            filled[name] = draw() % _count_seeds(parameter)
+            filled[name] = draw() % count_seeds(parameter)
     complete = complete.with_values(filled) if filled else complete
     check_limits(complete, settings.limits)
     return complete
 
 
-def _count_seeds(parameter: Parameter | None) -> int:
+def count_seeds(parameter: Parameter | None) -> int:
     """How many seeds an engine takes, from 0: some take fewer than a request can hold."""
     largest = LARGEST_SEED if parameter is None or parameter.max is None else int(parameter.max)
     return largest + 1
@@ -167,7 +167,7 @@ def split_runs(request: Request, capabilities: Capabilities) -> Iterator[Request
     Each job starts with the seed after the previous job's last. Images share a job if the request
     asks for a latent batch, or if the engine's batches give each image its own seed.
     """
-    count, seeds = request.count or 1, _count_seeds(capabilities.parameters.get("seed"))
+    count, seeds = request.count or 1, count_seeds(capabilities.parameters.get("seed"))
     parameter = capabilities.parameters.get("count")
     is_batch = request.latent_batch or capabilities.batch_seeds
     most = int(parameter.max or count) if parameter and is_batch else 1
