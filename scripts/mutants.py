@@ -42,7 +42,7 @@ MODULES = (
     *("backends/comfyui/client", "backends/comfyui/outputs", "backends/replicate/job"),
     *("backends/replicate/client", "backends/replicate/outputs", "backends/replicate/payload"),
     *("pipeline/generate", "pipeline/record", "pipeline/budgets", "jobs/recover"),
-    *("jobs/file_store", "core/filesystem", "comparison/run", "comparison/record"),
+    *("jobs/file_store", "jobs/store", "core/filesystem", "comparison/run", "comparison/record"),
     *("outputs/save", "library/write", "library/trash", "library/outbox", "delivery/worker"),
 )
 TESTS = (

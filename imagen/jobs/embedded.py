@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, union_all, update
+from sqlalchemy import delete, insert, literal, select, union_all, update
 
 from imagen.core.ticket import new_id
 from imagen.jobs.clock import now_ms
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 _MOST_QUEUES = 200
 """Queues that one statement looks into; SQLite allows 500."""
+_MOST_TOKENS = 500
+"""Deliveries in one statement."""
+_NOBODY = literal("", literal_execute=True)
+"""In the statement itself, or the partial indexes would not apply."""
+_IS_WAITING = deliveries.c.worker == _NOBODY
+_IS_HELD = deliveries.c.worker != _NOBODY
 _ATTEMPTS = 10
 """How often to look again where other workers take each job that was just seen."""
 
@@ -145,16 +151,18 @@ class EmbeddedQueue:
     def stalled(self) -> list[JobDelivery]:
         with self._library.reading() as connection:
             oldest = now_ms(connection) - round(self._stall_seconds * 1000)
-            silent = deliveries.c.worker != "", deliveries.c.seen_ms < oldest
+            silent = _IS_HELD, deliveries.c.seen_ms < oldest
             rows = connection.execute(select(deliveries).where(*silent))
             return [JobDelivery(row.job, str(row.token), row.queue) for row in rows]
 
-    def cancel(self, connection: Connection, token: str) -> None:
-        same = deliveries.c.token == int(token)
-        gone = delete(deliveries).where(same, deliveries.c.worker == "")
-        if not connection.execute(gone).rowcount:
-            connection.execute(update(deliveries).where(same).values(cancel=1))
-            notify(connection)
+    def cancel_many(self, connection: Connection, tokens: Sequence[str]) -> None:
+        for first in range(0, len(tokens), _MOST_TOKENS):
+            some = [int(token) for token in tokens[first : first + _MOST_TOKENS]]
+            same = deliveries.c.token.in_(some)
+            gone = delete(deliveries).where(same, _IS_WAITING)
+            if connection.execute(gone).rowcount < len(some):
+                connection.execute(update(deliveries).where(same).values(cancel=1))
+                notify(connection)
 
     def live(self) -> set[str]:
         with self._library.reading() as connection:
@@ -163,7 +171,7 @@ class EmbeddedQueue:
     def close(self, *, is_handed_over: bool = True) -> None:
         self._watcher.close()
         if is_handed_over:
-            mine = update(deliveries).where(deliveries.c.worker == self._worker)
+            mine = update(deliveries).where(_IS_HELD, deliveries.c.worker == self._worker)
             with self._library.writing() as connection:
                 if connection.execute(mine.values(seen_ms=0)).rowcount:
                     notify(connection)
@@ -171,7 +179,7 @@ class EmbeddedQueue:
 
 def _first_due(queue: str, now: int) -> Any:
     waits: list[ColumnElement[bool]] = [
-        deliveries.c.worker == "",
+        _IS_WAITING,
         deliveries.c.queue == queue,
         deliveries.c.due_ms <= now,
     ]

@@ -18,25 +18,14 @@ from imagen.config.paths import make_own_folder
 from imagen.core.filesystem import Lock, is_held, lock, make_private_folder
 from imagen.core.ids import count_back, is_id
 from imagen.core.text import did_you_mean
-from imagen.errors import (
-    Cancelled,
-    Failed,
-    ImagenError,
-    Lost,
-    OutputError,
-    Rejected,
-    RequestError,
-    TimedOut,
-)
+from imagen.errors import ImagenError, LetGo, OutputError, RequestError
 from imagen.jobs.model import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _FOLDER = "tickets"
-_FINAL = (Failed, Rejected, TimedOut, Cancelled)
-"""Errors after which the engine has nothing of the job left, unless it could not be stopped."""
 _PAUSES = (0.01, 0.05, 0.2, 0.5)
 """Seconds to wait for a file that another process has open for a moment."""
 
@@ -45,9 +34,9 @@ _PAUSES = (0.01, 0.05, 0.2, 0.5)
 def plan_jobs(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
     """Write jobs to disk before the first of them is submitted, and hold them for the block.
 
-    If the block fails, those that were never submitted are forgotten. If the process dies they
-    stay, unless it dies before all are written. Raises OutputError if they cannot be written,
-    RequestError if another process works on one of them.
+    If the block fails, those that were never submitted are forgotten. If the process dies or lets
+    go they stay, unless it dies before all are written. Raises OutputError if they cannot be
+    written, RequestError if another process works on one of them.
     """
     remove_leftovers(state_dir)
     with ExitStack() as locks:
@@ -58,6 +47,8 @@ def plan_jobs(jobs: Sequence[Job], state_dir: Path) -> Iterator[None]:
                 for job in jobs:
                     write(job, state_dir)
             yield
+        except LetGo:
+            raise
         except ImagenError:
             for job in jobs:
                 _forget_unsubmitted(job.id, state_dir)
@@ -109,48 +100,6 @@ def lock_job(id: str, state_dir: Path) -> Iterator[None]:
         yield
     finally:
         held.release()
-
-
-@contextmanager
-def keep_job(
-    job: Job, state_dir: Path, *, is_resumed: bool = False
-) -> Iterator[Callable[[Job], None]]:
-    """Keep a job on disk during the block, and after it if the outcome is open.
-
-    The block gets a function that writes the job again; once that was given a record, the job
-    stays for the library. An error that leaves images at the engine names the command that
-    fetches them. A job that `is_resumed` also stays if it could not be submitted. Raises
-    OutputError if the job cannot be written.
-    """
-    latest = job
-
-    def rewrite(changed: Job) -> None:
-        nonlocal latest
-        latest = changed
-        write(changed, state_dir)
-
-    rewrite(job)
-    try:
-        yield rewrite
-    except ImagenError as error:
-        if latest.record is not None:
-            raise
-        if latest.ticket.submitted and _may_have_images(error):
-            remedy = f"Fetch it again with: imagen resume {job.id}"
-            raise error.with_remedy(remedy) from error
-        if is_resumed and not latest.ticket.submitted and not isinstance(error, _FINAL):
-            raise error.with_remedy(f"Try it again with: imagen resume {job.id}") from error
-        forget(job.id, state_dir)
-        raise
-
-
-def _may_have_images(error: ImagenError) -> bool:
-    """Whether the engine may still have images of the job, or may still make some."""
-    if isinstance(error, OutputError):
-        return error.lost
-    if isinstance(error, Lost):
-        return error.never_ran or not error.is_certain
-    return not (isinstance(error, _FINAL) and error.is_stopped)
 
 
 def forget(id: str, state_dir: Path) -> None:

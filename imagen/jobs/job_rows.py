@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, get_args
 
-from sqlalchemy import func, or_, select, union_all
+from sqlalchemy import case, func, literal, or_, select, union_all
 
 from imagen.core.ids import count_back
 from imagen.core.text import one_line
@@ -18,6 +18,7 @@ from imagen.jobs.model import (
     QueueState,
     WaitingQueue,
 )
+from imagen.jobs.queue import ADOPTION_PRIORITY
 from imagen.library.schema import datetime_of, job_events, job_previews, jobs
 
 if TYPE_CHECKING:
@@ -34,8 +35,14 @@ _STATES: tuple[QueueState, ...] = get_args(QueueState)
 ACTIVE: tuple[QueueState, ...] = tuple(state for state in _STATES if state not in ENDED)
 OWNED: tuple[QueueState, ...] = ("running", "cancelling")
 """The states in which a worker may have a job."""
-IN_LINE = jobs.c.token.is_not(None), jobs.c.owner == ""
-"""Which jobs wait for a worker; written so that the partial index applies."""
+_NOTHING = literal("", literal_execute=True)
+"""Values in the conditions of partial indexes must be in the statement, or none would apply."""
+IN_LINE = jobs.c.token.is_not(None), jobs.c.owner == _NOTHING
+"""Which jobs wait for a worker."""
+OWNER_IS_SET = jobs.c.owner != _NOTHING
+AT_ENGINE = jobs.c.is_at_engine == literal(1, literal_execute=True)
+"""Which jobs take a place of their resource, in the hands of a worker or in line."""
+HELD = jobs.c.state == literal("held", literal_execute=True)
 _MOST_MATCHES = 5
 _ID = re.compile(r"[0-9a-f][0-9a-f-]{2,35}", re.IGNORECASE)
 
@@ -168,8 +175,12 @@ class JobRows:
     def waiting(
         self, pools: Collection[str] | None = None, now: int | None = None
     ) -> list[WaitingQueue]:
-        """The queues with due jobs of these pools, or of all."""
-        group = jobs.c.queue_pool, jobs.c.affinity, jobs.c.priority
+        """The queues with due jobs of these pools, or of all.
+
+        Jobs that may be at their engine already have `ADOPTION_PRIORITY` added.
+        """
+        raised = case((AT_ENGINE, ADOPTION_PRIORITY), else_=0)
+        group = jobs.c.queue_pool, jobs.c.affinity, (jobs.c.priority + raised).label("priority")
         chosen = select(*group, func.count(), func.min(jobs.c.due_ms)).group_by(*group)
         with self.library.reading() as connection:
             due = jobs.c.due_ms <= (now_ms(connection) if now is None else now)
@@ -190,10 +201,11 @@ class JobRows:
         return None if ms is None else (ms - now) / 1000
 
     def running(self, resource: str | None = None) -> list[QueuedJob]:
-        """The jobs that workers have: those that take a place of a resource, or all."""
-        chosen = select_jobs().where(jobs.c.state.in_(OWNED), jobs.c.owner != "")
-        if resource is not None:
-            chosen = chosen.where(jobs.c.resource == resource, jobs.c.is_at_engine == 1)
+        """The jobs that take a place of a resource; or all those, and what workers have beside."""
+        if resource is None:
+            chosen = select_jobs().where(or_(AT_ENGINE, OWNER_IS_SET))
+        else:
+            chosen = select_jobs().where(AT_ENGINE, jobs.c.resource == resource)
         with self.library.reading() as connection:
             rows = connection.execute(chosen.order_by(jobs.c.started_ms, jobs.c.id))
             return [queued_job(row) for row in rows]

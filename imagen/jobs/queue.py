@@ -90,8 +90,8 @@ class JobQueue(Protocol):
         Changes nothing.
         """
 
-    def cancel(self, connection: Connection, token: str) -> None:
-        """In the caller's transaction: remove a waiting delivery; tell the worker of a held one."""
+    def cancel_many(self, connection: Connection, tokens: Sequence[str]) -> None:
+        """In the caller's transaction: remove waiting deliveries; tell the workers of held ones."""
 
     def live(self) -> set[str]:
         """The tokens of all deliveries that wait or are held."""

@@ -6,28 +6,25 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from imagen.errors import ImagenError, LetGo, LibraryUnreachable
+from imagen.errors import ImagenError, LetGo, LibraryUnreachable, Lost
+from imagen.jobs.outage import retry_until_reachable
 from imagen.pipeline.record import with_job_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from threading import Event
 
     from imagen.config import Settings
     from imagen.jobs.model import Fence, Job
     from imagen.jobs.sql_store import SqlJobStore
-    from imagen.library.records import GenerationRecord
 
 T = TypeVar("T")
-_PATIENCE_SECONDS = 3600.0
-"""How long to wait for a database that is away; the engine goes on meanwhile."""
-_PAUSE_SECONDS = 0.5
 
 
 class RowJobStore:
     """A `JobStore` for one job, which a worker has taken.
 
-    While the database is away its writes wait. What becomes of the job after an error is up to the
-    worker, which finds the record of a final failure in `failure`.
+    While the database is away its writes wait, until `stop` is set: then they raise LetGo.
     """
 
     def __init__(
@@ -36,13 +33,12 @@ class RowJobStore:
         fence: Fence,
         settings: Settings,
         *,
-        is_stopping: Callable[[], bool] = lambda: False,
+        stop: Event | None = None,
     ) -> None:
         self._store = store
         self._fence = fence
         self._settings = settings
-        self._is_stopping = is_stopping
-        self.failure: GenerationRecord | None = None
+        self._stop = stop
         self.warnings: list[str] = []
         """About budgets."""
 
@@ -61,7 +57,7 @@ class RowJobStore:
         is_late = True
         while is_late:
             began = _clocks()
-            self.warnings += self.persist(
+            self.warnings += self._persist(
                 lambda: self._store.write(self._fence, job, self._settings)
             )
             age = max(now - then for now, then in zip(_clocks(), began, strict=True))
@@ -70,29 +66,28 @@ class RowJobStore:
     def record(self, job: Job, settings: Settings, *, error: ImagenError | None = None) -> str:
         """Record the finished job in the library, and end its row.
 
-        A job that failed is left to the worker.
+        One that was lost by an engine that charges nothing is left to the worker: it runs again.
         """
         assert job.record is not None
-        if error is not None:
-            self.failure = job.record
-            return ""
         record, own = job.record, with_job_settings(settings, job)
-        self.write(job)
-        self.persist(lambda: self._store.finish(self._fence, record, own))
+        if error is None:
+            self.write(job)
+            self._persist(lambda: self._store.finish(self._fence, record, own))
+        elif not isinstance(error, Lost):
+            self._persist(lambda: self._store.fail(self._fence, error, record=record, settings=own))
+        elif job.ticket.estimate is not None:
+            self._persist(
+                lambda: self._store.fail(
+                    self._fence, error, state="lost", record=record, settings=own
+                )
+            )
         return ""
 
-    def persist(self, change: Callable[[], T]) -> T:
-        """Make a change once the database can be reached; raises LetGo if the worker stops."""
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                return change()
-            except LibraryUnreachable:
-                if self._is_stopping():
-                    raise LetGo("The worker stops while the database is away.") from None
-                if time.monotonic() > until:
-                    raise
-            time.sleep(_PAUSE_SECONDS)
+    def _persist(self, change: Callable[[], T]) -> T:
+        try:
+            return retry_until_reachable(change, stop=self._stop)
+        except LibraryUnreachable as error:
+            raise LetGo("The worker stops while the database is away.") from error
 
 
 def _clocks() -> tuple[float, float]:

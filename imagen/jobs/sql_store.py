@@ -15,17 +15,16 @@ from imagen.core.json_values import json_safe
 from imagen.core.text import one_line, printable
 from imagen.core.ticket import new_id
 from imagen.errors import ConfigError, ImagenError
-from imagen.jobs.embedded import EmbeddedQueue
-from imagen.jobs.job_rows import OWNED, JobRows, queued_job, select_jobs
+from imagen.jobs.job_rows import AT_ENGINE, OWNED, JobRows, queued_job, select_jobs
 from imagen.jobs.model import ENDED, PARENTS
+from imagen.jobs.open_queue import open_queue
 from imagen.jobs.schedules import ScheduleRows
 from imagen.jobs.submission import find_known, insert_jobs, with_known
 from imagen.jobs.transitions import Transition, is_submitted, keeps_engine
 from imagen.jobs.user_changes import UserChanges
 from imagen.jobs.worker_rows import WorkerRows
 from imagen.library import open_library
-from imagen.library.migrations import lock_for_writing
-from imagen.library.schema import job_previews, jobs, queue_facts
+from imagen.library.schema import job_previews, jobs
 from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
 from imagen.pipeline.budgets import lock_budgets, refuse_over_budget
 
@@ -150,7 +149,7 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             values: dict[str, Any] = {"job": stored, "ticket_id": job.id}
             is_reserved = row.reserved_usd is not None and row.ticket_id == job.id
             if not is_reserved or not is_submitted(row.job):
-                if not row.spec["is_over_budget"]:
+                if not row.spec.get("is_over_budget"):
                     warnings = refuse_over_budget(
                         [job.ticket], settings, connection=change.connection
                     )
@@ -366,7 +365,7 @@ def _busy_for(
     """For how many seconds a resource can certainly start no job; 0 if it can."""
     its = jobs.c.resource == resource
     if resource and at_once is not None:
-        places = its, jobs.c.state.in_(OWNED), jobs.c.is_at_engine == 1
+        places = its, AT_ENGINE
         taken = change.connection.execute(select(func.count()).where(*places))
         if taken.scalar_one() >= at_once:
             return _BUSY_SECONDS
@@ -402,24 +401,3 @@ def open_job_store(
             yield SqlJobStore(library, queue, lease_seconds=lease, deaths=settings.jobs.deaths)
         finally:
             queue.close()
-
-
-def open_queue(library: Library, settings: Settings, worker_id: str = "") -> JobQueue:
-    """The queue that carries the jobs of a library, as recorded at its first use."""
-    wanted = "embedded"
-    recorded = select(queue_facts.c.value).where(queue_facts.c.name == "queue")
-    with library.reading() as connection:
-        name = connection.execute(recorded).scalar()
-    if name is None:
-        with library.writing() as connection:
-            lock_for_writing(connection)
-            name = connection.execute(recorded).scalar()
-            if name is None:
-                connection.execute(insert(queue_facts).values(name="queue", value=wanted))
-                name = wanted
-    if settings.jobs.queue not in ("auto", name):
-        raise ConfigError(
-            f"jobs.queue is {settings.jobs.queue}, but {name} carries the jobs of this library.",
-            remedy=f"Set it to {name}, or leave it out of imagen.yaml.",
-        )
-    return EmbeddedQueue(library, worker_id, stall_seconds=settings.jobs.lease_seconds)

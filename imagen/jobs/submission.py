@@ -149,7 +149,9 @@ def _row(
         "created_ms": now,
         "after": None if is_sheet else after,
         "ticket_id": job.id,
-        "spec": None if job.spec is None else json_safe(job.spec.model_dump(mode="json")),
+        "spec": None
+        if job.spec is None
+        else json_safe(job.spec.model_dump(mode="json", exclude_defaults=True)),
         "backend": "",
         "resource": "",
         "is_at_engine": 0,

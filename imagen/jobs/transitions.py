@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +9,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from imagen.errors import LetGo, LibraryError
 from imagen.jobs.clock import now_ms
-from imagen.jobs.job_rows import ACTIVE, OWNED
+from imagen.jobs.job_rows import ACTIVE, HELD, OWNED
 from imagen.jobs.model import ENDED
 from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
 from imagen.library.migrations import lock_for_writing
@@ -118,8 +117,9 @@ class Transition:
     ) -> None:
         """Give a job a new delivery, and no owner.
 
-        One that `is_kept` may be at the engine of its backend: only workers that serve that backend
-        get it. They get it before all other jobs, like each one that is to be `is_first`.
+        One that `is_kept` may be at the engine of its backend, and keeps its place there: only
+        workers that serve that backend get it. They get it before all other jobs, like each one
+        that is to be `is_first`.
         """
         pool = row.pool if pool is None else pool
         queue_pool = row.backend if is_kept else pool
@@ -133,6 +133,7 @@ class Transition:
         values = _FREED | {"token": token, "pool": pool, "queue_pool": queue_pool} | values
         if is_kept:
             del values["reserved_usd"]
+            values["is_at_engine"] = int(bool(row.resource))
         values["due_ms"] = self.now + round(delay_seconds * 1000)
         if is_noted:
             self.set_state(row.id, state, **values)
@@ -158,30 +159,27 @@ class Transition:
         self.set_state(row.id, state, ended_ms=self.now, **_FREED, **values)
         self.settle([_EndedJob(row.id, row.parent, state)])
 
-    def end_many(self, rows: Iterable[Row[Any]], state: QueueState) -> None:
+    def end_many(self, rows: Sequence[Row[Any]], state: QueueState) -> None:
         """End jobs that no worker has."""
-        ended = []
+        tokens = [row.token for row in rows if row.token is not None]
+        self.queue.cancel_many(self.connection, tokens)
+        for some in _chunks([row.id for row in rows]):
+            ended = update(jobs).where(jobs.c.id.in_(some))
+            self.connection.execute(ended.values(state=state, ended_ms=self.now, **_FREED))
         for row in rows:
-            if row.token is not None:
-                self.queue.cancel(self.connection, row.token)
-            self.set_state(row.id, state, ended_ms=self.now, **_FREED)
-            ended.append(_EndedJob(row.id, row.parent, state))
-        self.settle(ended)
+            self.note(row.id, state=state)
+        self.settle([_EndedJob(row.id, row.parent, state) for row in rows])
 
-    def settle(self, ended: Iterable[_EndedJob]) -> None:
+    def settle(self, ended: Sequence[_EndedJob]) -> None:
         """What follows from the end of jobs, and from the end of those, and so on."""
-        work = deque(ended)
-        while work:
-            parents: dict[str, None] = {}
-            while work:
-                job = work.popleft()
-                gone = delete(job_previews).where(job_previews.c.job == job.id)
-                self.connection.execute(gone)
-                work += self._settle_successors(job)
-                if job.parent is not None:
-                    parents[job.parent] = None
-            for parent in parents:
-                work += self._settle_parent(parent)
+        parents: dict[str, None] = {}
+        while ended or parents:
+            if ended:
+                parents |= dict.fromkeys(job.parent for job in ended if job.parent is not None)
+                ended = self._settle_successors(ended)
+            else:
+                ended = [job for parent in parents for job in self._settle_parent(parent)]
+                parents = {}
 
     def settle_parents(self, parents: Iterable[str | None]) -> None:
         """End the parents all of whose children have ended, and what follows from that."""
@@ -189,24 +187,26 @@ class Transition:
             if parent is not None:
                 self.settle(self._settle_parent(parent))
 
-    def _settle_successors(self, job: _EndedJob) -> list[_EndedJob]:
-        waits = select(jobs).where(jobs.c.after == job.id, jobs.c.state == "held")
-        rows = self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
-        if not rows:
-            return []
-        if job.state == "done":
-            self.release(rows)
-            return []
-        state: QueueState = "cancelled" if job.state == "cancelled" else "failed"
-        outcome = {"failed": "failed", "lost": "was lost"}.get(job.state, "was cancelled")
-        error = {
-            "code": "predecessor",
-            "message": f"The job {job.id}, which had to be done before it, {outcome}.",
-            "remedy": "Retry that job first, then this one.",
-        }
-        for row in rows:
-            self.set_state(row.id, state, ended_ms=self.now, error=error, **_FREED)
-        return [_EndedJob(row.id, row.parent, state) for row in rows]
+    def _settle_successors(self, ended: Sequence[_EndedJob]) -> list[_EndedJob]:
+        """Delete the previews of ended jobs, and begin or end the jobs that wait for them."""
+        states = {job.id: job.state for job in ended}
+        rows: list[Row[Any]] = []
+        for some in _chunks(list(states)):
+            self.connection.execute(delete(job_previews).where(job_previews.c.job.in_(some)))
+            waits = select(jobs).where(jobs.c.after.in_(some), HELD)
+            rows += self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
+        self.release([row for row in rows if states[row.after] == "done"])
+        stopped = [row for row in rows if states[row.after] != "done"]
+        for row in stopped:
+            before = states[row.after]
+            outcome = {"failed": "failed", "lost": "was lost"}.get(before, "was cancelled")
+            error = {
+                "code": "predecessor",
+                "message": f"The job {row.after}, which had to be done before it, {outcome}.",
+                "remedy": "Retry that job first, then this one.",
+            }
+            self.set_state(row.id, _follow(before), ended_ms=self.now, error=error, **_FREED)
+        return [_EndedJob(row.id, row.parent, _follow(states[row.after])) for row in stopped]
 
     def _settle_parent(self, id: str) -> list[_EndedJob]:
         """Release the sheet of a parent once its other children have ended; then end it."""
@@ -254,12 +254,22 @@ class Transition:
         level = [id]
         while level:
             rows: list[Row[Any]] = []
-            for first in range(0, len(level), _CHUNK):
-                chosen = select(jobs).where(jobs.c.parent.in_(level[first : first + _CHUNK]))
+            for some in _chunks(level):
+                chosen = select(jobs).where(jobs.c.parent.in_(some))
                 rows += self.connection.execute(chosen.order_by(jobs.c.number, jobs.c.id)).all()
             found += [row for row in rows if row.spec is not None]
             level = [row.id for row in rows if row.spec is None]
         return found
+
+
+def _follow(state: QueueState) -> QueueState:
+    """How a job ends whose predecessor ended like this."""
+    return "cancelled" if state == "cancelled" else "failed"
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(ids), _CHUNK):
+        yield ids[first : first + _CHUNK]
 
 
 def is_owned(fence: Fence) -> tuple[ColumnElement[bool], ...]:

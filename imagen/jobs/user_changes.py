@@ -37,9 +37,9 @@ class UserChanges(QueueTables):
         with self._exclusive() as change:
             active = [row for row in self._jobs_of(change, id) if row.state not in ENDED]
             at_engine = [row for row in active if row.owner or keeps_engine(row)]
+            held = [row.token for row in at_engine if row.owner]
+            change.queue.cancel_many(change.connection, held)
             for row in at_engine:
-                if row.owner:
-                    change.queue.cancel(change.connection, row.token)
                 state: QueueState = row.state if row.owner else "cancelling"
                 change.set_state(row.id, state, cancel=1)
             kept = {row.id for row in at_engine}
@@ -190,7 +190,7 @@ def _find_ready(change: Transition, held: Sequence[Row[Any]]) -> list[Row[Any]]:
 
 def _move(change: Transition, row: Row[Any], changes: dict[str, Any]) -> None:
     if row.token is not None:
-        change.queue.cancel(change.connection, row.token)
+        change.queue.cancel_many(change.connection, [row.token])
         due = changes.get("due_ms", row.due_ms)
         is_kept = keeps_engine(row)
         token = change.queue.put(

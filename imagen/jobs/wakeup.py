@@ -101,10 +101,10 @@ class QueueWatcher:
         heard, everybody is woken once a second.
         """
         with self._library.reading() as connection:
-            connection.detach()  # or LISTEN would stay in the pool
             driver = connection.connection.driver_connection
             assert driver is not None
             connection.rollback()
+            connection.detach()  # or LISTEN would stay in the pool
             driver.autocommit = True
             driver.execute(f"LISTEN {_CHANNEL}")
             self.wake()

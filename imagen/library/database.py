@@ -16,17 +16,20 @@ from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
+    DBAPIError,
     IntegrityError,
+    InterfaceError,
     InternalError,
     OperationalError,
     ProgrammingError,
     SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from imagen.config.paths import make_own_folder
 from imagen.core.filesystem import tighten
 from imagen.core.text import one_line
-from imagen.errors import ConfigError, LibraryError, MissingDependency
+from imagen.errors import ConfigError, LibraryError, LibraryUnreachable, MissingDependency
 from imagen.library.migrations import (
     PATIENCE_SECONDS,
     STEPS,
@@ -44,9 +47,22 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.library.migrations import Step
 
-_CONNECT_SECONDS = 10
+_CONNECTION = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How soon it is noticed that a PostgreSQL server is gone; libpq names what the URL may set too."""
+_SESSION = """
+SET search_path TO {schema};
+SET lock_timeout = '10s';
+SET idle_in_transaction_session_timeout = '30s'
+"""
+"""A process that was frozen in a transaction must not block all others."""
 _SECRET = ("password", "sslpassword", "passfile", "sslkey")
-_SCHEMA = "imagen_library"
+SCHEMA = "imagen_library"
 """In PostgreSQL. `imagen` is the schema of the cloud's tables, which may share the database."""
 _WRITES = "imagen_writes"
 
@@ -132,7 +148,7 @@ def _migrate_if_needed(library: Library, steps: Sequence[Step]) -> None:
     with library.writing() as connection:
         lock_for_writing(connection)  # or two processes would create the schema
         if not library.is_sqlite:
-            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}"))
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
         migrate(connection, steps)
 
 
@@ -246,9 +262,9 @@ def _open_postgres(at: str, password: str, trash: Path) -> Library:
         )
     url = url.set(drivername="postgresql+psycopg")
     url = url.set(password=password) if password else url
-    patience = {} if "connect_timeout" in url.query else {"connect_timeout": _CONNECT_SECONDS}
+    options = {name: value for name, value in _CONNECTION.items() if name not in url.query}
     try:
-        engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=options)
     except ModuleNotFoundError as error:
         raise MissingDependency("psycopg", "postgres") from error
     event.listen(engine, "connect", _prepare_postgres)
@@ -257,34 +273,62 @@ def _open_postgres(at: str, password: str, trash: Path) -> Library:
 
 
 def _prepare_postgres(connection: Any, _: object) -> None:
-    connection.execute(f"SET search_path TO {_SCHEMA}")
+    connection.execute(_SESSION.format(schema=SCHEMA))
     connection.commit()
 
 
 @contextmanager
 def translate_errors(at: str) -> Iterator[None]:
-    """Raise LibraryError for errors of the database; `at` names the library."""
+    """Raise LibraryError for errors of the database; `at` names the library.
+
+    It is LibraryUnreachable if the same may work later: then it is unknown what took effect.
+    """
     try:
         yield
-    except OperationalError as error:
-        raise LibraryError(
-            f"The library {at} cannot be used: {_reason(error)}.", remedy=_remedy(error)
-        ) from error
-    except (DataError, IntegrityError, InternalError, ProgrammingError) as error:
-        raise LibraryError(
-            f"The library {at} refused a change: {_reason(error)}.", remedy=_remedy(error)
-        ) from error
-    except DatabaseError as error:
-        raise LibraryError(
-            f"{at} is not a library, or is damaged: {_reason(error)}.",
-            remedy="Your images are safe. Move this file away, then create a new library from "
-            "them with: imagen library add DIR",
-        ) from error
     except SQLAlchemyError as error:
-        raise LibraryError(f"The library {at} failed: {one_line(str(error))}.") from error
+        raise _translate(error, at) from error
 
 
-def _reason(error: DatabaseError) -> str:
+def _translate(error: SQLAlchemyError, at: str) -> LibraryError:
+    if isinstance(error, PoolTimeoutError):
+        return LibraryUnreachable(f"The library {at} has too many users in this process.")
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return LibraryError(f"The library {at} failed: {one_line(str(error))}.")
+    reason, remedy = _reason(error), _remedy(error)
+    if error.connection_invalidated or is_temporary(error.orig):
+        return LibraryUnreachable(f"The library {at} cannot be used: {reason}.", remedy=remedy)
+    if isinstance(error, OperationalError | InterfaceError):
+        return LibraryError(f"The library {at} cannot be used: {reason}.", remedy=remedy)
+    if isinstance(error, DataError | IntegrityError | InternalError | ProgrammingError):
+        return LibraryError(f"The library {at} refused a change: {reason}.", remedy=remedy)
+    return LibraryError(
+        f"{at} is not a library, or is damaged: {reason}.",
+        remedy="Your images are safe. Move this file away, then create a new library from "
+        "them with: imagen library add DIR",
+    )
+
+
+_TEMPORARY = ("08", "40", "53", "55P03", "57P", "25P03")
+"""Beginnings of PostgreSQL's error codes: the connection broke, a conflict, too many connections,
+a lock that took too long, a server that starts or ends, a transaction that was left open."""
+_NEVER = ("password", "authentication", "does not exist", "pg_hba.conf", "role", "ssl")
+"""In messages without a code, of servers that can be reached and refuse us."""
+
+
+def is_temporary(error: BaseException | None) -> bool:
+    """Whether an error of a database's driver may pass by itself."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    code = getattr(error, "sqlstate", None)
+    if code is not None:
+        return str(code).startswith(_TEMPORARY)
+    names = {kind.__name__ for kind in type(error).__mro__}
+    is_connection = bool(names & {"OperationalError", "InterfaceError"})
+    return is_connection and not any(word in str(error).lower() for word in _NEVER)
+
+
+def _reason(error: DBAPIError) -> str:
     """The database's message, without the statement."""
     return one_line(str(error.orig)).rstrip(".")
 
@@ -302,6 +346,6 @@ _REMEDIES = {
 }
 
 
-def _remedy(error: DatabaseError) -> str:
+def _remedy(error: DBAPIError) -> str:
     reason = _reason(error).lower()
     return next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")

@@ -411,8 +411,8 @@ JOB_INDEXES = (
     "CREATE INDEX jobs_by_after ON jobs (after) WHERE state = 'held'",
     "CREATE INDEX jobs_waiting ON jobs (queue_pool, affinity, due_ms, priority, created_ms) "
     "WHERE token IS NOT NULL AND owner = ''",
-    "CREATE INDEX jobs_active ON jobs (state, resource, is_at_engine, id) "
-    "WHERE state IN ('running', 'cancelling')",
+    "CREATE INDEX jobs_owned ON jobs (started_ms, id) WHERE owner <> ''",
+    "CREATE INDEX jobs_at_engine ON jobs (resource, started_ms, id) WHERE is_at_engine = 1",
     "CREATE INDEX jobs_reserved ON jobs (id) WHERE reserved_usd IS NOT NULL",
     "CREATE INDEX deliveries_waiting ON deliveries (queue, priority DESC, token, due_ms) "
     "WHERE worker = ''",

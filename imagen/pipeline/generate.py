@@ -26,6 +26,7 @@ from imagen.errors import (
 from imagen.inputs import check_request
 from imagen.jobs import file_store
 from imagen.jobs.model import Job
+from imagen.jobs.store import FileJobStore
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.prepare import (
     Preparation,
@@ -39,7 +40,6 @@ from imagen.pipeline.record import (
     build_record,
     find_caller,
     preload_library,
-    record_now_or_later,
     stored_copies,
     stored_image,
 )
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.result import OnProgress, Progress, Result
     from imagen.core.ticket import Ticket
+    from imagen.jobs.store import JobStore, StoredJob
     from imagen.outputs import SavedImage
 
-    Write = Callable[[Job], None]
     OnMade = Callable[["Generation"], None]
 
 __all__ = [
@@ -206,18 +206,21 @@ def run_job(
     settings: Settings,
     on_progress: OnProgress,
     *,
+    store: JobStore | None = None,
     is_resumed: bool = False,
 ) -> Generation:
     """Submit one job (or find it again), wait for its images, save and record them.
 
-    The job is on disk from before the submission until the library has its images. One that
-    `is_resumed` keeps the time at which it began, and finds the files that it had saved by then.
+    The store has the job from before the submission until the library has its images; by default
+    it is the state directory. A job that `is_resumed` keeps the time at which it began, and finds
+    the files that it had saved by then.
     """
     job = job if is_resumed else job.start()
     was_submitted = is_resumed and job.ticket.submitted
     submitted_at = time.monotonic()
     is_finished = False
-    with file_store.keep_job(job, settings.state_dir, is_resumed=is_resumed) as write:
+    store = store or FileJobStore(settings.state_dir)
+    with store.keep(job, is_resumed=is_resumed) as stored:
 
         def tell(progress: Progress) -> None:
             nonlocal job, is_finished, submitted_at
@@ -227,7 +230,7 @@ def run_job(
                 job = job.with_ticket(progress.ticket)
                 submitted_at = submitted_at if is_update else time.monotonic()
                 with suppress(OutputError) if is_update else nullcontext():
-                    write(job)
+                    stored.write(job)
             if job.ticket.submitted and not is_finished:
                 preload_library(settings, time.monotonic() - submitted_at)
             on_progress(progress)
@@ -239,12 +242,12 @@ def run_job(
                 remedy = "The images are finished, and the engine still has them."
                 raise error.as_unstopped(remedy) from error
             if _is_final(error):
-                record_now_or_later(job.with_record(build_failure(job, error)), write, settings)
+                stored.record(job.with_record(build_failure(job, error)), settings, error=error)
             raise
         if was_submitted:  # by another process: how long it took in all is unknown
             result = replace(result, facts=replace(result.facts, latency_seconds=None))
         told = (*job.ticket.warnings, *result.warnings)
-        return _save(replace(result, warnings=told), job, write, settings, is_resumed=is_resumed)
+        return _save(replace(result, warnings=told), job, stored, settings, is_resumed=is_resumed)
 
 
 def _is_final(error: ImagenError) -> bool:
@@ -255,7 +258,7 @@ def _is_final(error: ImagenError) -> bool:
 
 
 def _save(
-    result: Result, job: Job, write: Write, settings: Settings, *, is_resumed: bool = False
+    result: Result, job: Job, stored: StoredJob, settings: Settings, *, is_resumed: bool = False
 ) -> Generation:
     """Save the images of a job and record them."""
     try:
@@ -272,10 +275,10 @@ def _save(
     except OutputError as error:
         if not error.lost:  # they exist elsewhere, and may have cost something
             images = stored_copies(error.kept, result, job.ticket)
-            record_now_or_later(job.with_record(build_record(job, result, images)), write, settings)
+            stored.record(job.with_record(build_record(job, result, images)), settings)
         raise
     record = build_record(job, result, [stored_image(image) for image in saved])
-    remark = record_now_or_later(job.with_record(record), write, settings)
+    remark = stored.record(job.with_record(record), settings)
     return Generation(ticket=job.ticket, result=result, saved=tuple(saved), remark=remark)
 
 
@@ -306,6 +309,6 @@ def upscale_locally(
     (job,) = create_jobs([ticket], request, settings)
     with (
         file_store.plan_jobs([job], settings.state_dir),
-        file_store.keep_job(job, settings.state_dir) as write,
+        FileJobStore(settings.state_dir).keep(job) as stored,
     ):
-        return [_save(result, job, write, settings)]
+        return [_save(result, job, stored, settings)]

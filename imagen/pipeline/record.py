@@ -24,7 +24,6 @@ from imagen.errors import (
     Failed,
     ImagenError,
     Lost,
-    OutputError,
     Rejected,
     TimedOut,
 )
@@ -36,7 +35,7 @@ from imagen.outputs.save import sidecar_path
 from imagen.outputs.sidecar import find_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from imagen.config import Settings, UsageSettings
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 _PRELOAD_AFTER_SECONDS = 0.3
 """How long an engine must work until it is likely to work for as long as the library loads."""
-_MOST_DEFERRED = 50
+MOST_DEFERRED = 50
 """How many finished jobs may wait for another command to record them."""
 _LONGEST_CALLER = 200
 _TMUX_SECONDS = 1.0
@@ -73,32 +72,10 @@ def _modules(url: str) -> tuple[str, ...]:
     )
 
 
-def record_now_or_later(
-    job: Job,
-    write: Callable[[Job], None],
-    settings: Settings,
-    environ: Mapping[str, str] = os.environ,
-) -> str:
-    """Write down a finished job, and record it unless a later command can; a sentence if neither
-    worked."""
-    assert job.record is not None
-    # Another command can record it as well if nothing is to be delivered, the library is a file,
-    # and loading it takes time.
-    url = settings.library.url or ""
+def is_library_loaded(settings: Settings) -> bool:
+    """Whether what the library needs is imported, so that recording takes no time."""
     is_loading = _preload is not None and _preload.is_alive()
-    is_deferred = (
-        settings.library.enabled
-        and "://" not in url
-        and (is_loading or any(module not in sys.modules for module in _modules(url)))
-        and len(file_store.pending(settings.state_dir)) <= _MOST_DEFERRED
-        and not delivery.is_any_enabled(settings, environ)
-    )
-    library = os.path.abspath(settings.library_at) if is_deferred else ""
-    with suppress(OutputError):  # the disk of the library may have space
-        write(job.model_copy(update={"deferred_to": library}))
-        if is_deferred:
-            return ""
-    return record(job.record, settings, environ)
+    return not is_loading and all(m in sys.modules for m in _modules(settings.library.url or ""))
 
 
 def build_record(job: Job, result: Result, images: Sequence[StoredImage]) -> GenerationRecord:
@@ -198,7 +175,7 @@ def record(
     try:
         with open_library(settings, environ=environ) as library:
             _record(library, generation, settings, environ)
-            if len(file_store.pending(settings.state_dir)) > _MOST_DEFERRED:
+            if len(file_store.pending(settings.state_dir)) > MOST_DEFERRED:
                 record_pending(library, settings, environ)
     except ImagenError as error:
         return (

@@ -27,6 +27,7 @@ from imagen.errors import (
 )
 from imagen.jobs import file_store
 from imagen.jobs.model import Job
+from imagen.jobs.store import FileJobStore
 from imagen.library.records import GenerationRecord
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ _ENTRY = GenerationRecord(
 
 
 def _run(state: Path, error: BaseException | None, *, sent: bool) -> None:
-    with file_store.plan_jobs([_JOB], state), file_store.keep_job(_JOB, state) as write:
+    with file_store.plan_jobs([_JOB], state), FileJobStore(state).keep(_JOB) as stored:
         if sent:
-            write(_SENT)
+            stored.write(_SENT)
         if error is not None:
             raise error
 
 
 def test_job_is_on_disk_during_the_work(tmp_path: Path) -> None:
-    with file_store.keep_job(_JOB, tmp_path):
+    with FileJobStore(tmp_path).keep(_JOB):
         assert file_store.read(_TICKET.id, tmp_path) == _JOB
 
 
@@ -100,8 +101,8 @@ def test_folder_is_synced_after_the_rename(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_job_stays_until_it_is_recorded(tmp_path: Path) -> None:
-    with file_store.keep_job(_JOB, tmp_path) as write:
-        write(_SENT.with_record(_ENTRY))
+    with FileJobStore(tmp_path).keep(_JOB) as stored:
+        stored.write(_SENT.with_record(_ENTRY))
     assert file_store.read(_TICKET.id, tmp_path).state == "saved"
     file_store.forget(_TICKET.id, tmp_path)
     assert file_store.pending(tmp_path) == []
@@ -111,8 +112,8 @@ def test_saved_job_stays_after_a_later_error(
     tmp_path: Path,
 ) -> None:
     def fail() -> None:
-        with file_store.keep_job(_JOB, tmp_path) as write:
-            write(_SENT.with_record(_ENTRY))
+        with FileJobStore(tmp_path).keep(_JOB) as stored:
+            stored.write(_SENT.with_record(_ENTRY))
             raise Failed("too late")
 
     with pytest.raises(Failed):
@@ -121,8 +122,8 @@ def test_saved_job_stays_after_a_later_error(
 
 
 def test_submitted_job_is_rewritten(tmp_path: Path) -> None:
-    with file_store.keep_job(_JOB, tmp_path) as write:
-        write(_SENT)
+    with FileJobStore(tmp_path).keep(_JOB) as stored:
+        stored.write(_SENT)
         kept = file_store.read(_TICKET.id, tmp_path).ticket
     assert (kept.submitted, kept.engine) == (True, {"prompt_id": "p"})
 
@@ -262,7 +263,7 @@ def test_resumed_job_stays_unless_it_was_refused(
     tmp_path: Path, error: ImagenError, left: list[str]
 ) -> None:
     def fail() -> None:
-        with file_store.keep_job(_JOB, tmp_path, is_resumed=True):
+        with FileJobStore(tmp_path).keep(_JOB, is_resumed=True):
             raise error
 
     with pytest.raises(type(error)):
@@ -299,7 +300,7 @@ def test_unlockable_job_has_a_neutral_remedy(
 
 def test_unwritable_job_is_reported(tmp_path: Path) -> None:
     (tmp_path / "tickets" / f"{_JOB.id}.new").mkdir(parents=True)
-    with pytest.raises(OutputError) as caught, file_store.keep_job(_JOB, tmp_path):
+    with pytest.raises(OutputError) as caught, FileJobStore(tmp_path).keep(_JOB):
         pass
     assert caught.value.message.startswith("The job cannot be written to ")
     assert caught.value.remedy == (
@@ -342,6 +343,7 @@ import os, sys
 from pathlib import Path
 from imagen.jobs import file_store as tickets
 from imagen.jobs.model import Job
+from imagen.jobs.store import FileJobStore
 
 jobs = [Job.model_validate_json(text) for text in sys.argv[2:]]
 write = tickets.write
