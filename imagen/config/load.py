@@ -37,6 +37,7 @@ VARIABLES = {
     "IMAGEN_STATE": "state_dir",
     "IMAGEN_WORKFLOWS": "workflow_dirs",
     "IMAGEN_LIBRARY": "library.url",
+    "IMAGEN_HOST": "the name of this machine in the library",
     "IMAGEN_CLOUD_SYNC": "output.cloud_sync",
     "IMAGEN_PREVIEW": "output.preview",
 }

@@ -103,6 +103,16 @@ def default_library(environ: Mapping[str, str]) -> Path:
     return base / "imagen" / "library.db"
 
 
+def host_name(environ: Mapping[str, str] = os.environ) -> str:
+    """The name of this machine in the library: IMAGEN_HOST, else that of the system.
+
+    A container gets another name from the system each time.
+    """
+    from platform import node
+
+    return environ.get("IMAGEN_HOST") or node()
+
+
 def make_own_folder(folder: Path, environ: Mapping[str, str] = os.environ) -> None:
     """Create the state directory, or the library's folder, for its owner only; raises OSError.
 

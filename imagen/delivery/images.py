@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import unicodedata
 from hashlib import sha256
@@ -15,6 +14,7 @@ from uuid import UUID, uuid5
 from pydantic import BaseModel, ConfigDict
 
 from imagen import delivery as targets
+from imagen.config.paths import host_name
 from imagen.core.filesystem import read_at_most
 from imagen.core.json_values import json_safe
 from imagen.errors import OutputError, Rejected
@@ -88,7 +88,7 @@ def deliveries(
             payload={
                 "file": str(image.path),
                 "sidecar": str(image.sidecar) if image.sidecar else None,
-                "host": platform.node(),
+                "host": host_name(),
                 "sha256": image.sha256,
                 "media_type": image.media_type,
                 "date": f"{record.created_at.astimezone():%Y-%m-%d}",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import random
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imagen import delivery as targets
-from imagen.config.paths import make_own_folder
+from imagen.config.paths import host_name, make_own_folder
 from imagen.core import filesystem
 from imagen.core.text import one_line
 from imagen.delivery.background import read_sync_failure, write_sync_failure
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from imagen.library.outbox import PendingDelivery
 
     OnProgress = Callable[[int, int], None]
+    FindFile = Callable[[Delivery], Path | None]
 
 _PAUSES = (30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0)
 """Seconds until the next attempt, by the number of earlier ones; then always the last."""
@@ -66,6 +66,9 @@ class SyncResult:
 def _no_progress(done: int, total: int) -> None: ...
 
 
+def _find_nothing(_: Delivery) -> None: ...
+
+
 def sync(
     library: Library,
     settings: Settings,
@@ -75,14 +78,17 @@ def sync(
     is_stopped: Callable[[], bool] = lambda: False,
     draw: Callable[[], float] = random.random,
     notes: dict[str, str] | None = None,
+    find_file: FindFile = _find_nothing,
 ) -> SyncResult:
     """Send what is due, until nothing is or `is_stopped`.
 
     Several processes may do this at once: each claims its own deliveries. A destination that fails
     is skipped for the rest of the pass and does not hold up the others. `notes` collects warnings
-    as `delivery.send` does. Raises LibraryError.
+    as `delivery.send` does. `find_file` finds a copy of an image that is on another machine. Raises
+    LibraryError.
     """
-    current = _Pass(library, settings, environ, draw, {} if notes is None else notes)
+    notes = {} if notes is None else notes
+    current = _Pass(library, settings, environ, draw, notes, find_file)
     while not is_stopped() and (claimed := outbox.claim(library, limit=1)):
         done = len(current.sent) + len(current.failed)
         on_progress(done, done + 1 + outbox.count_due(library))
@@ -99,6 +105,7 @@ class _Pass:
     environ: Mapping[str, str]
     draw: Callable[[], float]
     notes: dict[str, str]
+    find_file: FindFile
     sent: list[Delivery] = field(default_factory=list)
     failed: list[FailedDelivery] = field(default_factory=list)
     down: dict[tuple[str, str], FailedDelivery] = field(default_factory=dict)
@@ -138,6 +145,11 @@ class _Pass:
             return pending
         placed = outbox.with_current_paths(self.library, pending)
         if placed is not None and (reason := other_machine_reason(placed.delivery)):
+            copy = self.find_file(placed.delivery)
+            if copy is not None:
+                payload = placed.delivery.payload | {"file": str(copy), "sidecar": None}
+                found = placed.delivery.model_copy(update={"payload": payload})
+                return replace(placed, delivery=found)
             outbox.postpone(self.library, pending, reason, seconds=_PAUSES[-1])
             return None
         return placed
@@ -165,8 +177,8 @@ def _destination(delivery: Delivery) -> tuple[str, str]:
 
 def other_machine_reason(delivery: Delivery) -> str:
     """A sentence if an image is on another machine and not here as well; otherwise ""."""
-    host = delivery.payload.get("host", platform.node())
-    if delivery.kind != "cloud" or host == platform.node():
+    host = delivery.payload.get("host", host_name())
+    if delivery.kind != "cloud" or host == host_name():
         return ""
     if os.path.exists(delivery.payload.get("file", "")):
         return ""
@@ -200,6 +212,7 @@ def sync_alone(
     on_progress: OnProgress = _no_progress,
     is_stopped: Callable[[], bool] = lambda: False,
     notes: dict[str, str] | None = None,
+    find_file: FindFile = _find_nothing,
 ) -> SyncResult:
     """`sync` under the lock of the state directory; records failures for other commands.
 
@@ -218,6 +231,7 @@ def sync_alone(
                 on_progress=on_progress,
                 is_stopped=is_stopped,
                 notes=notes,
+                find_file=find_file,
             )
             if synced.sent or synced.failed or read_sync_failure(settings.state_dir):
                 record_failures(library, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from imagen.errors import ImagenError, LetGo, LibraryUnreachable, Lost
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from imagen.config import Settings
+    from imagen.jobs.blobs import BlobStore
     from imagen.jobs.model import Fence, Job
     from imagen.jobs.sql_store import SqlJobStore
 
@@ -33,9 +35,12 @@ class RowJobStore:
         fence: Fence,
         settings: Settings,
         *,
+        blobs: BlobStore | None = None,
         stop: Event | None = None,
     ) -> None:
+        """`blobs` gets the images, if other machines can read them there."""
         self._store = store
+        self._blobs = blobs if blobs is not None and blobs.is_shared else None
         self._fence = fence
         self._settings = settings
         self._stop = stop
@@ -72,6 +77,9 @@ class RowJobStore:
         record, own = job.record, with_job_settings(settings, job)
         if error is None:
             self.write(job)
+            if self._blobs is not None:  # before they can be found in the library
+                for image in record.images:
+                    self._persist(partial(self._blobs.put, image.path))
             self._persist(lambda: self._store.finish(self._fence, record, own))
         elif not isinstance(error, Lost):
             self._persist(lambda: self._store.fail(self._fence, error, record=record, settings=own))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
 
+from imagen.config.paths import host_name
 from imagen.core.filesystem import file_sha256
 from imagen.errors import ImagenError
 from imagen.library.detail import build_sidecar
@@ -95,7 +95,7 @@ def check_consistency(
     counted = select(images.c.host, func.count()).group_by(images.c.host)
     with library.reading() as connection:
         by_host: dict[str, int] = {row[0]: row[1] for row in connection.execute(counted)}
-    total = by_host.pop(platform.node(), 0)
+    total = by_host.pop(host_name(), 0)
     report.elsewhere = sum(by_host.values())
     absent: list[Row[Any]] = []
     for row in _iterate_rows(library):
@@ -128,7 +128,7 @@ def forget_missing(library: Library, report: ConsistencyReport) -> None:
     with library.writing() as connection:
         for one in absent:
             same = images.c.generation == one.id, images.c.path == stored_path(one.path)
-            chosen = select(images.c.id).where(*same, images.c.host == platform.node())
+            chosen = select(images.c.id).where(*same, images.c.host == host_name())
             for key in connection.scalars(chosen).all():
                 delete_image(connection, key)
     report.missing = [one for one in report.missing if one not in absent]
@@ -140,7 +140,7 @@ def _iterate_rows(library: Library) -> Iterator[Row[Any]]:
     chosen = (
         select(images, generations.c.ended_ms)
         .join(generations, generations.c.id == images.c.generation)
-        .where(images.c.host == platform.node())
+        .where(images.c.host == host_name())
         .order_by(images.c.id)
         .limit(_BATCH)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import stat
 from collections import Counter
 from contextlib import suppress
@@ -17,6 +16,7 @@ from uuid import UUID, uuid5
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
+from imagen.config.paths import host_name
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.json_values import json_safe
 from imagen.core.text import one_line
@@ -198,9 +198,7 @@ class _Import:
         with self.library.reading() as connection:
             rows = connection.execute(same).all()
         absent = [
-            row
-            for row in rows
-            if row.host == platform.node() and not os.path.isfile(path_of(row.path))
+            row for row in rows if row.host == host_name() and not os.path.isfile(path_of(row.path))
         ]
         if absent and len(absent) == len(rows):
             self.moved.append(image.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, select, update
 
+from imagen.config.paths import host_name
 from imagen.core.json_values import json_safe
 from imagen.library.records import Delivery
-from imagen.library.schema import datetime_of, images, outbox, path_of, stored_text
+from imagen.library.schema import blobs, datetime_of, images, outbox, path_of, stored_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,10 @@ def _claimable(library: Library, now: int) -> Iterator[ColumnElement[bool]]:
 
 
 def _for_this_machine(library: Library) -> Iterator[ColumnElement[bool]]:
-    """If several machines share the library, the one with the file sends an image."""
+    """If several machines share the library, the one with the file sends an image.
+
+    An image of which a copy is stored may be sent by any.
+    """
     if not library.is_sqlite:
         is_elsewhere = exists().where(*_image_of_other_machine()).correlate(outbox)
         # That other machine may be this one under an earlier name, or the folder is shared.
@@ -102,9 +105,10 @@ def _for_this_machine(library: Library) -> Iterator[ColumnElement[bool]]:
 
 
 def _image_of_other_machine() -> tuple[ColumnElement[bool], ...]:
-    """A delivery's image, and that another machine made it."""
+    """A delivery's image, and that only another machine has it."""
     its = images.c.generation == outbox.c.generation, images.c.number == outbox.c.part
-    return *its, images.c.host != platform.node()
+    is_stored = exists().where(blobs.c.sha256 == images.c.sha256)
+    return *its, images.c.host != host_name(), ~is_stored
 
 
 def with_current_paths(library: Library, pending: PendingDelivery) -> PendingDelivery | None:

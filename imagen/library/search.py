@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import and_, func, or_, select, text
 
+from imagen.config.paths import host_name
 from imagen.core.filesystem import file_sha256
 from imagen.core.ids import ID, count_back, is_id, short_id
 from imagen.core.text import one_line
@@ -304,7 +304,7 @@ def _find_by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:
     except OSError as error:
         name = one_line(word, limit=80)
         raise OutputError(f"{name} cannot be read: {error.strerror or error}.") from error
-    is_here = and_(images.c.path == stored_path(Path(word)), images.c.host == platform.node())
+    is_here = and_(images.c.path == stored_path(Path(word)), images.c.host == host_name())
     is_same = images.c.sha256 == digest
     for condition in (and_(is_same, is_here), is_same, is_here):
         chosen = _select_images().where(condition).order_by(images.c.id.desc()).limit(1)
@@ -322,7 +322,7 @@ def _find_by_id(connection: Connection, word: str) -> Sequence[Row[Any]]:
     match = ID.fullmatch(word.strip().lower())
     if match is None:  # the path from which an image was moved to the trash
         was_here = images.c.trashed_from == stored_path(Path(word))
-        is_trashed = images.c.trashed_ms.is_not(None), images.c.host == platform.node()
+        is_trashed = images.c.trashed_ms.is_not(None), images.c.host == host_name()
         return connection.execute(newest.where(*is_trashed, was_here).limit(1)).all()
     beginning, number = match[1], int(match[2] or 1) - 1
     within = images.c.generation.between(beginning, beginning + "g")

@@ -11,7 +11,6 @@ import errno
 import filecmp
 import json
 import os
-import platform
 import shutil
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, update
 
+from imagen.config.paths import host_name
 from imagen.core.filesystem import (
     file_sha256,
     make_private_folder,
@@ -59,7 +59,7 @@ def list_trashed(library: Library, *, before: datetime | None = None) -> Iterato
 
 def is_here(image: LibraryImage) -> bool:
     """Whether the file is on this machine, which may have had another name then."""
-    return image.host == platform.node() or _sha256(image.path) == image.sha256
+    return image.host == host_name() or _sha256(image.path) == image.sha256
 
 
 def require_here(image: LibraryImage) -> None:
@@ -136,7 +136,7 @@ def move_to_trash(library: Library, image: LibraryImage, named: Path | None = No
         trashed_from=stored_path(source),
         path=stored_path(target),
         sidecar=stored_path(sidecar_path(target)) if has_sidecar else None,
-        host=platform.node(),
+        host=host_name(),
         missing_ms=None,
     )
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 import warnings
 from io import BytesIO
@@ -13,6 +12,7 @@ from PIL import Image, WebPImagePlugin  # noqa: F401
 from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from imagen.config.paths import host_name
 from imagen.core.image_file import DECODE_ERRORS
 from imagen.core.json_values import json_safe
 from imagen.errors import LibraryError
@@ -229,7 +229,7 @@ def _delete_imported(connection: Connection, record: GenerationRecord) -> None:
         same = same.where(
             generations.c.source == "import",
             images.c.sha256 == image.sha256,
-            images.c.host == platform.node(),
+            images.c.host == host_name(),
             images.c.path == stored_path(image.path),
         )
         for key in connection.scalars(same).all():
@@ -277,7 +277,7 @@ def _insert_generation(
             "number": number,
             "backend": record.backend,
             "model": record.model,
-            "host": platform.node(),
+            "host": host_name(),
             "path": stored_path(image.path),
             "sidecar": stored_path(image.sidecar) if image.sidecar else None,
             "media_type": image.media_type,

@@ -69,13 +69,16 @@ def find_source(word: str, settings: Settings) -> ImageSource:
 
 
 def _find_in_library(word: str, settings: Settings) -> ImageSource:
+    from imagen.jobs.image_files import find_image_file
     from imagen.library import find_image, load_record
     from imagen.pipeline.record import open_library_synced
 
     with open_library_synced(settings) as library:
         image = find_image(library, word)
         record = load_record(library, image)
-    path = next((p for p in (image.path, Path(word)) if os.path.isfile(p)), None)
+        path: Path | None = Path(word) if os.path.isfile(word) else None
+        with suppress(LibraryError, OutputError):
+            path = path or find_image_file(image, library, settings)
     return ImageSource(record=record, told_by="library", image=path, folder=image.path.parent)
 
 
@@ -90,11 +93,20 @@ def find_input_places(found: ImageSource, settings: Settings) -> list[Path]:
     places = [path for path in named if found.told_by == "library" and path.is_absolute()]
     if not (hashes and settings.library.enabled):
         return places
+    from imagen.inputs import cache_image
+    from imagen.jobs.blobs import open_blobs
     from imagen.library import find_paths
     from imagen.pipeline.record import open_library_synced
 
     with suppress(LibraryError), open_library_synced(settings) as library:
         places += find_paths(library, hashes)
+        if not any(map(os.path.isfile, places)):
+            blobs = open_blobs(settings, library)
+            for known in record.inputs:
+                with suppress(LibraryError, OutputError):
+                    data = blobs.get(str(known.get("sha256")))
+                    name = str(known.get("name") or "image")
+                    places.append(cache_image(data, name, settings.state_dir / "inputs"))
     return places
 
 

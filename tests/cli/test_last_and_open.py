@@ -191,6 +191,7 @@ def test_open_reports_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None
 def test_open_names_the_machine_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     with open_library(load_settings()) as library, library.writing() as connection:
         connection.execute(update(images).values(host="attic"))
+    Path("3.png").unlink()
     assert run(["open"]) == 5
     assert "is on another machine, attic: " in capsys.readouterr().err
 

@@ -17,7 +17,7 @@ _LAYERS = (
     ("library",),
     ("delivery",),
     ("jobs.model", "jobs.queue", "jobs.blobs", "jobs.outage"),
-    ("jobs.choice",),
+    ("jobs.choice", "jobs.image_files"),
     ("jobs.file_store",),
     ("pipeline.record",),
     ("jobs.store",),

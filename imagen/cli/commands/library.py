@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING
 
 import click
 
-from imagen.cli.command_table import Group
-from imagen.cli.library_common import confirm, count_noun, open_library, require_terminal
-from imagen.cli.options import config_option, json_option, quiet_option
+from imagen.cli.command_table import Group, usage_error
+from imagen.cli.library_common import (
+    confirm,
+    count_noun,
+    find_images,
+    images_argument,
+    open_library,
+    require_terminal,
+)
+from imagen.cli.options import config_option, json_option, quiet_option, settings_from_options
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
+from imagen.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from imagen.library import ConsistencyReport
+    from imagen.library import ConsistencyReport, Library, LibraryImage
     from imagen.library.consistency import Inconsistency
 
 _MAX_LINES = 20
@@ -153,6 +161,73 @@ def check(
     else:
         _print(_report_lines(report))
     return 0 if report.is_ok else 2
+
+
+@library.command()
+@images_argument(required=False)
+@click.option("--all", "fetches_all", is_flag=True, help="Fetch every image of other machines.")
+@click.option(
+    "--output", "-o", type=PATH, metavar="DIR", help="Folder for the copies; created if missing."
+)
+@json_option
+@quiet_option
+@config_option
+def fetch(
+    words: tuple[str, ...],
+    fetches_all: bool,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    config_path: Path | None,
+) -> int:
+    """Copy images that were generated on other machines to this one.
+
+    By default they are copied into the output folder, with their sidecars. Images that are on this
+    machine already are not copied. The exit code is 5 if there is no copy of an image.
+    """
+    from imagen.cli.progress import count_progress
+    from imagen.jobs.image_files import copy_image, is_here
+    from imagen.pipeline.record import open_library_synced
+
+    if bool(words) == fetches_all:
+        raise usage_error("Name images by ID or file, or give --all.")
+    settings = settings_from_options(config_path)
+    folder = output or settings.output.directory
+    copied: list[tuple[LibraryImage, Path]] = []
+    problems: list[str] = []
+    with open_library_synced(settings) as opened:
+        chosen = list(_iterate_images(opened)) if fetches_all else find_images(opened, words)
+        missing = [image for image in chosen if not is_here(image)]
+        with count_progress("copying", quiet=quiet) as on_progress:
+            for done, image in enumerate(missing):
+                on_progress(done, len(missing))
+                try:
+                    copied.append((image, copy_image(image, folder, opened, settings)))
+                except OutputError as error:
+                    problems.append(error.message)
+    if as_json:
+        images = [{"id": image.id, "path": str(path)} for image, path in copied]
+        body = {"images": images, "here": len(chosen) - len(missing), "problems": problems}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        _print(str(path) for _, path in copied)
+        _print(_shorten([one_line(text, limit=400) for text in problems]), err=True)
+        if not missing:
+            echo("Every image is on this machine already.")
+    return OutputError.exit_code if problems else 0
+
+
+def _iterate_images(library: Library) -> Iterator[LibraryImage]:
+    """Every image that is not in the trash, newest first."""
+    from imagen.library import Query, search_images
+
+    after: int | None = None
+    while True:
+        page = search_images(library, Query(), after, limit=500)
+        yield from page.images
+        if page.after is None:
+            return
+        after = page.after
 
 
 def _report_lines(report: ConsistencyReport) -> Iterator[str]:

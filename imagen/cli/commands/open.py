@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from contextlib import suppress
@@ -16,11 +15,11 @@ import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
-from imagen.cli.options import config_option, json_option
+from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.parsing import FILE
 from imagen.core.ids import is_id
 from imagen.core.text import one_line
-from imagen.errors import ImagenError, OutputError, RequestError
+from imagen.errors import ImagenError, RequestError
 
 _PATIENCE_SECONDS = 3.0
 """A viewer that is still running after this has open_library the image."""
@@ -47,19 +46,13 @@ def open_(image: str, as_json: bool, config_path: Path | None) -> None:
     elif os.path.isfile(image) and not is_id(image):  # it might be a program
         raise RequestError(f"{one_line(image)} does not have the extension of an image.")
     else:
-        from imagen.cli.library_common import open_library
+        from imagen.jobs.image_files import find_image_file
         from imagen.library import find_image
+        from imagen.pipeline.record import open_library_synced
 
-        with open_library(config_path) as library:
-            found = find_image(library, image)
-        path = found.path
-        if found.host != platform.node():
-            raise OutputError(f"{found.id} is on another machine, {found.host}: {path}")
-        if not os.path.isfile(path):
-            raise OutputError(
-                f"The file of {found.id} no longer exists: {path}",
-                remedy="If it was moved, add its new folder: imagen library add DIR",
-            )
+        settings = settings_from_options(config_path)
+        with open_library_synced(settings) as library:
+            path = find_image_file(find_image(library, image), library, settings)
     launch_viewer(path)
     click.echo(json.dumps({"path": str(path)}) if as_json else str(path))
 

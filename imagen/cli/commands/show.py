@@ -18,6 +18,7 @@ from imagen.cli.library_common import image_as_json, local_time, open_library, s
 from imagen.cli.options import config_option, json_option
 from imagen.cli.parsing import FILE
 from imagen.cli.terminal import echo
+from imagen.config.paths import host_name
 from imagen.core.ids import is_id
 from imagen.core.image_file import is_url
 from imagen.core.json_values import as_mapping
@@ -170,12 +171,10 @@ def _value_lines(values: Mapping[str, object]) -> Iterator[str]:
 
 
 def _library_lines(image: LibraryImage, details: ImageDetail) -> Iterator[str]:
-    from platform import node
-
     from imagen.cli.output import format_money
 
     notes = (
-        "" if image.host == node() else f"on {one_line(image.host)}",
+        "" if image.host == host_name() else f"on {one_line(image.host)}",
         "in the trash" if image.is_trashed else "",
         "missing" if image.is_missing else "",
     )

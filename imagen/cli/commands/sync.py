@@ -144,6 +144,7 @@ def _sync(
 ) -> SyncResult:
     from imagen.cli.progress import count_progress
     from imagen.delivery.worker import sync_alone
+    from imagen.jobs.image_files import find_delivery_file
 
     with count_progress("sending", quiet=quiet) as on_progress:
         return sync_alone(
@@ -154,6 +155,7 @@ def _sync(
             on_progress=on_progress,
             is_stopped=stop.is_set,
             notes=notes,
+            find_file=lambda delivery: find_delivery_file(delivery, library, settings),
         )
 
 
