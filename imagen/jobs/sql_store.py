@@ -67,9 +67,9 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
     def submit(self, new: Sequence[NewJob]) -> list[str]:
         """Store jobs and put them in line, all or none; their ids, in order.
 
-        A parent comes before its children. A job with a known key is not stored again, nor are the
-        children of a known parent: the ids are those of the known jobs. Raises RequestError if a
-        job is to run after one that does not exist, or has ended without success.
+        A parent comes before its children. A job with a known key or id is not stored again, nor
+        are the children of a known parent: the ids are those of the known jobs. Raises RequestError
+        if a job is to run after one that does not exist, or has ended without success.
         """
         with self._exclusive() as change:
             known = find_known(change.connection, new)

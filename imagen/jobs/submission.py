@@ -29,19 +29,23 @@ _CHUNK = 500
 
 
 def find_known(connection: Connection, new: Sequence[NewJob]) -> dict[str, str]:
-    """The ids of known jobs, by the ids of the new ones with the same key.
+    """The ids of known jobs, by the ids of the new ones with the same key or id.
 
     The children of a known parent are known: they were stored in the same transaction.
     """
-    keys = [job.key for job in new if job.key is not None]
     stored: dict[str, str] = {}
-    for first in range(0, len(keys), _CHUNK):
-        same = jobs.c.key.in_(keys[first : first + _CHUNK])
-        rows = connection.execute(select(jobs.c.key, jobs.c.id).where(same))
-        stored |= dict(rows.all())
     known: dict[str, str] = {}
+    for first in range(0, len(new), _CHUNK):
+        some = new[first : first + _CHUNK]
+        ids = select(jobs.c.id).where(jobs.c.id.in_([job.id for job in some]))
+        known |= {id: id for id in connection.scalars(ids)}
+        keys = [job.key for job in some if job.key is not None]
+        same = select(jobs.c.key, jobs.c.id).where(jobs.c.key.in_(keys))
+        stored |= dict(connection.execute(same).all())
     children: dict[str, dict[int, str]] = {}
     for job in new:
+        if job.id in known:
+            continue
         if job.key in stored:
             known[job.id] = stored[job.key]
         elif job.parent in known:
