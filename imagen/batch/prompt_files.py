@@ -121,8 +121,8 @@ def parse_rows(
 ) -> Iterator[PromptRow | RowFault]:
     """The rows of a prompt file, and what is wrong with the others, in order.
 
-    Blank lines are no rows; neither are lines of text that begin with #. Raises RequestError for
-    a file that is wrong as a whole, also after its first rows.
+    Blank lines, and lines of text that begin with #, are skipped. Raises RequestError for a file
+    that is wrong as a whole, also after its first rows.
     """
     text = _decode(data, source)
     readers: dict[PromptFormat, Callable[[str, PromptTemplate | None], Iterator[_Parsed]]] = {

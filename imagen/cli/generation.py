@@ -13,7 +13,7 @@ from imagen.cli.terminal import echo
 from imagen.errors import ImagenError, OutputError, OverBudget, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagen.cli.options import RunOptions
@@ -31,31 +31,36 @@ INTERPOLATION = "interpolation"
 
 
 def generate_and_report(
-    request: Request, run: RunOptions, *, more: MoreJson | None = None
+    request: Request | Sequence[Request], run: RunOptions, *, more: MoreJson | None = None
 ) -> list[Generation]:
     """Generate the images and print the result; with --dry-run print the plan.
 
-    `more` adds fields to the JSON; it gets the generations.
+    Several requests are for one backend and one task, and are one result. `more` adds fields to the
+    JSON; it gets the generations.
     """
-    if run.is_stdout and (request.count or 1) > 1:
-        raise usage_error(f"--output - writes one image, but --count is {request.count}.")
+    requests = tuple(request) if isinstance(request, list | tuple) else (request,)
+    images = sum(one.count or 1 for one in requests)
+    if run.is_stdout and images > 1:
+        raise usage_error(f"--output - writes one image, but these are {images}.")
     if run.dry_run:
         from imagen.cli.output import print_plan  # imports pydantic, which --help does not need
 
-        tickets = plan_request(request, run)
+        tickets = [ticket for one in requests for ticket in plan_request(one, run)]
         budgets = describe_budgets(tickets, run.settings)
         print_plan(tickets, as_json=run.as_json, more=more, budgets=budgets)
         return []
     if run.queue.is_detached:
-        submit_and_report(request, run)
+        submit_and_report(requests, run)
         return []
     from imagen.delivery.background import sync_afterwards
 
     with sync_afterwards(run.settings):
-        return _generate(request, run, more)
+        return _generate(requests, run, more)
 
 
-def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[Generation]:
+def _generate(
+    requests: Sequence[Request], run: RunOptions, more: MoreJson | None
+) -> list[Generation]:
     from imagen.cli.output import print_generations
     from imagen.cli.progress import show_progress
     from imagen.pipeline.generate import generate, upscale_locally
@@ -65,16 +70,17 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
     failure: ImagenError | None = None
     try:
         with (
-            _suggest_backends(request, run),
+            _suggest_backends(requests[0], run),
             images_on_stderr() if run.is_stdout else nullcontext(),
         ):
-            if _needs_no_engine(request, run):
-                generations += upscale_locally(request, run.settings, strict=run.strict)
+            if _needs_no_engine(requests[0], run):
+                for one in requests:
+                    generations += upscale_locally(one, run.settings, strict=run.strict)
             else:
                 name = _backend_name(run)
                 with show_progress(name, quiet=run.quiet) as on_progress:
                     generate(
-                        request,
+                        requests,
                         run.settings,
                         backend=name,
                         strict=run.strict,
@@ -90,13 +96,14 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
     print_generations(
         generations,
         as_json=run.as_json,
-        requested=request.asked().keys(),
+        requested=requests[0].asked().keys(),
         more=more,
         is_stdout=run.is_stdout,
     )
     if not (run.as_json or run.quiet):
         explain_placeholders([each.ticket.backend for each in generations], run.settings)
-    show_previews(previews, [(each, request) for each in generations])
+    is_one = len(requests) == 1
+    show_previews(previews, [(g, requests[0] if is_one else g.ticket.request) for g in generations])
     if failure is not None:
         raise failure
     if run.is_stdout:
@@ -104,12 +111,22 @@ def _generate(request: Request, run: RunOptions, more: MoreJson | None) -> list[
     return generations
 
 
-def submit_and_report(request: Request, run: RunOptions) -> None:
-    """Submit the request to the queue and print the ID of its job."""
-    from imagen.jobs.submit import submit_request
+def submit_and_report(requests: Sequence[Request], run: RunOptions) -> None:
+    """Submit the requests to the queue and print the ID of their job."""
+    from imagen.jobs.submit import JobRequest, RefusedRows, name_of, submit_requests
 
-    with _suggest_backends(request, run):
-        submission = submit_request(request, run.settings, submit_options(request, run))
+    options = submit_options(requests[0], run)
+    with _suggest_backends(requests[0], run):
+        try:
+            submission = submit_requests(
+                [JobRequest(one, options.backend) for one in requests],
+                run.settings,
+                options,
+                kind="request",
+                name=name_of(requests[0]),
+            )
+        except RefusedRows as refused:
+            raise refused.rows[0].error from None
     print_submission(submission, as_json=run.as_json, quiet=run.quiet)
 
 
@@ -123,6 +140,39 @@ def submit_options(request: Request, run: RunOptions) -> SubmitOptions:
         over_budget=run.over_budget,
         workflow=str(run.settings.backends[name]["workflow"]) if has_workflow else "",
     )
+
+
+def expand_prompts(
+    request: Request,
+    settings: Settings,
+    *,
+    literal: bool = False,
+    combinatorial: bool = False,
+    finished: Collection[str] = (),
+) -> list[Request]:
+    """The requests that a request with wildcards in its prompts stands for.
+
+    Each image has its own seed and so its own prompt; `combinatorial` requests every combination.
+    Texts that are `finished` have no wildcards. Raises RequestError for a fault in a wildcard.
+    """
+    if combinatorial and literal:
+        raise usage_error("--combinatorial and --literal exclude each other. Use one of them.")
+    if literal:
+        return [request]
+    from imagen.batch.expand import combine_request, count_combinations, expand_request
+    from imagen.batch.wildcards import Wildcards
+    from imagen.core.request import LARGEST_COUNT
+
+    wildcards = Wildcards(settings.wildcard_dirs)
+    if not combinatorial:
+        return expand_request(request, wildcards, settings, finished=finished)
+    images = count_combinations(request, wildcards, finished) * (request.count or 1)
+    if images > LARGEST_COUNT:
+        raise RequestError(
+            f"The combinations are {images:,} images, and one command generates {LARGEST_COUNT:,}.",
+            remedy="Write the prompt into a file, and use: imagen batch FILE --combinatorial",
+        )
+    return list(combine_request(request, wildcards, settings, finished=finished))
 
 
 def plan_request(request: Request, run: RunOptions) -> list[Ticket]:

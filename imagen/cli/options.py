@@ -106,6 +106,12 @@ from_json_option = click.option(
     help="Read the request from JSON or from a sidecar (- for standard input); options "
     "override it.",
 )
+literal_option = click.option(
+    "--literal", is_flag=True, help="Expand no wildcards: send {a|b} and __name__ as they are."
+)
+combinatorial_option = click.option(
+    "--combinatorial", is_flag=True, help="Make every combination of the wildcards."
+)
 since_option = click.option(
     "--since",
     callback=partial(parse_date, is_end=False),

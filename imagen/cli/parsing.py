@@ -16,6 +16,7 @@ from imagen.cli.command_table import usage_error
 from imagen.core.filesystem import read_at_most
 from imagen.core.image_file import is_url
 from imagen.core.json_values import MAX_BYTES, as_list, as_mapping, parse_json
+from imagen.core.prompt_syntax import TEXTS
 from imagen.core.text import decode_text
 from imagen.core.typed_values import TEXT_PARAMETERS as TEXT_PARAMETERS
 from imagen.core.typed_values import parse_assignment as parse_assignment
@@ -229,6 +230,8 @@ class RequestFile:
 
     request: Request
     backend: str | None = None
+    finished: frozenset[str] = frozenset()
+    """Texts that a sidecar records: their wildcards, if they had any, are expanded already."""
 
 
 def request_from_args(
@@ -253,7 +256,9 @@ def request_from_args(
     if document is None:
         return RequestFile(request=Request().with_values(changes))
     file = read_request(document, backends, changes)
-    return replace(file, request=file.request.with_values(changes))
+    return replace(
+        file, request=file.request.with_values(changes), finished=file.finished - changes.keys()
+    )
 
 
 def read_request(
@@ -325,4 +330,4 @@ def _from_sidecar(
         if one and (varied is None or one.get("parameter") != varied)
     ]
     request = locate_images(request, inputs, folder, replaced=replaced)
-    return RequestFile(request=request, backend=own)
+    return RequestFile(request=request, backend=own, finished=frozenset(TEXTS))

@@ -83,7 +83,7 @@ class Generation:
 
 
 def generate(
-    request: Request,
+    request: Request | Sequence[Request],
     settings: Settings,
     *,
     backend: str | None = None,
@@ -92,37 +92,37 @@ def generate(
     on_progress: OnProgress = no_progress,
     on_made: OnMade = lambda _: None,
 ) -> list[Generation]:
-    """Generate the images of one request with the backend of this name, and save them.
+    """Generate the images of one or several requests with the backend of this name, and save them.
 
-    Each image is a job of its own, unless the request or the engine makes a batch of them; control
+    Each image is a job of its own, unless a request or the engine makes a batch of them; control
     images that must be made come first. `on_made` is called with each generation once its images
     are saved. Raises any ImagenError, whose `kept` are the images that were saved before it; with
     `keep_going`, SomeFailed after the last job if some failed; with `strict`, RequestError if
     a parameter cannot be honoured; OverBudget if a budget of the settings is not enough.
     """
-    if is_interpolation(request):
-        return upscale_locally(request, settings, strict=strict)
-    request = with_local_images(request, settings)
+    requests = [request] if isinstance(request, Request) else [*request]
+    if is_interpolation(requests[0]):
+        return [made for one in requests for made in upscale_locally(one, settings, strict=strict)]
+    requests = [with_local_images(one, settings) for one in requests]
     delivery.check_settings(settings, os.environ)
     with closing(open_named(backend or settings.default_backend, settings)) as engine:
-        plan = Preparation(engine, request, settings, strict=strict)
-        warnings = refuse_over_budget(plan.tickets, settings)
-        tickets, made = preprocess_controls(engine, plan, settings, on_progress)
-        for control in made:
-            on_made(control)
-        jobs = create_jobs(tickets, request, settings)
-        images = sum(ticket.images for ticket in tickets)
+        plans = [Preparation(engine, one, settings, strict=strict) for one in requests]
+        warnings = refuse_over_budget([t for plan in plans for t in plan.tickets], settings)
+        made: list[Generation] = []
+        jobs = _make_controls(engine, plans, requests, settings, on_progress, on_made, made)
+        images = sum(job.ticket.images for job in jobs)
+        before = 0
         failures: list[Failure] = []
         with _adding_saved(made), plan_within_budgets(jobs, settings):
             for job in jobs:
                 try:
-                    watched = count_images(on_progress, job.first, images)
+                    watched = count_images(on_progress, before, images)
                     generation = run_job(engine, job, settings, watched)
                 except BackendError as error:
                     if not keep_going or len(jobs) == 1:
                         raise
                     failure = Failure(
-                        image=job.first + 1,
+                        image=before + 1,
                         images=job.ticket.images,
                         seed=job.ticket.request.seed,
                         error=error,
@@ -134,9 +134,32 @@ def generate(
                     made.append(replace(generation, result=result))
                     on_made(made[-1])
                     warnings = []
+                before += job.ticket.images
             if failures:
                 raise SomeFailed(failures, images, backend=failures[0].error.backend)
         return made
+
+
+def _make_controls(
+    engine: Backend,
+    plans: Sequence[Preparation],
+    requests: Sequence[Request],
+    settings: Settings,
+    on_progress: OnProgress,
+    on_made: OnMade,
+    made: list[Generation],
+) -> list[Job]:
+    """The jobs of the requests, once the control images that they need are made."""
+    jobs: list[Job] = []
+    known: dict[tuple[str, str], str] = {}
+    for plan, request in zip(plans, requests, strict=True):
+        with _adding_saved(made):
+            tickets, controls = preprocess_controls(engine, plan, settings, on_progress, known)
+        for control in controls:
+            made.append(control)
+            on_made(control)
+        jobs += create_jobs(tickets, request, settings)
+    return jobs
 
 
 @contextmanager

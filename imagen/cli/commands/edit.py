@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command, quote_words, usage_error
-from imagen.cli.generation import generate_and_report
+from imagen.cli.generation import expand_prompts, generate_and_report
 from imagen.cli.options import (
     CONTROLS,
     SAMPLING,
     build_request,
     keep_going_option,
+    literal_option,
     request_options,
     run_options,
 )
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("instruction")
 @click.option("--prompt", hidden=True)
 @request_options("mask", "feather", "strength", *SAMPLING, *CONTROLS, "set")
+@literal_option
 @keep_going_option
 @run_options
 def edit(
@@ -36,6 +38,7 @@ def edit(
     instruction: str,
     prompt: str | None,
     values: dict[str, object],
+    literal: bool,
     run: RunOptions,
 ) -> None:
     """Edit an image by instruction.
@@ -45,7 +48,8 @@ def edit(
     """
     if prompt is not None:  # then all positional words are files
         files, instruction = (*files, instruction), prompt
-    generate_and_report(edit_request(files, instruction, values), run)
+    request = edit_request(files, instruction, values)
+    generate_and_report(expand_prompts(request, run.settings, literal=literal), run)
 
 
 def edit_request(files: tuple[str, ...], instruction: str, values: dict[str, object]) -> Request:

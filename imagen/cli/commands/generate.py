@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.generation import generate_and_report
+from imagen.cli.generation import expand_prompts, generate_and_report
 from imagen.cli.options import (
     ALL_REQUEST_OPTIONS,
+    combinatorial_option,
     from_json_option,
     keep_going_option,
+    literal_option,
     prompt_argument,
     request_options,
     run_options,
@@ -28,10 +30,17 @@ if TYPE_CHECKING:
 @prompt_argument
 @from_json_option
 @request_options(*ALL_REQUEST_OPTIONS)
+@literal_option
+@combinatorial_option
 @keep_going_option
 @run_options
 def generate(
-    prompt: str | None, document: str | None, values: dict[str, object], run: RunOptions
+    prompt: str | None,
+    document: str | None,
+    values: dict[str, object],
+    literal: bool,
+    combinatorial: bool,
+    run: RunOptions,
 ) -> None:
     """Generate images from a prompt.
 
@@ -40,8 +49,15 @@ def generate(
     start from existing images, use --image, --mask, --reference and --control.
     """
     file = request_from_args(prompt, document, values, [run.backend] if run.backend else [])
+    requests = expand_prompts(
+        file.request,
+        run.settings,
+        literal=literal,
+        combinatorial=combinatorial,
+        finished=file.finished,
+    )
     try:
-        generate_and_report(file.request, replace(run, backend=run.backend or file.backend))
+        generate_and_report(requests, replace(run, backend=run.backend or file.backend))
     except UnknownBackend as error:
         if run.backend is not None or file.backend != error.name:
             raise
