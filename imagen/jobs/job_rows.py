@@ -76,6 +76,12 @@ class JobRows:
             raise _not_found(id)
         return queued_job(row)
 
+    def find_key(self, key: str) -> QueuedJob | None:
+        """The job that was submitted with this key; None if there is none."""
+        with self.library.reading() as connection:
+            row = connection.execute(select_jobs().where(jobs.c.key == key)).first()
+        return None if row is None else queued_job(row)
+
     def resolve_id(self, word: str) -> str:
         """The id of the job that a person named by a beginning of it, `last` or `last~2`.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, func, insert, select, update
 
+from imagen.core.ticket import new_id
 from imagen.errors import ConfigError, MissingDependency
 from imagen.jobs.clock import now_ms
 from imagen.jobs.embedded import EmbeddedQueue
@@ -37,6 +38,18 @@ def open_queue(library: Library, settings: Settings, worker_id: str = "") -> Job
     from imagen.jobs.fleet import FleetQueue
 
     return FleetQueue(library, stall_seconds=stall)
+
+
+def library_id(library: Library) -> str:
+    """The UUID of a library, by which others know it; drawn when it is needed first."""
+    recorded = select(queue_facts.c.value).where(queue_facts.c.name == "library")
+    with library.writing() as connection:
+        lock_for_writing(connection)
+        id = connection.scalar(recorded)
+        if id is None:
+            id = new_id()
+            connection.execute(insert(queue_facts).values(name="library", value=id))
+    return str(id)
 
 
 def _has_procrastinate() -> bool:

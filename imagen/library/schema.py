@@ -388,7 +388,8 @@ queue_facts = Table(
     Column("name", String(32), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""What all processes of a library agree on: which queue carries the jobs (`queue`)."""
+"""What all processes of a library agree on: which queue carries the jobs (`queue`), and the UUID of
+the library (`library`)."""
 
 JOB_TABLES = (
     jobs,
