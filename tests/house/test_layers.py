@@ -31,7 +31,7 @@ _LAYERS = (
     ("jobs.sql_store",),
     ("jobs.row_store",),
     ("jobs.submit", "jobs.forecast"),
-    ("jobs.overview",),
+    ("jobs.overview", "jobs.supabase_intake"),
     ("jobs.recover",),
     ("batch",),
     ("jobs.cron",),
