@@ -100,8 +100,8 @@ class Backend(Protocol):
     `capabilities` and `prepare` do not contact the engine. `collect` submits the ticket unless it
     was submitted before, waits, and fetches the outputs. It calls `on_progress` on each step and
     at least once a second; if that raises `Cancelled`, `collect` stops the job at the engine
-    before it raises. Once the engine has the job, it reports
-    `Progress(stage="submitted", ticket=…)`.
+    before it raises. If it raises `LetGo`, a job of an engine that goes on by itself is left as it
+    is. Right before it submits a job, `collect` reports `Progress(stage="submitted", ticket=…)`.
     """
 
     @property

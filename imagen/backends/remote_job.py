@@ -9,7 +9,8 @@ when they are broken are here and nowhere else:
   again only where the engine certainly does not have it; where that cannot be found out, the
   error is a `Lost` that is not certain.
 - A job whose caller leaves is cancelled, and the cancellation is confirmed. Where it cannot be
-  confirmed, the error says so.
+  confirmed, the error says so. A job that its caller lets go is not touched any more.
+- A job is sent only while its caller answers: a process that was frozen may have lost it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from imagen.errors import (
     BackendError,
     Cancelled,
     ImagenError,
+    LetGo,
     Lost,
     RateLimited,
     Unavailable,
@@ -58,6 +60,8 @@ _FIRST_CANCEL_PAUSE = 0.05
 _LONGEST_CANCEL_PAUSE = 0.5
 _CANCEL_REFUSALS = 3
 """After this many refused connections the engine is gone, and the job with it."""
+_FRESH_SECONDS = 1.0
+"""How recent the last report must be when a job is sent."""
 _GRACE_SECONDS = 2.0
 """For an answer that is on its way when the time for a cancellation ends."""
 
@@ -85,11 +89,21 @@ class JobProgress:
     """
 
     def __init__(
-        self, ticket: Ticket, on_progress: OnProgress, *, total_seconds: float, remedy: str
+        self,
+        ticket: Ticket,
+        on_progress: OnProgress,
+        *,
+        total_seconds: float,
+        remedy: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ticket = ticket
-        self._report = limit_total_time(on_progress, total_seconds, remedy=remedy)
+        self.is_left = Event()
+        """Whether the caller has left, so that a submission is given up."""
+        self._on_progress = limit_total_time(on_progress, total_seconds, remedy=remedy)
         self._last = Progress(stage="submitted")
+        self._clock = clock
+        self._reported_at = clock()
 
     def update(
         self,
@@ -122,6 +136,21 @@ class JobProgress:
     def tick(self) -> None:
         """Report the last state again, so that the caller can cancel while nothing happens."""
         self._report(self._last)
+
+    def require_caller(self) -> None:
+        """Wait until a report is less than a second old; raises Cancelled once the caller left.
+
+        In the thread of a submission, right before the job is sent.
+        """
+        while self._clock() - self._reported_at > _FRESH_SECONDS:
+            if self.is_left.wait(_FIRST_CANCEL_PAUSE):
+                break
+        if self.is_left.is_set():
+            raise Cancelled
+
+    def _report(self, progress: Progress) -> None:
+        self._on_progress(progress)
+        self._reported_at = self._clock()
 
     def rest(self, seconds: float) -> None:
         """Sleep, and tick while doing so."""
@@ -181,8 +210,8 @@ class RemoteJob(Protocol[Handle]):
     def follow(self, handle: Handle) -> Handle:
         """Return once the job is over, well or not.
 
-        The job is cancelled after any error, except Lost and those of an engine that is out of
-        reach (Unavailable, RateLimited): then it may go on, and be found later.
+        The job is cancelled after any error, except LetGo, Lost and those of an engine that is out
+        of reach (Unavailable, RateLimited): then it may go on, and be found later.
         """
 
     def collect(self, handle: Handle) -> Result:
@@ -216,9 +245,8 @@ def run_remote_job(
 def _submit(job: RemoteJob[Handle], progress: JobProgress, policy: RemoteJobPolicy) -> Handle:
     unsent = progress.ticket
     progress.update_ticket(job.prepare().sent())
-    is_given_up = Event()
-    work = Background(partial(submit_once, job, policy, is_given_up))
-    _wait_for(work, job, progress, policy, is_given_up)
+    work = Background(partial(submit_once, job, progress, policy))
+    _wait_for(work, job, progress, policy)
     try:
         return work.result()
     except Lost:
@@ -233,7 +261,7 @@ def _attach(job: RemoteJob[Handle], progress: JobProgress, policy: RemoteJobPoli
         return is_timeout(error) or is_unanswered(error)
 
     work = Background(partial(retry, job.attach, attempts=policy.attempts, unless=is_silent))
-    _wait_for(work, job, progress, policy, Event())
+    _wait_for(work, job, progress, policy)
     return work.result()  # an error here cancels nothing: the job may be found later
 
 
@@ -242,11 +270,11 @@ def _wait_for(
     job: RemoteJob[Handle],
     progress: JobProgress,
     policy: RemoteJobPolicy,
-    is_given_up: Event,
 ) -> None:
     """Wait until the job has a handle, or certainly none.
 
-    Where the caller leaves before that, the job is cancelled by the id that is known by then.
+    Where the caller leaves before that, the job is cancelled by the id that is known by then. A
+    submission that is on its way when the caller lets go is left to whoever collects the job.
     """
 
     def known_id() -> str:
@@ -259,27 +287,27 @@ def _wait_for(
         try:
             while not work.ready(TICK_SECONDS):
                 progress.tick()
-        except BaseException:
-            is_given_up.set()
-            work.ready(policy.settle_seconds)
+        except BaseException as error:
+            progress.is_left.set()
+            if not isinstance(error, LetGo):
+                work.ready(policy.settle_seconds)
             raise
 
 
-def submit_once(job: RemoteJob[Handle], policy: RemoteJobPolicy, is_given_up: Event) -> Handle:
+def submit_once(job: RemoteJob[Handle], progress: JobProgress, policy: RemoteJobPolicy) -> Handle:
     """Submit the job; again only where the engine certainly does not have it."""
 
     def pause(seconds: float) -> None:
-        is_given_up.wait(seconds)
+        progress.is_left.wait(seconds)
 
     def attempt() -> Handle:
-        if is_given_up.is_set():
-            raise Cancelled
+        progress.require_caller()
         try:
             return job.submit()
         except BackendError as error:
             if not_sent(error) or job.is_refusal(error):
                 raise
-            handle = _look_up(job, policy, error, is_given_up)
+            handle = _look_up(job, policy, error, progress.is_left)
             if handle is None:
                 raise
             return handle
@@ -288,7 +316,7 @@ def submit_once(job: RemoteJob[Handle], policy: RemoteJobPolicy, is_given_up: Ev
 
 
 def _look_up(
-    job: RemoteJob[Handle], policy: RemoteJobPolicy, after: BackendError, is_given_up: Event
+    job: RemoteJob[Handle], policy: RemoteJobPolicy, after: BackendError, is_left: Event
 ) -> Handle | None:
     """The job whose submission ended in `after`; None where the engine does not have it.
 
@@ -297,7 +325,7 @@ def _look_up(
     """
     trouble: BackendError | None = after
     for pause in policy.look_up_pauses:
-        is_given_up.wait(pause)
+        is_left.wait(pause)
         try:
             handle = job.find()
         except BackendError as error:
@@ -332,7 +360,7 @@ def _cancel_on_error(
     """Cancel the job after an error of the block, unless it may be found later."""
     try:
         yield
-    except (Lost, Unavailable, RateLimited):
+    except (LetGo, Lost, Unavailable, RateLimited):
         raise
     except BaseException as error:
         doubt = cancel_and_confirm(job, policy, known_id, is_settled=is_settled)

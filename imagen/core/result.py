@@ -105,7 +105,7 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Called by every adapter while it works; may raise `Cancelled`."""
+"""Called by every adapter while it works; may raise `Cancelled` or `LetGo`."""
 
 
 def no_progress(progress: Progress) -> None:

@@ -28,6 +28,7 @@ from imagen.errors import (
     Cancelled,
     ConfigError,
     Failed,
+    LetGo,
     Lost,
     MissingPrompt,
     Rejected,
@@ -94,6 +95,8 @@ class BackendContract:
 
     cannot: ClassVar[Mapping[Scenario, str]] = {}
     """Scenarios that this kind of engine cannot be in, and why."""
+    goes_on_alone: ClassVar[bool] = True
+    """Whether the engine goes on with a job whose process is gone, unlike one in this process."""
 
     # Images
 
@@ -263,6 +266,32 @@ class BackendContract:
             with pytest.raises(Cancelled):
                 backend.collect(ticket, cancel_when_running)
             assert not rig.at_work()
+
+    def test_letting_go_leaves_the_job_to_an_engine_that_goes_on_alone(self, rig: Rig) -> None:
+        """Another process will collect it. An engine in this process stops, and is free again."""
+
+        def let_go_when_running(progress: Progress) -> None:
+            if progress.stage == "running":
+                raise LetGo("Another worker has the job.")
+
+        with closing(rig.open("slow")) as backend:
+            ticket = backend.prepare(REQUEST)
+            with pytest.raises(LetGo):
+                backend.collect(ticket, let_go_when_running)
+            assert rig.at_work() is self.goes_on_alone
+
+    def test_letting_go_before_the_submission_prevents_it(self, rig: Rig) -> None:
+        """The ticket is reported as submitted first: that fails where the job is another's now."""
+
+        def let_go_of_ticket(progress: Progress) -> None:
+            if progress.ticket is not None:
+                raise LetGo("Another worker has the job.")
+
+        with closing(rig.open("slow")) as backend:
+            ticket = backend.prepare(REQUEST)
+            with pytest.raises(LetGo):
+                backend.collect(ticket, let_go_of_ticket)
+            assert (rig.submissions(), rig.at_work()) == (0, False)
 
     @pytest.mark.parametrize(("scenario", "error"), FAILURES, ids=[name for name, _ in FAILURES])
     def test_each_failure_raises_its_error_with_a_message_and_the_backend(

@@ -49,6 +49,8 @@ class _MockRig:
 
 
 class TestMock(BackendContract):
+    goes_on_alone = False
+
     @pytest.fixture
     def rig(self) -> Rig:
         return _MockRig()

@@ -18,6 +18,7 @@ from imagen.errors import (
     Cancelled,
     Failed,
     ImagenError,
+    LetGo,
     Lost,
     Rejected,
     TimedOut,
@@ -278,6 +279,98 @@ def test_a_caller_that_leaves_during_the_submission_cancels_the_job() -> None:
         _run(job, on_progress=leave)
     assert job.calls == ["prepare", "submit", "cancel id"]
     assert caught.value.is_stopped
+
+
+def test_a_job_that_is_let_go_is_not_cancelled() -> None:
+    job = _FakeJob(ends=LetGo("mine no more"))
+    with pytest.raises(LetGo):
+        _run(job)
+    assert job.calls == ["prepare", "submit", "follow"]
+
+
+def test_letting_go_of_the_reported_ticket_prevents_the_submission() -> None:
+    def let_go(_: Progress) -> None:
+        raise LetGo("mine no more")
+
+    job = _FakeJob()
+    with pytest.raises(LetGo):
+        _run(job, on_progress=let_go)
+    assert job.calls == ["prepare"]
+
+
+def test_letting_go_does_not_wait_for_a_submission_that_is_on_its_way() -> None:
+    class _SlowJob(_FakeJob):
+        def submit(self) -> str:
+            handle = super().submit()
+            assert is_answered.wait(30)
+            return handle
+
+    is_answered = threading.Event()
+
+    def let_go(progress: Progress) -> None:
+        if progress.ticket is None:
+            raise LetGo("mine no more")
+
+    job = _SlowJob()
+    with pytest.raises(LetGo):
+        _run(job, on_progress=let_go, policy=RemoteJobPolicy(settle_seconds=30))
+    assert not is_answered.is_set()
+    is_answered.set()
+    assert job.calls == ["prepare", "submit"]
+
+
+def test_a_submission_that_fails_after_it_was_let_go_is_not_repeated() -> None:
+    class _SlowJob(_FakeJob):
+        def submit(self) -> str:
+            assert is_let_go.wait(30)
+            try:
+                return super().submit()
+            finally:
+                has_failed.set()
+
+    is_let_go, has_failed = threading.Event(), threading.Event()
+
+    def let_go(progress: Progress) -> None:
+        if progress.ticket is None:
+            raise LetGo("mine no more")
+
+    job = _SlowJob(UNREACHABLE)
+    with pytest.raises(LetGo):
+        _run(job, on_progress=let_go)
+    before = set(threading.enumerate()) - {threading.current_thread()}
+    is_let_go.set()
+    assert has_failed.wait(30)
+    for thread in before:
+        if "(run)" in thread.name:
+            thread.join(30)
+    assert job.calls == ["prepare", "submit"]
+
+
+def test_a_job_is_not_sent_before_the_caller_of_a_frozen_process_was_asked_again() -> None:
+    """It may have lost the job while it was frozen, between the report and the submission."""
+    now = 0.0
+    progress = JobProgress(
+        _ticket(), lambda _: None, total_seconds=60, remedy="", clock=lambda: now
+    )
+    now = 20.0
+    asked = threading.Thread(target=progress.require_caller)
+    asked.start()
+    asked.join(0.2)
+    assert asked.is_alive()
+    progress.tick()
+    asked.join(30)
+    assert not asked.is_alive()
+
+
+def test_a_job_is_not_sent_once_the_caller_left() -> None:
+    now = 0.0
+    progress = JobProgress(
+        _ticket(), lambda _: None, total_seconds=60, remedy="", clock=lambda: now
+    )
+    now = 20.0
+    progress.is_left.set()
+    with pytest.raises(Cancelled):
+        progress.require_caller()
 
 
 def _clock(*times: float) -> Callable[[], float]:

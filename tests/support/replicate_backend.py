@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from simulators.replicate import COMMUNITY, MODELS
 
 from imagen.backends import validate_block
-from imagen.backends.remote_job import cancel_and_confirm, submit_once
+from imagen.backends.remote_job import JobProgress, cancel_and_confirm, submit_once
 from imagen.backends.replicate import Replicate, ReplicateConfig
 from imagen.backends.replicate.input_names import InputMapping, map_inputs
 from imagen.backends.replicate.input_schema import parse_inputs
@@ -106,8 +106,11 @@ class RecordedPauses(Event):
 def submit_job(client: ReplicateClient, pauses: Event) -> Prediction:
     """Submit a job; pauses wait for the event."""
     job = create_job(client, prompt="a lighthouse", seed=7)
-    job.prepare()
-    return submit_once(job, job.policy, pauses)
+    progress = JobProgress(
+        job.prepare(), no_progress, total_seconds=60, remedy="", clock=lambda: 0.0
+    )
+    progress.is_left = pauses
+    return submit_once(job, progress, job.policy)
 
 
 def cancel_job(

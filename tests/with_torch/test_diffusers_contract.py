@@ -48,6 +48,7 @@ class _Rig:
 
 
 class TestDiffusers(BackendContract):
+    goes_on_alone = False
     cannot = {  # noqa: RUF012 - as the contract declares it
         "rejected": "unsupported requests are refused before the model is loaded",
         "lost": "it runs in this process, so no engine can lose a job",

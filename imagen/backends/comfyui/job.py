@@ -134,6 +134,7 @@ class ComfyJob:
         if not self._has_checked_names:
             self._use(models.match_unchecked_names(self._client, self._graph, self._manifest))
             self._has_checked_names = True
+        self._progress.require_caller()  # connecting may have taken long
         return self._send()
 
     def is_refusal(self, error: BackendError) -> bool:

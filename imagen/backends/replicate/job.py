@@ -20,7 +20,7 @@ from imagen.backends.replicate.outputs import (
 from imagen.backends.replicate.payload import delete_uploads, file_urls, load_files, upload_files
 from imagen.core.json_values import as_mapping, as_time
 from imagen.core.result import Result
-from imagen.errors import BackendError, ImagenError, Lost, RateLimited, Unavailable
+from imagen.errors import BackendError, ImagenError, LetGo, Lost, RateLimited, Unavailable
 from imagen.net.http import not_sent
 from imagen.net.threads import Background, run_while_reporting
 from imagen.net.urls import is_loopback
@@ -99,7 +99,7 @@ class ReplicateJob:
             result = run_remote_job(self, self._progress, self.policy)
         except BaseException as error:
             is_lost = isinstance(error, Lost) and not error.is_certain
-            may_be_found_later = is_lost or isinstance(error, Unavailable | RateLimited)
+            may_be_found_later = is_lost or isinstance(error, LetGo | Unavailable | RateLimited)
             if not (self._progress.ticket.submitted and may_be_found_later):
                 self._delete_uploads()
             raise

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SERVERS: dict[Scenario, dict[str, Any]] = {
     "ok": {},
-    "slow": {"step_seconds": 0.2},
+    "slow": {"step_seconds": 2.0},
     "unreachable": {},
     "unauthorized": {"credential": "Bearer right"},
     "rejected": {

@@ -42,6 +42,7 @@ class _SdCppRig:
 
 
 class TestSdCpp(BackendContract):
+    goes_on_alone = False
     cannot = {  # noqa: RUF012 - as the contract declares it
         "unauthorized": "a program on this machine asks for no credential",
         "lost": "a program that ended is run again: nothing of it is left to be looked for",
