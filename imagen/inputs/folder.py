@@ -7,31 +7,22 @@ import re
 from glob import has_magic
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from imagen.core.image_file import IMAGE_EXTENSIONS, is_url
 from imagen.core.text import one_line
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 MOST_IMAGES = 10_000
 _MOST_FILES = 1_000_000
 """Files of other kinds among them."""
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*]|[\ud800-\udfff]')
 _DIGITS = re.compile(r"(\d+)")
 
 
-class FolderImage(NamedTuple):
-    """One image of a folder or pattern."""
-
-    path: Path
-    name: str
-    """Its path below the folder, without the extension, as the name of an output file: with `/`."""
-
-
-def find_folder_images(source: str) -> list[FolderImage] | None:
+def find_folder_images(source: str) -> list[Path] | None:
     """The images that a folder or a pattern stands for, in natural order; None for one file.
 
     Hidden files are left out, and so are files below symbolic links to folders. Raises RequestError
@@ -64,22 +55,13 @@ def find_folder_images(source: str) -> list[FolderImage] | None:
             remedy=f"Images end in {', '.join(f'.{one}' for one in IMAGE_EXTENSIONS)}. "
             "For folders within folders, use a pattern in quotes, such as 'photos/**/*'.",
         )
-    return [FolderImage(path, output_name(path.relative_to(root))) for path in _sorted(paths)]
+    return _sorted(paths)
 
 
 def is_image_name(path: PurePath) -> bool:
     """Whether this is the name of an image, and neither it nor its folder is hidden."""
     is_hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix[1:].lower() in IMAGE_EXTENSIONS and not is_hidden
-
-
-def output_name(path: PurePath) -> str:
-    """The path without its extension, safe as a template of an output's name."""
-    parts = (*path.parts[:-1], path.stem)
-    return "/".join(
-        _UNSAFE.sub("_", part).replace("{", "(").replace("}", ")").strip(". ") or "_"
-        for part in parts
-    )
 
 
 def _split_pattern(source: str) -> tuple[Path, str]:
@@ -89,7 +71,7 @@ def _split_pattern(source: str) -> tuple[Path, str]:
     return Path(*parts[:first]), os.path.join(*parts[first:])
 
 
-def _sorted(paths: Iterable[Path]) -> Iterator[Path]:
+def _sorted(paths: Iterable[Path]) -> list[Path]:
     """By name, in which numbers count as numbers: 2 before 10."""
 
     def key(path: Path) -> list[list[tuple[int, str]]]:
@@ -101,4 +83,4 @@ def _sorted(paths: Iterable[Path]) -> Iterator[Path]:
             for name in path.parts
         ]
 
-    yield from sorted(paths, key=lambda path: (key(path), path.name))
+    return sorted(paths, key=lambda path: (key(path), path.name))

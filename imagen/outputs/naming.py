@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imagen.core.request import Request
 
 DEFAULT_TEMPLATE = "{date}-{time}-{slug}-{seed}"
-_PLACEHOLDER = r"\{(date|time|slug|seed|backend|ext|index)\}"
+_PLACEHOLDER = r"\{(date|time|slug|input|seed|backend|ext|index)\}"
 _FORBIDDEN = frozenset('<>:"|?*')
 """Windows allows these in no file name; a colon there opens a drive or a hidden stream."""
 _PORTS = frozenset(f"{port}{n}" for port in ("com", "lpt") for n in "123456789¹²³")
@@ -110,9 +110,23 @@ def slugify(text: str, *, empty: str = "untitled") -> str:
 
 def request_slug(asked: Request) -> str:
     """The slug of the prompt, or else of the first input image."""
+    return slugify(asked.prompt or _input_stem(asked))
+
+
+def input_name(asked: Request) -> str:
+    """The name of the first input image without its extension, as it is where files allow that."""
+    stem = _input_stem(asked)
+    valid = (
+        "_" if one in _FORBIDDEN or unicodedata.category(one) in ("Cc", "Cs") else one
+        for one in stem
+    )
+    return "".join(valid).strip(". ") or "noinput"
+
+
+def _input_stem(asked: Request) -> str:
     controls = (control.image for control in asked.controls)
     paths = (path for path in (asked.image, *asked.references, *controls) if path)
-    return slugify(asked.prompt or PureWindowsPath(next(paths, "")).stem)
+    return PureWindowsPath(next(paths, "")).stem
 
 
 def _split_path(path: str) -> list[str]:

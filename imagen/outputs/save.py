@@ -322,6 +322,7 @@ class _Saver:
             "date": self.now.strftime("%Y-%m-%d"),
             "time": self.now.strftime("%H%M%S"),
             "slug": naming.request_slug(self.asked),
+            "input": naming.input_name(self.asked),
             "seed": "noseed" if seed is None else str(seed),
             "backend": naming.slugify(self.ticket.backend),
             "ext": extension,

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imagen.config import OutputSettings
+from imagen.core.request import Request
 from imagen.errors import ConfigError
 from imagen.outputs import check_output_settings
-from imagen.outputs.naming import numbered_names, render_name, slugify, template_fault
+from imagen.outputs.naming import (
+    input_name,
+    numbered_names,
+    render_name,
+    slugify,
+    template_fault,
+)
 
 VALUES = {
     "date": "2025-11-21",
     "time": "083005",
     "slug": "a-red-fox",
+    "input": "Fox {seed}",
     "seed": "7",
     "backend": "flux-local",
     "ext": "png",
@@ -38,6 +47,7 @@ VALUES = {
         pytest.param("{slug}.jpg", ("a-red-fox.jpg.png",), id="another extension in letters"),
         pytest.param("{ext}/{slug}", ("png", "a-red-fox.png"), id="the extension as a folder"),
         pytest.param("{mood}-{slug}", ("{mood}-a-red-fox.png",), id="an unknown placeholder"),
+        pytest.param("{input}-2x", ("Fox {seed}-2x.png",), id="an input with braces"),
         pytest.param("{{slug}}", ("{a-red-fox}.png",), id="doubled braces"),
         pytest.param("con/{slug}", ("_con", "a-red-fox.png"), id="a device as a folder"),
         pytest.param("Nul.{slug}", ("_Nul.a-red-fox.png",), id="a device with an extension"),
@@ -132,3 +142,20 @@ def test_long_names_leave_room_for_a_number_and_the_sidecar() -> None:
 
 def test_names_are_numbered_before_their_extension() -> None:
     assert list(islice(numbered_names("fox.png"), 3)) == ["fox.png", "fox-2.png", "fox-3.png"]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"image": "photos/Fox 1.v2.jpg", "prompt": "a fox"}, "Fox 1.v2"),
+        ({"image": "C:\\photos\\fox.jpg"}, "fox"),
+        ({"image": "blob:0123abcd/fox.png"}, "fox"),
+        ({"references": ["a/b.png", "c.png"]}, "b"),
+        ({"controls": [{"kind": "canny", "image": "edges.png"}]}, "edges"),
+        ({"image": "what?:now\n.png"}, "what__now_"),
+        ({"image": "...png"}, "noinput"),
+        ({"prompt": "a fox"}, "noinput"),
+    ],
+)
+def test_the_name_of_the_input_is_kept_as_files_allow(values: dict[str, Any], name: str) -> None:
+    assert input_name(Request.of(values)) == name
