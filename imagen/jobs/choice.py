@@ -32,6 +32,8 @@ _UNKNOWN_SECONDS = 1.0
 _MOST_PLACED = 2000
 """With more waiting jobs than this, the end of the queue is far away, and nobody declines."""
 
+_LATE_FACTOR = 2.0
+
 
 class RunningJob(NamedTuple):
     """What a place does now."""
@@ -98,6 +100,25 @@ class Choice:
         urgent = [queue for queue in usable if queue.priority == best]
         first = [queue for queue in urgent if queue.affinity == self._next_affinity(urgent, now)]
         return [_names(first), _names(urgent), _names(usable)]
+
+    def is_late(self, pool: str) -> bool:
+        """Whether the job of this place, of this pool, is better begun anew on an idle engine.
+
+        It has taken more than twice its usual time, and no other job waits for the idle engine.
+        """
+        running = self.place.running
+        if running is None or any(queue.pool == pool for queue in self.waiting):
+            return False
+        known = self.speeds.get((running.backend, running.affinity))
+        slowest = [s.seconds for (_, model), s in self.speeds.items() if model == running.affinity]
+        usual = max(known.seconds, known.last_seconds) if known else max(slowest, default=0.0)
+        if not usual or running.seconds <= _LATE_FACTOR * usual:
+            return False
+        members = self.pools.get(pool, (pool,))
+        return any(
+            place.running is None and any(name in members for name in place.backends)
+            for place in self.others
+        )
 
     def _next_affinity(self, urgent: Sequence[WaitingQueue], now: float) -> str:
         """The model whose turn it is, of those with the most urgent jobs."""

@@ -217,6 +217,14 @@ class Speed(NamedTuple):
     runs: int
 
 
+class ServedResource(NamedTuple):
+    """What the jobs of some backends take turns on, as a worker serves it."""
+
+    name: str
+    at_once: int
+    backends: tuple[str, ...]
+
+
 class WorkerInfo(BaseModel):
     """A worker, as it describes itself with each of its beats."""
 
@@ -227,8 +235,9 @@ class WorkerInfo(BaseModel):
     pid: int
     started: datetime
     seen: datetime
-    backends: tuple[str, ...]
-    places: tuple[tuple[str, ...], ...] = Field(
-        (), description="The backends that share each of its places."
-    )
-    facts: dict[str, JsonValue] = Field(default_factory=dict, description="What its lanes do.")
+    resources: tuple[ServedResource, ...]
+    facts: dict[str, JsonValue] = Field(default_factory=dict, description="What it does now.")
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        return tuple(name for resource in self.resources for name in resource.backends)
