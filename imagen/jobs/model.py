@@ -86,6 +86,8 @@ ENDED: tuple[QueueState, ...] = ("done", "failed", "cancelled", "lost")
 JobKind = Literal["image", "sheet", "request", "batch", "grid"]
 """`image` runs on an engine; `sheet` draws the sheet of a comparison, without an engine. The others
 are parents: a request that needs several jobs, a batch of requests, the cells of a comparison."""
+INTERPOLATION = "interpolation"
+"""The backend of images that are upscaled without an engine."""
 PARENTS: tuple[JobKind, ...] = ("request", "batch", "grid")
 
 

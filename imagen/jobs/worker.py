@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from imagen.backends import load_adapter
 from imagen.backends.resources import Resource, resource_of
@@ -25,19 +25,22 @@ from imagen.jobs.blobs import open_blobs
 from imagen.jobs.choice import Choice, Favour, Place, RunningJob
 from imagen.jobs.clock import now_ms
 from imagen.jobs.lanes import JobRun, Workplace
-from imagen.jobs.model import ServedResource, WorkerInfo
+from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
-from imagen.jobs.sql_store import SHEET_POOL, open_job_store
-from imagen.jobs.submit import INTERPOLATION, members_of
+from imagen.jobs.sql_store import open_job_store
+from imagen.jobs.submission import SHEET_POOL
+
 from imagen.library.schema import datetime_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from imagen.config import Settings
     from imagen.jobs.model import QueuedJob, Speed, WaitingQueue
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.worker_rows import Pause
+
+T = TypeVar("T")
 
 _IDLE_SECONDS = 1.0
 """How long to wait for a wake-up at most; jobs may also fall due."""
@@ -174,9 +177,9 @@ class _Look(NamedTuple):
 
 @dataclass(eq=False)
 class _Lane:
-    """One place of a resource."""
+    """One place of a resource, or the place of jobs that need no engine."""
 
-    resource: Resource
+    resource: Resource | None
     favour: Favour = Favour()
     run: JobRun | None = None
     declined: tuple[datetime, float] | None = None
@@ -215,6 +218,7 @@ class _Worker:
             if any(name in self._resources for name in (members := settings.members(pool)))
         }
         self._lanes = [_Lane(each) for each in resources for _ in range(each.at_once)]
+        self._lanes.append(_Lane(None))
         self._runs: dict[str, JobRun] = {}
         """By the token of their delivery."""
         self._started = 0
@@ -270,7 +274,7 @@ class _Worker:
             self._beat()  # a process that was frozen may own nothing any more
         look = self._look()
         for queue in look.waiting:
-            if queue.priority >= ADOPTION_PRIORITY // 2 and queue.pool in self._resources:
+            if _is_adoption(queue) and queue.pool in self._resources:
                 self._start([[queue_name(queue.pool, queue.affinity)]], None, look)
         seconds = _IDLE_SECONDS
         for lane in self._lanes:
@@ -280,25 +284,26 @@ class _Worker:
                     look = self._look()
                 elif lane.declined is not None:
                     seconds = _DECLINED_SECONDS
-        self._start_without_engine(look)
         return seconds
 
     def _look(self) -> _Look:
+        waiting = self._store.waiting([*self._pools, *_WITHOUT_ENGINE])
         with self._store.library.reading() as connection:
             now = datetime_of(now_ms(connection))
-        waiting = self._store.waiting([*self._pools, *_WITHOUT_ENGINE])
-        running = self._store.running() if waiting else []
-        return _Look(now, waiting, running, self._store.pauses() if waiting else {})
+        if not waiting:
+            return _Look(now, [], [], {})
+        return _Look(now, waiting, self._store.running(), self._store.pauses())
 
-    def _can_start(self, resource: Resource, look: _Look) -> bool:
-        """Whether a place of a resource is free in the whole fleet; a paused one gets one probe."""
+    def _can_start(self, resource: Resource | None, look: _Look) -> bool:
+        """Whether a place is free in the whole fleet. An engine that was down gets one probe."""
         if self._most is not None and self._started >= self._most:
             return False
-        busy = sum(row.resource == resource.name and row.is_at_engine for row in look.running)
-        is_down = resource.name in look.pauses
+        if resource is None:
+            return True
         if look.is_paused(resource.name):
             return self._moves_jobs_of(resource, look)
-        return busy < (1 if is_down else resource.at_once)
+        busy = sum(row.resource == resource.name and row.is_at_engine for row in look.running)
+        return busy < (1 if resource.name in look.pauses else resource.at_once)
 
     def _moves_jobs_of(self, resource: Resource, look: _Look) -> bool:
         """Whether the jobs of an engine that has been down for long go to other backends."""
@@ -308,16 +313,253 @@ class _Worker:
 
     def _choose(self, lane: _Lane, look: _Look) -> list[list[str]]:
         """The queues that a free lane asks; none if it declines."""
-        waiting = [queue for queue in look.waiting if queue.priority < ADOPTION_PRIORITY // 2]
-        oldest = min((queue.oldest for queue in waiting), default=None)
+        if lane.resource is None:
+            names = [queue_name(q.pool, q.affinity) for q in look.waiting if q.pool in _WITHOUT_ENGINE]
+            return [names] if names else []
+        choice = self._choice(lane, look)
+        oldest = min((queue.oldest for queue in choice.waiting), default=None)
         if lane.declined is not None and lane.declined[0] != oldest:
             lane.declined = None
         now = time.monotonic()
-        choice = self._choice(Place(backends=lane.resource.backends), lane.resource, look, waiting)
-        choice = choice._replace(favour=lane.favour)
         groups = choice.groups(now, now - lane.declined[1] if lane.declined else 0.0)
         if groups:
             lane.declined = None
-        elif waiting and oldest is not None and lane.declined is None:
+        elif oldest is not None and lane.declined is None:
             lane.declined = oldest, now
         return groups
+
+    def _choice(self, lane: _Lane, look: _Look, run: JobRun | None = None) -> Choice:
+        """What a lane knows when it chooses: every place of the fleet, and what it does."""
+        own = lane.resource
+        assert own is not None
+        resources = {each.name: each for info in self._fleet for each in info.resources}
+        others: list[Place] = []
+        for name, resource in resources.items():
+            rows = [row for row in look.running if row.resource == name and row.is_at_engine]
+            busy = [Place(backends=resource.backends, running=_running(row, look)) for row in rows]
+            idle = 0 if look.is_paused(name) else resource.at_once - len(busy)
+            if name == own.name:
+                if run is not None:
+                    busy = [each for each, row in zip(busy, rows, strict=True) if row.id != run.row.id]
+                else:
+                    idle -= 1
+            others += [*busy, *([Place(backends=resource.backends)] * max(idle, 0))]
+        mine = None if run is None else RunningJob(run.row.backend, run.row.affinity, run.seconds)
+        return Choice(
+            place=Place(backends=own.backends, running=mine),
+            others=others,
+            waiting=[q for q in look.waiting if not _is_adoption(q) and q.pool in self._pools],
+            pools=self._pools,
+            speeds=self._speeds,
+            favour=lane.favour,
+        )
+
+    def _start(self, groups: list[list[str]], lane: _Lane | None, look: _Look) -> bool:
+        """Fetch a job from the first of these groups of queues, and run it in a thread."""
+        delivery = self._store.queue.fetch(groups)
+        if delivery is None:
+            return False
+        queue = next(
+            (q for q in look.waiting if queue_name(q.pool, q.affinity) == delivery.queue), None
+        )
+        pool = queue.pool if queue is not None else delivery.queue.partition("/")[0]
+        served = self._resources if lane is None or lane.resource is None else lane.resource.backends
+        backend = next((name for name in self._pools.get(pool, (pool,)) if name in served), pool)
+        resource = self._resources.get(backend)
+        row = self._store.take(
+            delivery,
+            worker=self._id,
+            backend=backend,
+            resource=resource.name if resource else "",
+            at_once=resource.at_once if resource else None,
+            rate=resource.rate if resource else None,
+        )
+        if row is None:
+            return True
+        pause = look.pauses.get(resource.name) if resource else None
+        is_remote = resource is not None and resource.is_remote
+        run = JobRun(
+            row,
+            delivery,
+            self._place,
+            is_remote=is_remote,
+            refusal=_refusal(pause, look) if lane is not None else None,
+            on_left_engine=lambda run: self._free(run, lane),
+        )
+        if run.is_adopted and not is_remote:
+            # The process in which it ran is gone, and with it all that it had made.
+            self._store.again(row.fence, keep_job=False, is_failure=False)
+            return True
+        if lane is not None:
+            others = any(q.affinity != row.affinity for q in look.waiting if q.pool in self._pools)
+            now = time.monotonic()
+            lane.favour = lane.favour.after(row.affinity, now, is_other_waiting=others)
+            lane.run = run
+        self._started += 1
+        self._runs[delivery.token] = run
+        threading.Thread(target=self._run_job, args=(run,), daemon=True).start()
+        return True
+
+    def _run_job(self, run: JobRun) -> None:
+        try:
+            run.run()
+        finally:
+            self._runs.pop(run.token, None)
+            self._store.queue.wake()
+
+    def _free(self, run: JobRun, lane: _Lane | None) -> None:
+        if lane is not None and lane.run is run:
+            lane.run = None
+            if run.is_engine_well:
+                self._unpause(run.row.resource)
+        self._store.queue.wake()
+
+    def _is_finished(self) -> bool:
+        """Whether a worker that is to end by itself has nothing left to do."""
+        if not self._is_drain or self._runs:
+            return False
+        if self._most is not None and self._started >= self._most:
+            return True
+        pools = [*self._pools, *_WITHOUT_ENGINE]
+        try:
+            soon = self._store.next_due(pools)
+            return not self._store.waiting(pools) and (soon is None or soon > _SOON_SECONDS)
+        except LibraryError:
+            return False
+
+    # --- the heart ---
+
+    def _run_heart(self) -> None:
+        """Beat four times in a lease; at once where a job may have been cancelled."""
+        seconds = self._settings.jobs.lease_seconds / 4
+        due = time.monotonic() + seconds
+        while not self._has_ended.is_set():
+            self._store.queue.wait(max(0.0, min(due - time.monotonic(), _IDLE_SECONDS)))
+            if time.monotonic() >= due or not self._is_beat_known():
+                self._guard(self._beat)
+                due = time.monotonic() + seconds
+            elif self._runs:
+                self._guard(self._see_cancels)
+
+    def _beat(self) -> None:
+        """Say that this worker lives, and take over the jobs of those that do not."""
+        store, runs = self._store, dict(self._runs)
+        for token, held in store.queue.beat(list(runs)).items():
+            if not held.is_mine:
+                runs[token].interrupt("fenced")
+            elif held.is_cancelled:
+                runs[token].interrupt("cancelled")
+        self._beat_at = time.monotonic(), time.time()
+        self._beats += 1
+        store.see_worker(self._describe())
+        self._fleet = store.workers()
+        served = {name for info in self._fleet for name in info.backends}
+        self._speeds = store.speeds(served)
+        for delivery in store.queue.stalled():
+            store.redeliver(delivery)
+
+    def _see_cancels(self) -> None:
+        """Interrupt jobs that were cancelled, and those that an idle engine would do sooner."""
+        runs = {run.row.id: run for run in self._runs.values()}
+        rows = [row for row in self._store.running() if row.owner == self._id]
+        for row in rows:
+            if row.cancel and row.id in runs:
+                runs[row.id].interrupt("cancelled")
+        for lane in self._lanes:
+            run = lane.run
+            if run is not None and run.can_be_late:
+                look = self._look()
+                if self._choice(lane, look, run).is_late(run.row.pool):
+                    run.interrupt("late")
+
+    def _describe(self) -> WorkerInfo:
+        resources = dict.fromkeys(lane.resource for lane in self._lanes if lane.resource)
+        return WorkerInfo(
+            id=self._id,
+            host=platform.node(),
+            pid=os.getpid(),
+            started=self._began,
+            seen=self._began,
+            resources=tuple(
+                ServedResource(each.name, each.at_once, each.backends) for each in resources
+            ),
+            facts={"jobs": sorted(run.row.id for run in self._runs.values())},
+        )
+
+    def _is_beat_known(self) -> bool:
+        """Whether the last beat is younger than the lease, also by the clock on the wall."""
+        age = max(time.monotonic() - self._beat_at[0], time.time() - self._beat_at[1])
+        return age < self._settings.jobs.lease_seconds
+
+    def _keep_house(self) -> None:
+        """Mend lost deliveries, submit what schedules say, and delete what is old."""
+        seconds = self._settings.jobs.lease_seconds / 4
+        mend_at, prune_at = time.monotonic() + _MENDS_EACH * seconds, time.monotonic()
+        while not self._has_ended.wait(_IDLE_SECONDS):
+            now = time.monotonic()
+            self._guard(self._submit_schedules)
+            if now >= mend_at:
+                self._guard(self._store.mend)
+                mend_at = now + _MENDS_EACH * seconds
+            if now >= prune_at:
+                self._guard(self._prune)
+                prune_at = now + _PRUNE_SECONDS
+
+    def _submit_schedules(self) -> None: ...
+
+    def _prune(self) -> None:
+        self._store.prune(datetime.now(UTC) - timedelta(days=self._settings.jobs.keep_days))
+        self._place.blobs.prune()
+
+    # --- the end ---
+
+    def _end_jobs(self) -> None:
+        """Let go of jobs at remote engines, which another worker adopts, and finish the others."""
+        self._on_event(WorkerEvent("stopping"))
+        began = time.monotonic()
+        for run in list(self._runs.values()):
+            run.stop_by = began if run.is_remote else began + _FINISH_SECONDS
+            run.interrupt("stopping")
+        until = began + _FINISH_SECONDS + _ABORT_SECONDS
+        while self._runs and time.monotonic() < until:
+            if self._stop.abort.wait(0.05):
+                until = min(until, time.monotonic() + _ABORT_SECONDS)
+                for run in list(self._runs.values()):
+                    run.stop_by = began
+                time.sleep(0.05)
+
+    def _report(self, kind: str, run: JobRun, message: str) -> None:
+        self._on_event(WorkerEvent(kind, message, run.row.id, run.row.backend))
+
+    def _guard(self, work: Callable[[], T]) -> T | None:
+        """What work returns; None while the library is away, which is told once."""
+        try:
+            result = work()
+        except LetGo:
+            return None
+        except LibraryError as error:
+            if not self._outage:
+                self._on_event(WorkerEvent("outage", error.message))
+            self._outage = error.message
+            return None
+        if self._outage:
+            self._outage = ""
+            self._on_event(WorkerEvent("reconnected"))
+        return result
+
+
+def _is_adoption(queue: WaitingQueue) -> bool:
+    """Whether its jobs may be at their engines already."""
+    return queue.priority > ADOPTION_PRIORITY // 2
+
+
+def _running(row: QueuedJob, look: _Look) -> RunningJob:
+    seconds = (look.now - row.started).total_seconds() if row.started else 0.0
+    return RunningJob(row.backend, row.affinity, max(0.0, seconds))
+
+
+def _refusal(pause: Pause | None, look: _Look) -> ImagenError | None:
+    """Why the jobs of a paused engine move on."""
+    if pause is None or pause.until <= look.now:
+        return None
+    return Unavailable(str((pause.error or {}).get("message", "The engine is paused.")))

@@ -50,7 +50,7 @@ class WorkerRows:
                 "started_ms": milliseconds(worker.started),
                 "seen_ms": now,
                 "backends": json_safe(list(worker.backends)),
-                "facts": json_safe({"places": worker.places, "facts": worker.facts}),
+                "facts": json_safe({"resources": worker.resources, "facts": worker.facts}),
             }
             same = update(workers).where(workers.c.id == worker.id)
             if not connection.execute(same.values(**values)).rowcount:
@@ -71,7 +71,6 @@ class WorkerRows:
                     pid=row.pid,
                     started=datetime_of(row.started_ms),
                     seen=datetime_of(row.seen_ms),
-                    backends=row.backends,
                     **row.facts,
                 )
                 for row in rows
