@@ -140,9 +140,22 @@ class JobRun:
 
     def _keep(self, settings: Settings) -> RowJobStore:
         place = self._place
-        return RowJobStore(
-            place.store, self.row.fence, settings, is_stopping=place.abort.is_set
-        )
+        return RowJobStore(place.store, self.row.fence, settings, is_stopping=place.abort.is_set)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self.began
+
+    @property
+    def has_images(self) -> bool:
+        """Whether its engine has finished it."""
+        return self._is_saving
+
+    @property
+    def can_be_late(self) -> bool:
+        """Whether it may be begun anew elsewhere: it is at an engine that costs nothing."""
+        return self._is_submitted and not self._is_saving and not self.is_paid
 
     def interrupt(self, why: Interruption) -> None:
         """Let it end early; it hears of it with its next progress."""
@@ -239,7 +252,7 @@ class JobRun:
         if not self.is_at_engine:
             return
         self.is_at_engine = False
-        seconds = time.monotonic() - self.began
+        seconds = self.seconds
         try:
             if self._is_saving:
                 self._place.store.leave_engine(self.row.fence)
@@ -288,7 +301,7 @@ class JobRun:
             # It stays submitted: whoever gets it next finds it, and cancels it again.
             return self._give_back(error, seconds=_CONFIRM_SECONDS)
         if self._interruption == "late":
-            seconds = time.monotonic() - self.began
+            seconds = self.seconds
             self._place.store.learn_speed(self.row.backend, self.row.affinity, seconds)
             return self._give_back(error, keep_job=False)
         self._place.store.fail(self.row.fence, error, state="cancelled")

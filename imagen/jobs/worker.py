@@ -12,24 +12,23 @@ import signal
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from imagen.backends import load_adapter
-from imagen.backends.resources import Resource, resource_of
 from imagen.core.ticket import new_id
-from imagen.errors import ConfigError, ImagenError, LetGo, LibraryError, Unavailable
+from imagen.errors import ImagenError, LetGo, LibraryError, Unavailable
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.choice import Choice, Favour, Place, RunningJob
 from imagen.jobs.clock import now_ms
 from imagen.jobs.lanes import JobRun, Workplace
 from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
+from imagen.jobs.resources import find_resources
 from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.submission import SHEET_POOL
-
 from imagen.library.schema import datetime_of
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from imagen.config import Settings
     from imagen.jobs.model import QueuedJob, Speed, WaitingQueue
+    from imagen.jobs.resources import Resource
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.worker_rows import Pause
 
@@ -140,17 +140,6 @@ def run_worker(
         ).run()
 
 
-def find_resources(backends: Sequence[str], settings: Settings) -> list[Resource]:
-    """What the jobs of these backends or pools take turns on."""
-    named = [member for name in backends for member in members_of(name, settings)]
-    found: dict[str, Resource] = {}
-    for name in dict.fromkeys(named or settings.backends or [settings.default_backend]):
-        resource = resource_of(name, settings)
-        known = found.get(resource.name)
-        found[resource.name] = resource if known is None else known.joined(resource)
-    return list(found.values())
-
-
 def preload(resources: Sequence[Resource], settings: Settings) -> None:
     """Import what the first job would, except heavy libraries of engines in this process."""
     modules = ["imagen.library.write", "imagen.outputs.save"]
@@ -180,7 +169,7 @@ class _Lane:
     """One place of a resource, or the place of jobs that need no engine."""
 
     resource: Resource | None
-    favour: Favour = Favour()
+    favour: Favour = field(default_factory=Favour)
     run: JobRun | None = None
     declined: tuple[datetime, float] | None = None
     """The job that has waited longest when it declined first, and since when."""
@@ -209,13 +198,12 @@ class _Worker:
         """How many jobs to run; None for any number."""
         self._is_drain = is_drain
         self._on_event = on_event
-        self._resources = {
-            name: resource for resource in resources for name in resource.backends
-        }
+        self._resources = {name: resource for resource in resources for name in resource.backends}
+        pools = {pool: settings.members(pool) for pool in (*settings.pools, *self._resources)}
         self._pools = {
             pool: members
-            for pool in (*settings.pools, *self._resources)
-            if any(name in self._resources for name in (members := settings.members(pool)))
+            for pool, members in pools.items()
+            if any(name in self._resources for name in members)
         }
         self._lanes = [_Lane(each) for each in resources for _ in range(each.at_once)]
         self._lanes.append(_Lane(None))
@@ -314,7 +302,9 @@ class _Worker:
     def _choose(self, lane: _Lane, look: _Look) -> list[list[str]]:
         """The queues that a free lane asks; none if it declines."""
         if lane.resource is None:
-            names = [queue_name(q.pool, q.affinity) for q in look.waiting if q.pool in _WITHOUT_ENGINE]
+            names = [
+                queue_name(q.pool, q.affinity) for q in look.waiting if q.pool in _WITHOUT_ENGINE
+            ]
             return [names] if names else []
         choice = self._choice(lane, look)
         oldest = min((queue.oldest for queue in choice.waiting), default=None)
@@ -340,7 +330,9 @@ class _Worker:
             idle = 0 if look.is_paused(name) else resource.at_once - len(busy)
             if name == own.name:
                 if run is not None:
-                    busy = [each for each, row in zip(busy, rows, strict=True) if row.id != run.row.id]
+                    busy = [
+                        each for each, row in zip(busy, rows, strict=True) if row.id != run.row.id
+                    ]
                 else:
                     idle -= 1
             others += [*busy, *([Place(backends=resource.backends)] * max(idle, 0))]
@@ -363,7 +355,9 @@ class _Worker:
             (q for q in look.waiting if queue_name(q.pool, q.affinity) == delivery.queue), None
         )
         pool = queue.pool if queue is not None else delivery.queue.partition("/")[0]
-        served = self._resources if lane is None or lane.resource is None else lane.resource.backends
+        served = (
+            self._resources if lane is None or lane.resource is None else lane.resource.backends
+        )
         backend = next((name for name in self._pools.get(pool, (pool,)) if name in served), pool)
         resource = self._resources.get(backend)
         row = self._store.take(
@@ -384,7 +378,7 @@ class _Worker:
             self._place,
             is_remote=is_remote,
             refusal=_refusal(pause, look) if lane is not None else None,
-            on_left_engine=lambda run: self._free(run, lane),
+            on_left_engine=lambda run: self._free(run, lane, is_probe=pause is not None),
         )
         if run.is_adopted and not is_remote:
             # The process in which it ran is gone, and with it all that it had made.
@@ -407,11 +401,12 @@ class _Worker:
             self._runs.pop(run.token, None)
             self._store.queue.wake()
 
-    def _free(self, run: JobRun, lane: _Lane | None) -> None:
+    def _free(self, run: JobRun, lane: _Lane | None, *, is_probe: bool) -> None:
+        """Give the place of a job to the next one; its engine is well if it has images."""
+        if is_probe and run.has_images:
+            self._guard(lambda: self._store.unpause(run.row.resource))
         if lane is not None and lane.run is run:
             lane.run = None
-            if run.is_engine_well:
-                self._unpause(run.row.resource)
         self._store.queue.wake()
 
     def _is_finished(self) -> bool:

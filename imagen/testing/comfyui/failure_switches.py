@@ -65,6 +65,7 @@ class FailureSwitches:
 
     The run
     - `instant_cached`: every run is cached, and over before POST /prompt is answered.
+    - `late_from`: from its nth run on, the server is slower by `late_factor`.
     - `silent_load`: seconds for which the first loader of each run sends nothing.
     - `error`: a node fails.
     - `interrupt`: another client interrupts each run half-way.
@@ -111,6 +112,8 @@ class FailureSwitches:
     huge_frame: bool = False
 
     instant_cached: bool = False
+    late_from: int = 0
+    late_factor: float = 10.0
     silent_load: float = 0.0
     error: NodeError | None = None
     interrupt: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from imagen.testing.comfyui import images, websocket
@@ -57,14 +58,15 @@ class PromptWorker:
     def _work(self) -> None:
         if self._state.switches.worker_dead:
             return
-        while (prompt := self._state.queue.take()) is not None:
-            if self._state.switches.worker_dies:
+        for number in count(1):
+            prompt = self._state.queue.take()
+            if prompt is None or self._state.switches.worker_dies:
                 return
             try:
                 state = self._state
                 state.send_status()
                 state.interrupted.clear()
-                entry = PromptRun(state, prompt).perform()
+                entry = PromptRun(state, prompt, number).perform()
                 state.running_node = None
                 state.queue.finish(prompt, entry)
                 state.send_status()
@@ -94,9 +96,12 @@ class _NodeFailed(Exception):
 class PromptRun:
     """Runs the nodes of one prompt."""
 
-    def __init__(self, state: ServerState, prompt: QueuedPrompt) -> None:
+    def __init__(self, state: ServerState, prompt: QueuedPrompt, number: int) -> None:
         self._state = state
         self._prompt = prompt
+        late_from = state.switches.late_from
+        is_late = bool(late_from) and number >= late_from
+        self._slowness = state.switches.late_factor if is_late else 1.0
         self._graph = prompt.graph
         self._messages: list[tuple[str, dict[str, object]]] = []
         self._progress: dict[str, dict[str, object]] = {}
@@ -239,7 +244,7 @@ class PromptRun:
         if self._state.options.live_previews or self._switches.previews:
             previews = images.render_previews(self._graph, node, self._state.options.images)
         for step in range(1, steps + 1):
-            self._state.sleep(self._state.options.step_seconds)
+            self._state.sleep(self._state.options.step_seconds * self._slowness)
             self._raise_if_interrupted(node)
             self._send_step(node, step, steps, previews[step - 1] if previews else None)
             if step >= (steps + 1) // 2:
