@@ -78,9 +78,10 @@ def forecast(
         return None if speed is None else timedelta(seconds=speed.seconds)
 
     places = [
-        _Place(worker.id, place, now)
+        _Place(worker.id, resource.backends, now)
         for worker in workers
-        for place in worker.places or [(name,) for name in worker.backends]
+        for resource in worker.resources
+        for _ in range(resource.at_once)
     ]
     for job in running:
         place = next(

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from imagen.core.capabilities import not_honoured
 from imagen.errors import (
@@ -21,6 +21,7 @@ from imagen.errors import (
     Unavailable,
 )
 from imagen.jobs.model import INTERPOLATION
+from imagen.jobs.outage import retry_until_reachable
 from imagen.jobs.prepare_queued import prepare_job, settings_of
 from imagen.jobs.row_store import RowJobStore
 from imagen.jobs.sql_store import error_data
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.result import Progress
     from imagen.jobs.blobs import BlobStore
-    from imagen.jobs.model import JobSpec, QueuedJob, QueueState
+    from imagen.jobs.model import QueuedJob, QueueState
     from imagen.jobs.queue import JobDelivery
     from imagen.jobs.sql_store import SqlJobStore
+
+T = TypeVar("T")
 
 Interruption = Literal["", "stopping", "late", "cancelled", "fenced"]
 """Why a job is not to go on, the weightiest last: the worker stops; the engine is late and others
@@ -47,7 +50,6 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _CONFIRM_SECONDS = 2.0
 """How long to wait until a cancellation that was not confirmed is asked for again."""
 _LOOK_SECONDS = 0.1
-_MOST_CELLS = 1_000_000
 
 
 def back_off(failures: int, chance: Callable[[], float] = random.random) -> float:
@@ -136,11 +138,6 @@ class JobRun:
         self._place = place
         self._refusal = refusal
         self._on_left_engine = on_left_engine
-        self._kept = self._keep(place.settings)
-
-    def _keep(self, settings: Settings) -> RowJobStore:
-        place = self._place
-        return RowJobStore(place.store, self.row.fence, settings, is_stopping=place.abort.is_set)
 
     @property
     def seconds(self) -> float:
@@ -183,14 +180,10 @@ class JobRun:
         if self._refusal is not None:
             raise self._refusal
         settings = settings_of(row.spec, row.backend, place.settings)
-        self._kept = self._keep(settings)
-        if row.kind == "sheet":
-            self._draw_sheet(row.spec, settings)
-        elif row.backend == INTERPOLATION:
+        kept = RowJobStore(place.store, row.fence, settings, blobs=place.blobs, stop=place.abort)
+        if row.backend == INTERPOLATION:
             request = with_local_images(row.spec.request, settings, blobs=place.blobs)
-            upscale_locally(
-                request, settings, strict=row.spec.strict, store=self._kept, id=row.ticket_id
-            )
+            upscale_locally(request, settings, strict=row.spec.strict, store=kept, id=row.ticket_id)
         else:
             with place.engines.use(row.backend, settings, row.spec.workflow) as engine:
                 job = row.job if self.is_adopted else None
@@ -201,22 +194,9 @@ class JobRun:
                     job,
                     settings,
                     self._on_progress,
-                    store=self._kept,
+                    store=kept,
                     is_resumed=self.is_adopted,
                 )
-
-    def _draw_sheet(self, spec: JobSpec, settings: Settings) -> None:
-        from imagen.comparison.collect import EndedJob, collect_comparison  # with Pillow
-
-        store, parent = self._place.store, self.row.parent
-        cells = store.list_jobs(parent=parent, limit=_MOST_CELLS)
-        ended = [
-            EndedJob(id=cell.id, ticket=cell.ticket_id, error=cell.error)
-            for cell in cells
-            if cell.kind == "image"
-        ]
-        collect_comparison(spec.comparison, ended)
-        self._kept.persist(lambda: store.finish(self.row.fence, None, settings))
 
     # --- while it runs ---
 
@@ -281,7 +261,7 @@ class JobRun:
     def _settle(self, error: ImagenError) -> None:
         """Write down what becomes of the job after an error."""
         with suppress(LetGo, LibraryUnreachable):
-            state = self._kept.persist(lambda: self._decide(error))
+            state = self._persist(lambda: self._decide(error))
             self._place.report(state, self, error.message)
 
     def _decide(self, error: ImagenError) -> QueueState:
@@ -379,11 +359,13 @@ class JobRun:
         )
 
     def _fail(self, error: ImagenError, *, state: QueueState = "failed") -> QueueState:
-        kept = self._kept
-        self._place.store.fail(
-            self.row.fence, error, state=state, record=kept.failure, settings=kept.settings
-        )
+        with suppress(LetGo):  # with its record it has ended already
+            self._place.store.fail(self.row.fence, error, state=state)
         return state
+
+    def _persist(self, change: Callable[[], T]) -> T:
+        """Make a change once the database can be reached."""
+        return retry_until_reachable(change, stop=self._place.abort)
 
     def _move_on(self, error: ImagenError) -> QueueState | None:
         """Move a job that certainly did not run to the next backend of its failover chain.

@@ -18,7 +18,7 @@ from imagen.core.ticket import new_id
 from imagen.errors import BackendError, ImagenError, RequestError, UnknownBackend
 from imagen.inputs import check_request, image_parameters
 from imagen.jobs.blobs import open_blobs
-from imagen.jobs.model import JobSpec, NewJob
+from imagen.jobs.model import INTERPOLATION, JobSpec, NewJob
 from imagen.jobs.sql_store import open_job_store
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import is_interpolation, open_named, with_local_images
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from imagen.jobs.model import JobKind
     from imagen.jobs.sql_store import SqlJobStore
 
-INTERPOLATION = "interpolation"
-"""The backend name of images that are upscaled without an engine."""
 _NAME_LENGTH = 200
 _SYNTAX = frozenset("()[]{}<>|")
 """Characters of which some engines read some, so that a strict check may differ by prompt."""

@@ -28,7 +28,6 @@ from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
 from imagen.jobs.resources import find_resources
 from imagen.jobs.sql_store import open_job_store
-from imagen.jobs.submission import SHEET_POOL
 from imagen.library.schema import datetime_of
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ _MENDS_EACH = 5
 _PRUNE_SECONDS = 3600.0
 _MOVES_AFTER_FAILURES = 3
 """After so many failed probes, the jobs of an engine that is down fail over."""
-_WITHOUT_ENGINE = (SHEET_POOL, INTERPOLATION)
+_WITHOUT_ENGINE = (INTERPOLATION,)
 _PRELOADED = {
     "comfyui": ("imagen.backends.comfyui.job", "imagen.backends.comfyui.prepare"),
     "mock": ("imagen.backends.mock.painting",),
@@ -492,15 +491,12 @@ class _Worker:
         mend_at, prune_at = time.monotonic() + _MENDS_EACH * seconds, time.monotonic()
         while not self._has_ended.wait(_IDLE_SECONDS):
             now = time.monotonic()
-            self._guard(self._submit_schedules)
             if now >= mend_at:
                 self._guard(self._store.mend)
                 mend_at = now + _MENDS_EACH * seconds
             if now >= prune_at:
                 self._guard(self._prune)
                 prune_at = now + _PRUNE_SECONDS
-
-    def _submit_schedules(self) -> None: ...
 
     def _prune(self) -> None:
         self._store.prune(datetime.now(UTC) - timedelta(days=self._settings.jobs.keep_days))

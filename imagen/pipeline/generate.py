@@ -312,11 +312,17 @@ def is_interpolation(request: Request) -> bool:
 
 
 def upscale_locally(
-    request: Request, settings: Settings, *, strict: bool = False
+    request: Request,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    store: JobStore | None = None,
+    id: str = "",
 ) -> list[Generation]:
     """Enlarge the initial image by interpolation, without an engine, and save it.
 
-    The ticket and the sidecar name the backend `interpolation`. Raises RequestError for a method
+    The ticket and the sidecar name the backend `interpolation`. The job is kept in the state
+    directory, or in `store` under this `id`. Raises RequestError for a method
     that is not an interpolation, and with `strict` if a parameter cannot be honoured.
     """
     from imagen.inputs.upscale import run_interpolation  # with Pillow
@@ -330,6 +336,9 @@ def upscale_locally(
     if strict:
         refuse_unhonoured(ticket)
     (job,) = create_jobs([ticket], request, settings)
+    if store is not None:
+        with store.keep(job.with_id(id)) as stored:
+            return [_save(result, job.with_id(id), stored, settings)]
     with (
         file_store.plan_jobs([job], settings.state_dir),
         FileJobStore(settings.state_dir).keep(job) as stored,

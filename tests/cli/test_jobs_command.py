@@ -16,7 +16,7 @@ from imagen.core.request import Request
 from imagen.core.result import Progress
 from imagen.errors import Failed
 from imagen.jobs import file_store
-from imagen.jobs.model import WorkerInfo
+from imagen.jobs.model import ServedResource, WorkerInfo
 from imagen.jobs.queue import queue_name
 from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.submit import JobRequest, SubmitOptions, submit_requests
@@ -65,8 +65,8 @@ def _see_worker(store: SqlJobStore, *backends: str) -> None:
     now = datetime.now(UTC)
     store.see_worker(
         WorkerInfo(
-            id="w", host="desk", pid=7, started=now, seen=now, backends=backends,
-            places=tuple((name,) for name in backends),
+            id="w", host="desk", pid=7, started=now, seen=now,
+            resources=tuple(ServedResource(name, 1, (name,)) for name in backends),
         )
     )  # fmt: skip
 

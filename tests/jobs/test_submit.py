@@ -15,10 +15,9 @@ from imagen.core.image_file import parse_blob_name
 from imagen.core.request import Control, Request, Upscale
 from imagen.errors import OverBudget, RequestError, UnknownBackend
 from imagen.jobs.blobs import open_blobs
-from imagen.jobs.model import WorkerInfo
+from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.submit import (
-    INTERPOLATION,
     JobRequest,
     RefusedRows,
     SubmitOptions,
@@ -159,9 +158,11 @@ def test_a_pool_that_no_worker_serves_is_a_warning(settings: Settings, store: Sq
     assert warnings() == ["No worker is running. Start one with: imagen worker"]
     now = datetime.now(UTC)
     worker = {"id": "w", "host": "h", "pid": 1, "started": now, "seen": now}
-    store.see_worker(WorkerInfo(**worker, backends=("studio",)))
+    resources = (ServedResource("s", 1, ("studio",)),)
+    store.see_worker(WorkerInfo(**worker, resources=resources))
     assert warnings() == ["No running worker serves both. Its jobs wait until one does."]
-    store.see_worker(WorkerInfo(**worker, backends=("other",)))
+    resources = (ServedResource("o", 1, ("other",)),)
+    store.see_worker(WorkerInfo(**worker, resources=resources))
     assert warnings() == []
 
 
