@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imagen.errors import BackendError
 
@@ -146,6 +148,20 @@ class Detection(NamedTuple):
     """What the engine cannot run yet, and why."""
 
 
+_PERIODS = {"s": 1, "m": 60, "h": 3600}
+
+
+def parse_rate(text: str) -> tuple[int, float]:
+    """A number of jobs, and of seconds, from a text such as `10/1m`; raises ValueError."""
+    match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d+(?:\.\d*)?|)\s*([smh])\s*", text)
+    jobs, seconds = 0, 0.0
+    if match is not None:
+        jobs, seconds = int(match[1]), float(match[2] or 1) * _PERIODS[match[3]]
+    if jobs < 1 or not 0 < seconds < math.inf:
+        raise ValueError("must be a number of jobs and a time, such as 10/1m, 1/30s or 500/1h")
+    return jobs, seconds
+
+
 class BackendConfig(BaseModel):
     """Base class of the configuration block of a backend; an unknown key is an error."""
 
@@ -166,11 +182,14 @@ class BackendConfig(BaseModel):
         description="How many of its jobs workers run at once; by default 1, and 4 for an online "
         "service.",
     )
-    rate: str = Field(
-        "",
-        pattern=r"^$|^[1-9][0-9]{0,5} ?/ ?([0-9.]+ ?)?[smh]$",
-        description="How many jobs it may start in a time, such as 10/1m.",
-    )
+    rate: str = Field("", description="How many jobs it may start in a time, such as 10/1m.")
+
+    @field_validator("rate")
+    @classmethod
+    def _check_rate(cls, rate: str) -> str:
+        if rate:
+            parse_rate(rate)
+        return rate
 
 
 Config = TypeVar("Config", bound=BackendConfig)
