@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.batch.expand import expand_request
 from imagen.batch.wildcards import Wildcards
-from imagen.config.settings import Style
+from imagen.config.settings import OutputSettings, Style
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import (
     ConfigError,
@@ -26,6 +26,7 @@ from imagen.jobs.model import JobSpec
 from imagen.jobs.schedules import Schedule
 from imagen.jobs.submit import (
     JobRequest,
+    RefusedRows,
     SubmitOptions,
     check_specs,
     name_of,
@@ -154,8 +155,8 @@ def submit_due_schedules(
 ) -> list[str]:
     """Submit what is due, exactly once among all workers; sentences about what could not be.
 
-    Moments that were missed while no worker ran are made up for by one submission. A schedule whose
-    backend this configuration does not have is left to other workers.
+    Moments that were missed while no worker ran are made up for by one submission. A schedule that
+    this worker cannot submit, as its configuration lacks the backend, is left to others.
     """
     now = now or datetime.now(UTC)
     problems: list[str] = []
@@ -163,12 +164,18 @@ def submit_due_schedules(
         if schedule.is_paused or schedule.next > now:
             continue
         try:
-            _submit(schedule, store, settings)
+            following = next_due(schedule.cron, schedule.timezone, now)
+        except MissingDependency:
+            continue
+        try:
+            try:
+                _submit(schedule, store, settings)
+            except RefusedRows as refused:
+                raise refused.rows[0].error from None
         except (UnknownBackend, LibraryError):
             continue
         except ImagenError as error:
             problems.append(f"The schedule {schedule.id} submitted nothing: {error.message}")
-        following = next_due(schedule.cron, schedule.timezone, now)
         store.advance_schedule(schedule.id, schedule.next, following)
     return problems
 
@@ -178,7 +185,7 @@ def _submit(schedule: Schedule, store: SqlJobStore, settings: Settings) -> None:
     jobs = ScheduledJobs.model_validate(schedule.spec)
     for number, spec in enumerate(jobs.specs):
         styles = {name: Style.model_validate(one) for name, one in spec.styles.items()}
-        output = settings.output.model_copy(update=dict(spec.output))
+        output = OutputSettings.model_validate(settings.output.model_dump() | spec.output)
         own = settings.model_copy(update={"output": output, "styles": settings.styles | styles})
         requests = list(_expand(spec.request, own))
         submit_requests(
