@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from imagen.cli.command_table import usage_error
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 INTERPOLATION = "interpolation"
 """The backend name of images that are upscaled without an engine."""
 
+_RECORDED: ContextVar[list[tuple[Request, RunOptions]] | None] = ContextVar(
+    "recorded", default=None
+)
+"""While requests are recorded, those so far."""
+
+
+@contextmanager
+def record_requests() -> Iterator[list[tuple[Request, RunOptions]]]:
+    """A list that gets the requests of commands in the block, which are then not run."""
+    recorded: list[tuple[Request, RunOptions]] = []
+    token = _RECORDED.set(recorded)
+    try:
+        yield recorded
+    finally:
+        _RECORDED.reset(token)
+
 
 def generate_and_report(
     request: Request | Sequence[Request], run: RunOptions, *, more: MoreJson | None = None
@@ -39,6 +56,9 @@ def generate_and_report(
     JSON; it gets the generations.
     """
     requests = tuple(request) if isinstance(request, list | tuple) else (request,)
+    if (recorded := _RECORDED.get()) is not None:
+        recorded += ((one, run) for one in requests)
+        return []
     images = sum(one.count or 1 for one in requests)
     if run.is_stdout and images > 1:
         raise usage_error(f"--output - writes one image, but these are {images}.")

@@ -137,7 +137,7 @@ def add_schedule(
     jobs = ScheduledJobs(
         specs=tuple(specs),
         priority=options.priority,
-        name=f"{name_of(first_row.request)}{more}",
+        name=f"{one_line(first_row.request.template or name_of(first_row.request))}{more}",
     )
     schedule = Schedule(
         cron=cron,

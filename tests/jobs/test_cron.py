@@ -96,7 +96,7 @@ def test_a_wrong_schedule_is_a_sentence(cron: str, zone: str, sentence: str) -> 
 
 def test_the_time_zone_of_the_machine_is_that_of_the_variable_or_the_system() -> None:
     assert local_timezone({"TZ": "Asia/Tokyo"}) == "Asia/Tokyo"
-    assert ZoneInfo(local_timezone({}))
+    assert ZoneInfo(local_timezone({})).key
 
 
 def test_a_due_schedule_submits_its_request_with_a_new_seed_each_time(

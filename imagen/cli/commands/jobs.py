@@ -12,6 +12,7 @@ import click
 
 from imagen.cli.command_table import Group
 from imagen.cli.commands.jobs_change import cancel, move, retry, wait
+from imagen.cli.commands.jobs_every import every
 from imagen.cli.commands.jobs_watch import watch
 from imagen.cli.completers import complete_backends, complete_queued_jobs
 from imagen.cli.library_common import count_noun
@@ -319,5 +320,5 @@ def prune(older: timedelta | None, as_json: bool, config_path: Path | None) -> N
         echo(f"Deleted {count_noun(pruned, 'job')} from the list.")
 
 
-for command in (wait, cancel, retry, move, watch):
+for command in (wait, cancel, retry, move, every, watch):
     jobs.add_command(command)
