@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from imagen.jobs.model import Job
 
 RecoveryOutcome = Literal[
-    "fetched", "generated", "regenerated", "resubmitted", "saved", "busy", "failed"
+    "fetched", "generated", "regenerated", "resubmitted", "queued", "saved", "busy", "failed"
 ]
 
 
@@ -43,8 +43,8 @@ class RecoveredJob:
     outcome: RecoveryOutcome
     """`fetched`: its engine had it. `generated`: it had never been submitted. `regenerated`: it had
     been submitted and certainly never arrived. `resubmitted`: its engine no longer knew it, and it
-    was submitted again on request. `saved`: its images were on disk. `busy`: another process works
-    on it. `failed`: see `error`."""
+    was submitted again on request. `queued`: it was lost in the queue, and is in line again.
+    `saved`: its images were on disk. `busy`: another process works on it. `failed`: see `error`."""
     job: Job | None = None
     """None if it cannot be read."""
     generation: Generation | None = None

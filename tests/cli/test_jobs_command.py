@@ -14,7 +14,7 @@ from imagen.cli import run
 from imagen.config import load_settings
 from imagen.core.request import Request
 from imagen.core.result import Progress
-from imagen.errors import Failed
+from imagen.errors import Failed, Lost
 from imagen.jobs import file_store
 from imagen.jobs.model import ServedResource, WorkerInfo
 from imagen.jobs.queue import queue_name
@@ -335,3 +335,27 @@ def test_prune_deletes_old_jobs_from_the_list(
     assert run(["jobs", "prune", "--older", "long"]) == 2
     assert "is not a duration" in capsys.readouterr().err
     assert store.list_jobs() == []
+
+
+def test_resume_lists_the_lost_jobs_of_the_queue_and_runs_them_again_if_asked(
+    store: SqlJobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = load_settings()
+    id = _submit(capsys, "a fox")
+    taken = _take(store)
+    request = Request(prompt="a fox", seed=7)
+    engine = open_named("mock", settings)
+    (job,) = create_jobs(prepare(engine, request, settings), request, settings)
+    store.write(taken.fence, job.with_id(id), settings)
+    store.fail(taken.fence, Lost("The engine no longer knows it."), state="lost")
+    (listed,) = _json(capsys, "resume", "--list")["jobs"]
+    assert (listed["id"], listed["state"], listed["prompt"]) == (id, "lost", "a fox")
+    left = _json(capsys, "resume", code=4)["jobs"]
+    assert [(one["id"], one["outcome"]) for one in left] == [(id, "failed")]
+    assert f"imagen resume --resubmit {id}" in left[0]["error"]["remedy"]
+    assert store.read(id).state == "lost"
+    again = _json(capsys, "resume", id[:8], "--resubmit")["jobs"]
+    assert [(one["id"], one["outcome"]) for one in again] == [(id, "queued")]
+    assert store.read(id).state == "queued"
+    assert run(["resume"]) == 0
+    assert capsys.readouterr().err == "There are no interrupted jobs.\n"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -32,18 +35,19 @@ from imagen.cli.options import (
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line, printable
-from imagen.errors import Cancelled
+from imagen.errors import Cancelled, LibraryError, Lost, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from imagen.cli.parsing import OutputTarget
     from imagen.config import OutputSettings, Settings
     from imagen.core.result import OnProgress
+    from imagen.jobs.model import Job, QueueState
     from imagen.jobs.recover import RecoveredJob
 
+_MOST_LOST = 500
 _OUTCOMES = {
     "fetched": "fetched from its engine",
     "generated": "generated now, since it had never been submitted",
@@ -51,6 +55,7 @@ _OUTCOMES = {
     "resubmitted": "submitted again, since its engine no longer knew it",
     "saved": "was already saved and is in the library now",
     "busy": "skipped; another process is working on it",
+    "queued": "in line again; a worker will run it",
 }
 
 
@@ -90,6 +95,7 @@ def resume(
     JOB is the ID that the interrupted command printed, the beginning of it, or last; without JOB,
     all jobs are finished. Finished images are fetched from their engine, and jobs that were never
     sent are run; nothing is generated twice. The path of each image is printed on its own line.
+    Jobs of the queue are finished by its workers; those that are lost wait for your decision.
     """
     from imagen.cli.progress import show_progress
     from imagen.delivery.background import sync_afterwards
@@ -104,12 +110,10 @@ def resume(
         hint = "To list the jobs: imagen resume --list"
         raise usage_error(f"--resubmit, --forget and --output - need a JOB. {hint}")
     if only_list:
-        _print_jobs(settings.state_dir, as_json=as_json)
+        _print_jobs(settings, as_json=as_json)
         return 0
     if job is not None:
-        from imagen.jobs import file_store
-
-        job = file_store.resolve_id(job, settings.state_dir)
+        job = _find_job(job, settings)
         if forget:
             _forget(job, settings, as_json=as_json)
             return 0
@@ -145,12 +149,16 @@ def _recover(
     """Finish each job; those that an engine forgot are resubmitted if the user agrees."""
     from imagen.jobs.recover import recover, recover_all
 
+    lost = _find_lost_in_queue(settings)
+
     def recover_one(id: str, *, resubmit: bool) -> RecoveredJob:
+        if id in lost:
+            return _retry_in_queue(lost[id], settings) if resubmit else lost[id]
         with watch(id[:8]) as on_progress:
             return recover(id, settings, on_progress, output=output, resubmit=resubmit)
 
     each: Iterable[RecoveredJob] = (
-        recover_all(settings, watch, output=output)
+        chain(recover_all(settings, watch, output=output), lost.values())
         if job is None
         else [recover_one(job, resubmit=resubmit)]
     )
@@ -160,6 +168,66 @@ def _recover(
         if job is not None and one.error is not None:
             raise one.error
         yield one
+
+
+def _find_job(word: str, settings: Settings) -> str:
+    """The ID of an interrupted job, or of one that is lost in the queue; raises RequestError."""
+    from imagen.jobs import file_store
+
+    try:
+        return file_store.resolve_id(word, settings.state_dir)
+    except RequestError:
+        lost = [id for id in _find_lost_in_queue(settings) if id.startswith(word.lower())]
+        if len(lost) != 1:
+            raise
+        return lost[0]
+
+
+def _find_lost_in_queue(settings: Settings) -> dict[str, RecoveredJob]:
+    """The lost jobs of the queue by ID, each with its error; none where there is no queue."""
+    from imagen.jobs.recover import RecoveredJob
+
+    has_library = settings.is_library_shared or Path(settings.library_at).exists()
+    if not settings.library.enabled or not has_library:
+        return {}
+    from imagen.jobs.model import PARENTS
+    from imagen.jobs.sql_store import open_job_store
+
+    try:
+        with open_job_store(settings) as store:
+            states: tuple[QueueState, ...] = ("lost",)
+            rows = []
+            for top in store.list_jobs(states=states, limit=_MOST_LOST):
+                rows += (
+                    store.list_jobs(states=states, parent=top.id, limit=_MOST_LOST)
+                    if top.kind in PARENTS
+                    else [top]
+                )
+    except LibraryError as error:
+        echo(f"The jobs of the queue are not listed: {error.message}", err=True)
+        return {}
+    return {
+        row.id: RecoveredJob(
+            id=row.id,
+            outcome="failed",
+            job=row.job,
+            error=Lost(
+                str((row.error or {}).get("message") or "The job is lost."),
+                remedy=f"It may have run. Run it again with: imagen resume --resubmit {row.id}",
+                backend=row.backend,
+            ),
+        )
+        for row in rows
+    }
+
+
+def _retry_in_queue(lost: RecoveredJob, settings: Settings) -> RecoveredJob:
+    """Put a lost job in line again, for a worker."""
+    from imagen.jobs.sql_store import open_job_store
+
+    with open_job_store(settings) as store:
+        store.retry(lost.id, is_confirmed=True)
+    return replace(lost, outcome="queued", error=None)
 
 
 def _ask(one: RecoveredJob) -> bool:
@@ -232,13 +300,23 @@ _JOB_COLUMNS = (
 )
 
 
-def _print_jobs(state_dir: Path, *, as_json: bool) -> None:
+def _print_jobs(settings: Settings, *, as_json: bool) -> None:
     """Print each job and how far it got; or its ID and why it cannot be read."""
     from imagen.errors import OutputError
     from imagen.jobs import file_store
 
+    state_dir = settings.state_dir
     jobs: list[dict[str, object]] = []
     rows: list[tuple[str, ...]] = []
+
+    def add(id: str, job: Job, state: str) -> None:
+        backend, prompt = job.ticket.backend, job.ticket.request.prompt
+        began = job.began.isoformat(timespec="seconds")
+        jobs.append(
+            {"id": id, "backend": backend, "prompt": prompt, "state": state, "began": began}
+        )
+        rows.append((id, f"{state:<9}", backend, one_line(prompt or "", limit=60)))
+
     for id in file_store.list_ids(state_dir):
         try:
             job = file_store.read(id, state_dir)
@@ -246,13 +324,10 @@ def _print_jobs(state_dir: Path, *, as_json: bool) -> None:
             jobs.append({"id": id, "error": error.message})
             rows.append((id, one_line(error.message), "", ""))
             continue
-        backend, prompt = job.ticket.backend, job.ticket.request.prompt
-        state = "busy" if file_store.is_worked_on(id, state_dir) else job.state
-        began = job.began.isoformat(timespec="seconds")
-        jobs.append(
-            {"id": id, "backend": backend, "prompt": prompt, "state": state, "began": began}
-        )
-        rows.append((id, f"{state:<9}", backend, one_line(prompt or "", limit=60)))
+        add(id, job, "busy" if file_store.is_worked_on(id, state_dir) else job.state)
+    for lost in _find_lost_in_queue(settings).values():
+        if lost.job is not None:
+            add(lost.id, lost.job, "lost")
     if as_json:
         click.echo(json.dumps({"jobs": jobs}, indent=2))
         return
