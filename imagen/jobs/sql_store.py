@@ -304,7 +304,8 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
     def mend(self) -> int:
         """Give new deliveries to jobs whose delivery has vanished; how many."""
         chosen = select(jobs.c.id, jobs.c.token)
-        chosen = chosen.where(jobs.c.state.in_(("queued", *OWNED)), jobs.c.kind.not_in(PARENTS))
+        its = jobs.c.state.in_(("queued", *OWNED)), jobs.c.kind.not_in(PARENTS)
+        chosen = chosen.where(jobs.c.ended_ms.is_(None), *its)
         with self.library.reading() as connection:
             rows = connection.execute(chosen).all()
         # A delivery that is put after the rows were read is live all the same.

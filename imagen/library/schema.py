@@ -412,6 +412,7 @@ JOB_INDEXES = (
     "CREATE INDEX jobs_by_after ON jobs (after) WHERE state = 'held'",
     "CREATE INDEX jobs_waiting ON jobs (queue_pool, affinity, due_ms, priority, created_ms) "
     "WHERE token IS NOT NULL AND owner = ''",
+    "CREATE INDEX jobs_open ON jobs (state, kind) WHERE ended_ms IS NULL",
     "CREATE INDEX jobs_owned ON jobs (started_ms, id) WHERE owner <> ''",
     "CREATE INDEX jobs_at_engine ON jobs (resource, started_ms, id) WHERE is_at_engine = 1",
     "CREATE INDEX jobs_reserved ON jobs (id) WHERE reserved_usd IS NOT NULL",

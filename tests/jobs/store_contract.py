@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from sqlalchemy import update
+from support.queued_jobs import (
+    QUEUE,
+    fetch_all,
+    new_job,
+    submitted,
+    take_next,
+    wait_until,
+)
 
 from imagen.config import LibrarySettings, Settings
-from imagen.core.request import Request
-from imagen.core.ticket import Ticket
 from imagen.errors import Failed, LetGo
-from imagen.jobs.model import Job, JobSpec, NewJob, QueuedJob
 from imagen.jobs.sql_store import SqlJobStore
 from imagen.library import open_library
 from imagen.library.schema import jobs
@@ -28,38 +33,7 @@ if TYPE_CHECKING:
 
     OpenStore = Callable[[str], SqlJobStore]
 
-QUEUE = "gpu/"
 _DEADLINE_SECONDS = 30.0
-
-
-def new_job(**changes: object) -> NewJob:
-    """A job for the backend `gpu`."""
-    spec = JobSpec(request=Request(prompt="a fox"), backend="gpu")
-    return NewJob.model_validate({"spec": spec, **changes})
-
-
-def submitted(taken: QueuedJob) -> Job:
-    """The job of a row, once its engine may have it."""
-    request = Request(prompt="a fox")
-    ticket = Ticket(id=taken.ticket_id, backend="gpu", request=request, receipt={})
-    return Job(ticket=ticket.sent(), request=request)
-
-
-def wait_until(is_done: Callable[[], bool]) -> None:
-    """Look again and again, until the deadline of the test."""
-    end = time.monotonic() + _DEADLINE_SECONDS
-    while not is_done():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.02)
-
-
-def take_next(store: SqlJobStore, worker: str) -> QueuedJob:
-    """The next job, which this worker owns."""
-    delivery = store.queue.fetch([[QUEUE]])
-    assert delivery is not None
-    taken = store.take(delivery, worker=worker, backend="gpu")
-    assert taken is not None
-    return taken
 
 
 class StoreContract:
@@ -90,13 +64,6 @@ class StoreContract:
     def store(self, open_store: OpenStore) -> SqlJobStore:
         return open_store("w1")
 
-    def fetch_all(self, store: SqlJobStore, *queues: str) -> list[str]:
-        """The ids of all jobs that are due, in order."""
-        fetched: list[str] = []
-        while (delivery := store.queue.fetch([queues or [QUEUE]])) is not None:
-            fetched.append(delivery.job)
-        return fetched
-
     def vanish(self, store: SqlJobStore, *tokens: str) -> list[JobDelivery]:
         """Wait until the workers of these deliveries count as vanished."""
         wait_until(lambda: {each.token for each in store.queue.stalled()} >= set(tokens))
@@ -106,7 +73,7 @@ class StoreContract:
         (id,) = store.submit([new_job()])
         assert store.cancel(id) == 1
         assert store.read(id).state == "cancelled"
-        assert self.fetch_all(store) == []
+        assert fetch_all(store) == []
         assert store.queue.live() == set()
 
     def test_the_worker_of_a_cancelled_job_is_told(self, open_store: OpenStore) -> None:
@@ -137,8 +104,8 @@ class StoreContract:
         store.submit([new_job()])
         taken = take_next(store, "w1")
         assert store.again(taken.fence, delay_seconds=1.0, error=Failed("busy")) == "queued"
-        assert self.fetch_all(store) == []
-        wait_until(lambda: self.fetch_all(store) == [taken.id])
+        assert fetch_all(store) == []
+        wait_until(lambda: fetch_all(store) == [taken.id])
 
     def test_two_sweepers_redeliver_once(self, open_store: OpenStore) -> None:
         dying, *sweepers = (open_store(f"w{n}") for n in range(3))
@@ -148,7 +115,7 @@ class StoreContract:
         with ThreadPoolExecutor(2) as pool:
             done = list(pool.map(lambda store: store.redeliver(stalled), sweepers))
         assert sorted(done) == [False, True]
-        assert len(self.fetch_all(sweepers[0])) == 1
+        assert len(fetch_all(sweepers[0])) == 1
 
     def test_the_job_of_a_dead_worker_is_first(self, open_store: OpenStore) -> None:
         dying, other = open_store("w1"), open_store("w2")
@@ -157,7 +124,7 @@ class StoreContract:
         other.submit([new_job(priority=9)])
         (stalled,) = self.vanish(other, token)
         other.redeliver(stalled)
-        assert self.fetch_all(other)[0] == first
+        assert fetch_all(other)[0] == first
 
     def test_a_former_owner_changes_nothing(self, open_store: OpenStore) -> None:
         former, other = open_store("w1"), open_store("w2")
@@ -200,7 +167,7 @@ class StoreContract:
         with ThreadPoolExecutor(2) as pool:
             assert sum(pool.map(lambda each: each.mend(), (store, other))) == 1
         assert store.mend() == 0
-        assert self.fetch_all(store) == [id]
+        assert fetch_all(store) == [id]
 
     def test_a_row_without_a_token_is_mended(self, store: SqlJobStore) -> None:
         (id,) = store.submit([new_job()])
@@ -225,9 +192,9 @@ class StoreContract:
     def test_due_times_are_kept(self, store: SqlJobStore) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
         (id,) = store.submit([new_job(due=later)])
-        assert self.fetch_all(store) == []
+        assert fetch_all(store) == []
         store.move(id, due=datetime.now(UTC))
-        assert self.fetch_all(store) == [id]
+        assert fetch_all(store) == [id]
 
     def test_a_job_that_is_to_run_again_wakes_another_process(self, open_store: OpenStore) -> None:
         waiting, other = open_store("w1"), open_store("w2")
