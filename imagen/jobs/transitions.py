@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, text, update
@@ -49,8 +50,12 @@ class Transition:
     def __init__(self, connection: Connection, queue: JobQueue) -> None:
         self.connection = connection
         self.queue = queue
-        self.now = now_ms(connection)
         self._events: list[dict[str, Any]] = []
+
+    @cached_property
+    def now(self) -> int:
+        """When the transaction first asked for it, by the clock of the database."""
+        return now_ms(self.connection)
 
     def lock(self, id: str) -> Row[Any] | None:
         """The row of a job, which no other transaction changes until the end of this one."""
