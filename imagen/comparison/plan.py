@@ -7,16 +7,18 @@ import os
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from imagen import delivery
 from imagen.backends import require_known
-from imagen.comparison.record import Axis, CellFailure, ComparisonCell, load_or_create
+from imagen.comparison.axes import apply_values, check_axes, combine, sort_by_cost, values_key
+from imagen.comparison.record import CellFailure, ComparisonCell, load_or_create
 from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
-from imagen.core.text import did_you_mean
+from imagen.core.text import one_line
 from imagen.errors import ImagenError, MissingPrompt, RequestError
+from imagen.outputs.provenance import sent_models
 from imagen.pipeline.prepare import Preparation, open_named, with_local_images
 from imagen.pipeline.resolve import draw_small_seed
 
@@ -25,11 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends import Backend
+    from imagen.comparison.axes import Axis
     from imagen.comparison.record import Comparison
     from imagen.config import Settings
     from imagen.core.ticket import Ticket
-
-_NOT_ONE_VALUE = ("extra", "loras", "controls", "references", "upscale", "outpaint", "restore")
 
 
 class PlannedCell(NamedTuple):
@@ -41,6 +42,14 @@ class PlannedCell(NamedTuple):
     asked: Request
     tickets: tuple[Ticket, ...]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.cell.place
+
+    @property
+    def values(self) -> dict[str, Any]:
+        return self.cell.values
+
 
 def plan_comparison(
     request: Request,
@@ -48,16 +57,49 @@ def plan_comparison(
     settings: Settings,
     *,
     folder: Path,
-    vary: Axis | None = None,
+    axes: Sequence[Axis] = (),
+    skip: Sequence[Axis] = (),
     strict: bool = False,
 ) -> list[tuple[ComparisonCell, tuple[Ticket, ...]]]:
     """What `compare` would do with these arguments: each cell, and the tickets it still needs.
 
     Nothing is sent or written. Raises what `compare` raises before it starts, except OverBudget.
     """
-    plan = open_plan(request, models, settings, folder=folder, vary=vary, strict=strict)
-    with plan as (_, cells):
-        return [(c.cell, c.tickets) if isinstance(c, PlannedCell) else (c, ()) for c in cells]
+    plan = open_plan(request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict)
+    with plan as (comparison, cells):
+        planned = {one.place: one for one in cells}
+        places = [
+            (model, values_key(values))
+            for model in comparison.models
+            for values in combine(comparison.axes)
+        ]
+        ordered = (planned[place] for place in places if place in planned)
+        return [(c.cell, c.tickets) if isinstance(c, PlannedCell) else (c, ()) for c in ordered]
+
+
+def estimate_seconds(tickets: Sequence[Ticket], settings: Settings) -> list[float | None]:
+    """How long each ticket usually takes, according to the library; None if that is unknown."""
+    at = settings.library_at
+    if not settings.library.enabled or not ("://" in at or os.path.isfile(at)):
+        return [None] * len(tickets)
+    from imagen.library import open_library, usual_seconds
+
+    try:
+        with open_library(settings) as library:
+            known = usual_seconds(library, {ticket.backend for ticket in tickets})
+    except ImagenError:
+        return [None] * len(tickets)
+    estimates: list[float | None] = []
+    for ticket in tickets:
+        mine = {
+            model: each for (backend, model), each in known.items() if backend == ticket.backend
+        }
+        models = (ticket.request.model, *sent_models(ticket.payload))
+        each = next((mine[model] for model in models if model in mine), None)
+        if each is None and len(mine) == 1 and not any(models):  # an engine with one model
+            (each,) = mine.values()
+        estimates.append(None if each is None else each * ticket.images)
+    return estimates
 
 
 @contextmanager
@@ -67,31 +109,40 @@ def open_plan(
     settings: Settings,
     *,
     folder: Path,
-    vary: Axis | None,
-    strict: bool,
+    axes: Sequence[Axis] = (),
+    skip: Sequence[Axis] = (),
+    strict: bool = False,
     draw: Callable[[], int] = draw_small_seed,
 ) -> Iterator[tuple[Comparison, list[ComparisonCell | PlannedCell]]]:
-    """The comparison to continue, with the seed that all cells share, and its cells.
+    """The comparison to continue, with the seed that all cells share, and the wanted cells.
 
     A ComparisonCell is complete already or cannot be requested. The engines of the planned cells
-    stay open for the block.
+    stay open for the block. The cells are in the order in which they are to be generated: the
+    costliest changes happen least often.
     """
     names = tuple(dict.fromkeys(models))
     for name in names:
         require_known(name, settings.backends)
     delivery.check_settings(settings, os.environ)
-    _refuse_unknown_axis(vary, request, names, settings)
+    check_axes(axes, request, len(names), _parameter_names(axes, request, names, settings))
     request = with_local_images(request, settings)
-    recorded = vary and vary.without_folders(request)
+    recorded = [axis.without_folders() for axis in axes]
     comparison = load_or_create(folder, request, names, recorded)
     if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
-    requests: list[tuple[object, Request]] = [(None, comparison.request)]
-    if vary and recorded:
-        varied = (vary.apply(comparison.request, value) for value in vary.values)
-        local = (with_local_images(one, settings) for one in varied)
-        requests = list(zip(recorded.values, local, strict=True))
+    shown = comparison.without(skip)
+    wanted = {values_key(values) for values in combine(shown.axes)}
+    requests = [
+        (
+            {axis.name: kept[axis.name] for axis in axes},
+            with_local_images(apply_values(comparison.request, values), settings),
+        )
+        for kept, values in zip(
+            combine(sort_by_cost(recorded)), combine(sort_by_cost(axes)), strict=True
+        )
+        if values_key(kept) in wanted
+    ]
     images: dict[str | None, str] = {}
     for _, asked in requests:
         images |= {asked.image: "image", asked.mask: "mask"}
@@ -102,7 +153,10 @@ def open_plan(
             read_image_file(path, parameter)
     with ExitStack() as engines:
         column = _ColumnPlan(comparison, requests, settings, folder, strict, engines)
-        yield comparison, [cell for model in names for cell in column.plan(model)]
+        cells = [cell for model in names if model in shown.models for cell in column.plan(model)]
+        if not strict:
+            _refuse_impossible_values(recorded, cells)
+        yield comparison, cells
 
 
 def number_tickets(
@@ -123,7 +177,7 @@ class _ColumnPlan:
     """Plans the cells of one model after another."""
 
     comparison: Comparison
-    requests: Sequence[tuple[object, Request]]
+    requests: Sequence[tuple[dict[str, Any], Request]]
     settings: Settings
     folder: Path
     strict: bool
@@ -134,37 +188,37 @@ class _ColumnPlan:
         try:
             engine = self.engines.enter_context(closing(open_named(model, self.settings)))
         except ImagenError as error:
-            yield from (self._fail(model, value, error) for value, _ in self.requests)
+            yield from (self._fail(model, values, error) for values, _ in self.requests)
             return
-        for value, asked in self.requests:
+        for values, asked in self.requests:
             try:
                 plan = Preparation(engine, asked, self.settings, strict=self.strict)
             except MissingPrompt as error:
                 raise error.replace(message=f"{model}: {error.message}") from error
             except ImagenError as error:
-                yield self._fail(model, value, error)
+                yield self._fail(model, values, error)
                 continue
             tickets = plan.tickets
             key = _cell_key(model, tickets, self.settings)
-            old = self.comparison.cell(model, value)
+            old = self.comparison.cell(model, values)
             if old is not None and old.is_done(key, self.folder):
                 yield old.model_copy(update={"error": None})
                 continue
             cell = ComparisonCell(
                 model=model,
                 workflow=tickets[0].workflow,
-                value=value,
+                values=values,
                 key=key,
                 attempt=0 if old is None else old.attempt + 1,
             )
             numbered = number_tickets(self.comparison, cell, tickets)
             yield PlannedCell(cell, engine, plan, asked, numbered)
 
-    def _fail(self, model: str, value: object, error: ImagenError) -> ComparisonCell:
+    def _fail(self, model: str, values: dict[str, Any], error: ImagenError) -> ComparisonCell:
         """A cell that cannot be requested; it keeps an earlier image."""
-        cell = self.comparison.cell(model, value)
+        cell = self.comparison.cell(model, values)
         if cell is None or not cell.is_complete(self.folder):
-            cell = ComparisonCell(model=model, value=value)
+            cell = ComparisonCell(model=model, values=values)
         return cell.model_copy(update={"error": describe_failure(error)})
 
 
@@ -173,25 +227,44 @@ def describe_failure(error: ImagenError) -> CellFailure:
     return CellFailure(code=error.code, message=error.message, remedy=error.remedy)
 
 
-def _refuse_unknown_axis(
-    vary: Axis | None, request: Request, models: Iterable[str], settings: Settings
-) -> None:
-    """Raise RequestError for a misspelt parameter: every value would give the same image."""
-    if vary is None:
-        return
-    if vary.name in _NOT_ONE_VALUE:
-        raise RequestError(f"{vary.name} cannot be varied: it is not a single value.")
-    if vary.name == "size" or vary.name in Request.model_fields:
-        return
-    known: set[str] = set()
+def _parameter_names(
+    axes: Sequence[Axis], request: Request, models: Iterable[str], settings: Settings
+) -> set[str]:
+    """The parameters of these backends, if one of the axes is not a field of every request."""
+    names: set[str] = set()
+    if all(name in Request.model_fields for axis in axes for name in axis.parameters):
+        return names
     for model in models:
         with suppress(ImagenError), closing(open_named(model, settings)) as engine:
-            known |= engine.capabilities(request.task).parameters.keys()
-    if vary.name not in known:
-        raise RequestError(
-            f"None of these backends has a parameter {vary.name!r} to vary."
-            + did_you_mean(vary.name, known | {*Request.model_fields, "size"})
-        )
+            names |= engine.capabilities(request.task).parameters.keys()
+    return names
+
+
+def _refuse_impossible_values(
+    axes: Sequence[Axis], cells: Sequence[ComparisonCell | PlannedCell]
+) -> None:
+    """Raise RequestError for a value that every backend refuses, such as a misspelt sampler."""
+    refused: list[tuple[bool, Axis, int, object, CellFailure]] = []
+    for axis in axes:
+        for number, value in enumerate(axis.values, start=1):
+            mine = [one for one in cells if repr(one.values[axis.name]) == repr(value)]
+            errors = [one.error for one in mine if isinstance(one, ComparisonCell) and one.error]
+            if errors and len(errors) == len(mine) and {e.code for e in errors} == {"request"}:
+                # The axis is to blame if others of its values are fine, or if the error names it.
+                names = any(name in errors[0].message.lower() for name in axis.parameters)
+                refused.append((names, axis, number, value, errors[0]))
+    if not refused:
+        return
+    partly = {
+        axis.name
+        for axis in axes
+        if sum(one[1].name == axis.name for one in refused) < len(axis.values)
+    }
+    _, axis, number, value, error = max(refused, key=lambda one: (one[1].name in partly, one[0]))
+    raise RequestError(
+        f"--vary {axis.name}, value {number} ({one_line(str(value), limit=40)}): {error.message}",
+        remedy=error.remedy,
+    )
 
 
 def _cell_key(model: str, tickets: Sequence[Ticket], settings: Settings) -> str:

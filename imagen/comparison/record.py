@@ -4,60 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from imagen.comparison.axes import BACKEND_AXIS, Axis, combine, describe_value, values_key
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.filesystem import lock, remove_parts, write_whole
-from imagen.core.request import Request, size_values
+from imagen.core.request import Request
+from imagen.core.text import did_you_mean
 from imagen.core.ticket import InputImage
 from imagen.errors import OutputError, RequestError
 from imagen.outputs import strip_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 RECORD_NAME = "compare.json"
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 _OTHER_FOLDER = "Give another folder with --output."
 
 
 class _RecordModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Axis(_RecordModel):
-    """The second axis: one parameter, and its values."""
-
-    name: str
-    values: tuple[Any, ...]
-
-    def apply(self, request: Request, value: object) -> Request:
-        """The request with one of the values; `size` sets width and height, or an aspect ratio."""
-        if self.name == "size":
-            return request.with_values(size_values(str(value)))
-        if self.name == "prompt" and not isinstance(value, str):
-            value = str(value)
-        return request.with_values({self.name: value})
-
-    def without_folders(self, request: Request) -> Axis:
-        """The axis as it is recorded, with file names in place of paths.
-
-        Raises RequestError if a backend could take no such value, and if two files share a name.
-        """
-        values = [strip_folders(value, self.apply(request, value)) for value in self.values]
-        for value, count in Counter(map(_key_of, values)).items():
-            if count > 1:
-                raise RequestError(
-                    f"--vary {self.name} has {count} files named {value}.",
-                    remedy="Rename them: a comparison identifies a file by its name.",
-                )
-        return Axis(name=self.name, values=tuple(values))
 
 
 class CellImage(_RecordModel):
@@ -85,11 +57,11 @@ class CellFailure(_RecordModel):
 
 
 class ComparisonCell(_RecordModel):
-    """What one model generated for one value of the axis."""
+    """What one model generated for one combination of values."""
 
     model: str
     workflow: str = Field("", description="The name of the ComfyUI workflow.")
-    value: Any = None
+    values: dict[str, Any] = Field({}, description="By the names of the axes.")
     key: str = Field(
         "",
         description="The hash of the complete request, the graph and the model; empty if the cell "
@@ -100,15 +72,27 @@ class ComparisonCell(_RecordModel):
     seed: int | None = None
     seconds: float | None = None
     cost_usd: float | None = None
+    parameters: dict[str, Any] = Field({}, description="Every value that was used.")
     receipt: dict[str, ParameterOutcome] = {}
     facts: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     error: CellFailure | None = None
 
     @property
+    def place(self) -> tuple[str, str]:
+        """What distinguishes it from the other cells."""
+        return self.model, values_key(self.values)
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """What distinguishes this attempt from all others of its comparison."""
-        return self.model, _key_of(self.value), self.key, self.attempt
+        return *self.place, self.key, self.attempt
+
+    @property
+    def label(self) -> str:
+        """`sd15, steps 4, cfg 2`"""
+        parts = (describe_value(name, value) for name, value in self.values.items())
+        return ", ".join((self.model, *parts))
 
     def is_done(self, key: str, folder: Path) -> bool:
         """Whether it holds what this key would generate, and all of it is present."""
@@ -127,84 +111,133 @@ class Comparison(_RecordModel):
         default_factory=lambda: os.urandom(8).hex(),
         description="A random identifier from which the ids of its jobs are derived.",
     )
+    job: str = Field("", description="The job of the queue that generates it, if one does.")
     request: Request = Field(description="As it was given, with the seed that all cells share.")
     inputs: tuple[InputImage, ...] = Field((), description="The user's input images.")
     models: tuple[str, ...] = ()
-    vary: Axis | None = None
-    cells: tuple[ComparisonCell, ...] = Field((), description="By model, then by value.")
+    axes: tuple[Axis, ...] = ()
+    cells: tuple[ComparisonCell, ...] = Field((), description="By model, then by values.")
 
-    @property
-    def values(self) -> tuple[Any, ...]:
-        """The values of the axis; (None,) without an axis."""
-        return self.vary.values if self.vary else (None,)
+    @model_validator(mode="before")
+    @classmethod
+    def _read_format_1(cls, data: Any) -> Any:
+        """Format 1 had at most one axis, `vary`, and a cell had its `value`."""
+        if not isinstance(data, dict) or data.get("imagen") != 1:
+            return data
+        vary = data.get("vary")
+        name = vary.get("name") if isinstance(vary, dict) else None
+        cells = data.get("cells")
+        if isinstance(cells, list):
+            cells = [
+                cell | {"values": {name: cell.get("value")}}
+                if name and isinstance(cell, dict)
+                else cell
+                for cell in cells
+            ]
+        new = {"imagen": RECORD_FORMAT, "axes": [vary] if vary else [], "cells": cells}
+        return data | new
 
     @property
     def failed(self) -> tuple[ComparisonCell, ...]:
         return tuple(cell for cell in self.cells if cell.error is not None)
 
     def failed_among(
-        self, models: Collection[str], vary: Axis | None
+        self, models: Collection[str], axes: Sequence[Axis]
     ) -> tuple[ComparisonCell, ...]:
         """The failed cells of these models and values; others may have failed in earlier runs."""
-        axis = vary.without_folders(self.request) if vary else None
-        values = {_key_of(value) for value in (axis.values if axis else (None,))}
-        return tuple(c for c in self.failed if c.model in models and _key_of(c.value) in values)
+        wanted = {values_key(values) for values in combine([a.without_folders() for a in axes])}
+        return tuple(c for c in self.failed if c.model in models and c.place[1] in wanted)
 
-    def cell(self, model: str, value: object) -> ComparisonCell | None:
-        place = (model, _key_of(value))
-        return next((c for c in self.cells if (c.model, _key_of(c.value)) == place), None)
+    def cell(self, model: str, values: Mapping[str, object]) -> ComparisonCell | None:
+        place = model, values_key(values)
+        return next((cell for cell in self.cells if cell.place == place), None)
 
     def with_inputs(self, inputs: Iterable[InputImage]) -> Comparison:
-        """A copy with these input images; a parameter has one, except that of the axis."""
-        axis = self.vary and self.vary.name
-        by_place = {
-            (image.parameter, image.name if image.parameter == axis else ""): image
-            for image in (*self.inputs, *inputs)
+        """A copy with these input images; a parameter has one, except that of an axis."""
+        varied = {name for axis in self.axes for name in axis.parameters}
+        known = {
+            (one.parameter, one.name if one.parameter in varied else ""): one
+            for one in (*self.inputs, *inputs)
         }
-        return self.model_copy(update={"inputs": tuple(by_place.values())})
+        return self.model_copy(update={"inputs": tuple(known.values())})
 
     def with_cell(self, cell: ComparisonCell) -> Comparison:
         """A copy with this cell in its place."""
-        by_place = {(c.model, _key_of(c.value)): c for c in (*self.cells, cell)}
-        places = [(model, _key_of(value)) for model in self.models for value in self.values]
+        return self.model_copy(update={"cells": (*self.cells, cell)}).in_order()
+
+    def in_order(self) -> Comparison:
+        """A copy with its cells by model, then by values; of several for one place, the last."""
+        by_place = {cell.place: cell for cell in self.cells}
+        keys = [values_key(values) for values in combine(self.axes)]
+        places = [(model, key) for model in self.models for key in keys]
         cells = tuple(by_place[place] for place in places if place in by_place)
         return self.model_copy(update={"cells": cells})
 
+    def without(self, skipped: Sequence[Axis]) -> Comparison:
+        """A copy without these values of its axes; those of the axis `backend` are models.
 
-def _key_of(value: object) -> str:
-    """A dictionary key for any JSON value; 1, 1.0 and true differ."""
-    return repr(value)
+        Raises RequestError if there is no such axis or value, and if nothing would be left.
+        """
+        lists = {BACKEND_AXIS: self.models} | {axis.name: axis.values for axis in self.axes}
+        for skip in skipped:
+            if skip.name not in lists:
+                raise RequestError(
+                    f"--skip {skip.name}: this comparison has no such axis."
+                    + did_you_mean(skip.name, lists),
+                    remedy=f"Its axes: {', '.join(lists)}.",
+                )
+            keys = {repr(value) for value in lists[skip.name]}
+            for value in skip.without_folders().values:
+                if repr(value) not in keys:
+                    known = [str(one) for one in lists[skip.name]]
+                    raise RequestError(
+                        f"--skip {skip.name}: this comparison has no value {value!r}."
+                        + did_you_mean(str(value), known),
+                        remedy=f"Its values: {', '.join(known)}.",
+                    )
+            gone = {repr(value) for value in skip.without_folders().values}
+            left = tuple(value for value in lists[skip.name] if repr(value) not in gone)
+            if not left:
+                raise RequestError(f"--skip {skip.name}: this would leave out all of its values.")
+            lists[skip.name] = left
+        axes = tuple(Axis(name=axis.name, values=lists[axis.name]) for axis in self.axes)
+        shown = {values_key(values) for values in combine(axes)}
+        models = lists[BACKEND_AXIS]
+        cells = tuple(c for c in self.cells if c.model in models and c.place[1] in shown)
+        return self.model_copy(update={"models": models, "axes": axes, "cells": cells})
 
 
 def load_or_create(
-    folder: Path, request: Request, models: tuple[str, ...], vary: Axis | None
+    folder: Path, request: Request, models: tuple[str, ...], axes: Sequence[Axis]
 ) -> Comparison:
     """The comparison in the folder, extended by these models and values, or a new one.
 
     Raises RequestError if the folder holds a comparison of something else.
     """
-    old = _read_comparison(folder / RECORD_NAME)
+    old = read_comparison(folder)
     if old is None:
-        return Comparison(request=request, models=models, vary=vary)
+        return Comparison(request=request, models=models, axes=tuple(axes))
     if request.draws_seed:
         request = request.with_values({"seed": old.request.seed})
     is_same_request = _comparable(request) == _comparable(old.request)
-    if not is_same_request or (vary and vary.name) != (old.vary and old.vary.name):
-        what = "with another axis" if is_same_request else "of another request"
+    known = {axis.name: axis.values for axis in old.axes}
+    if not is_same_request or known.keys() != {axis.name for axis in axes}:
+        what = "of another request"
+        if is_same_request:
+            what = f"with {', '.join(known)} as its axes" if known else "without axes"
         prompt = (old.request.prompt or "")[:60]
         raise RequestError(
             f"{folder} holds a comparison {what}: its prompt is {prompt!r}.", remedy=_OTHER_FOLDER
         )
-    if vary is not None and old.vary is not None:
-        vary = Axis(name=vary.name, values=_union(old.vary.values, vary.values))
+    merged = tuple(Axis(name=a.name, values=_union(known[a.name], a.values)) for a in axes)
     # The new request has the paths of the input images, which the record does not.
-    update = {"request": request, "models": _union(old.models, models), "vary": vary}
-    return old.model_copy(update=update)
+    update = {"request": request, "models": _union(old.models, models), "axes": merged}
+    return old.model_copy(update=update).in_order()
 
 
 def _union(old: tuple[Any, ...], new: tuple[Any, ...]) -> tuple[Any, ...]:
-    known = {_key_of(value) for value in old}
-    return (*old, *(value for value in new if _key_of(value) not in known))
+    known = {*map(repr, old)}
+    return (*old, *(value for value in new if repr(value) not in known))
 
 
 def _comparable(request: Request) -> object:
@@ -213,7 +246,9 @@ def _comparable(request: Request) -> object:
     return strip_folders(values, request)
 
 
-def _read_comparison(path: Path) -> Comparison | None:
+def read_comparison(folder: Path) -> Comparison | None:
+    """The record in the folder; None if it has none. Raises OutputError."""
+    path = folder / RECORD_NAME
     try:
         comparison = Comparison.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from imagen.comparison.collect import FolderImages, draw_comparison, with_results
 from imagen.comparison.plan import (
     PlannedCell,
     describe_failure,
     number_tickets,
     open_plan,
 )
-from imagen.comparison.record import (
-    RECORD_NAME,
-    Axis,
-    CellFailure,
-    CellImage,
-    Comparison,
-    ComparisonCell,
-    lock_comparison,
-    write_comparison,
-)
-from imagen.comparison.sheet import write_sheet
-from imagen.core.capabilities import ParameterOutcome
+from imagen.comparison.record import lock_comparison, write_comparison
 from imagen.core.filesystem import file_sha256
 from imagen.core.result import Facts, OnProgress, Result, count_images, no_progress
 from imagen.errors import Cancelled, ImagenError, Lost, OutputError
 from imagen.jobs import file_store
 from imagen.jobs.recover import finish_job
-from imagen.outputs import SavedImage, find_saved, strip_folders
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
 from imagen.pipeline.generate import Generation, create_jobs, preprocess_controls, run_job
 from imagen.pipeline.record import with_job_settings
 from imagen.pipeline.resolve import draw_small_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from imagen.backends import Backend
+    from imagen.comparison.axes import Axis
+    from imagen.comparison.record import CellFailure, Comparison, ComparisonCell
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
@@ -55,13 +45,27 @@ def watch_nothing(label: str) -> AbstractContextManager[OnProgress]:  # noqa: AR
     return nullcontext(no_progress)
 
 
+def cell_settings(
+    settings: Settings, comparison: Comparison, cell: ComparisonCell, folder: Path
+) -> Settings:
+    """The settings for one cell: its images are named after backend, values and seed."""
+    numbers = [
+        [*map(repr, axis.values)].index(repr(cell.values[axis.name])) + 1
+        for axis in comparison.axes
+    ]
+    name = "-".join(("{backend}", *(f"{number:02d}" for number in numbers), "{seed}"))
+    output = settings.output.model_copy(update={"directory": folder, "name": name, "sidecar": True})
+    return settings.model_copy(update={"output": output})
+
+
 def compare(
     request: Request,
     models: Sequence[str],
     settings: Settings,
     *,
     folder: Path,
-    vary: Axis | None = None,
+    axes: Sequence[Axis] = (),
+    skip: Sequence[Axis] = (),
     strict: bool = False,
     watch: Watch = watch_nothing,
     note: str = "",
@@ -70,25 +74,27 @@ def compare(
     """Run one request on each of these backends in turn, and save all results in `folder`.
 
     All cells share one seed, drawn once. A backend that fails becomes a cell with an error. Run
-    again with the same folder, only missing and failed cells are generated. `watch` gets the label
-    of a cell and returns the callback for its progress; `note` appears on the sheet.
+    again with the same folder, only missing and failed cells are generated. The values of `skip`
+    are neither generated nor drawn; images of earlier runs stay. `watch` gets the label of a cell
+    and returns the callback for its progress; `note` appears on the sheet.
 
     Raises UnknownBackend and ConfigError before anything is generated, OverBudget if all of it
     would exceed a budget for one run, RequestError if the folder holds another comparison or
     another process works there, OutputError if it cannot be written, and Cancelled with all
     finished cells saved.
     """
-    plan = open_plan(request, models, settings, folder=folder, vary=vary, strict=strict, draw=draw)
+    plan = open_plan(
+        request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict, draw=draw
+    )
     with lock_comparison(folder), plan as (comparison, cells):
         planned = [
             ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.tickets
         ]
         # An earlier process started some of these jobs: its budgets allowed them then.
         started = set(file_store.pending(settings.state_dir))
+        images = FolderImages(folder)
         new = [
-            ticket
-            for ticket in planned
-            if ticket.id not in started and not any(_find_images(ticket.id, folder))
+            ticket for ticket in planned if ticket.id not in started and not images.find(ticket.id)
         ]
         # A budget for one run covers all cells together: if it is too small, none is generated.
         # Those for a day or a month may change in the meantime, and are checked for each cell.
@@ -96,14 +102,14 @@ def compare(
         refuse_over_budget(new, settings.model_copy(update={"budgets": of_one_run}))
         comparison = comparison.with_inputs(known for ticket in planned for known in ticket.inputs)
         write_comparison(comparison, folder)
-        run = _ComparisonRun(comparison, settings, folder, new, watch=watch)
+        run = _ComparisonRun(comparison, settings, images, folder, new, watch=watch)
         try:
             run.run(cells)
         except BaseException:
             with suppress(OutputError):  # the first error is the one to report
-                write_sheet(run.comparison, folder, note=note)
+                draw_comparison(run.comparison.without(skip), folder, note=note)
             raise
-        write_sheet(run.comparison, folder, note=note)
+        draw_comparison(run.comparison.without(skip), folder, note=note)
         return run.comparison
 
 
@@ -114,6 +120,7 @@ class _ComparisonRun:
         self,
         comparison: Comparison,
         settings: Settings,
+        images: FolderImages,
         folder: Path,
         new: Sequence[Ticket],
         *,
@@ -121,6 +128,7 @@ class _ComparisonRun:
     ) -> None:
         self.comparison = comparison
         self._settings = settings
+        self._found = images
         self._folder = folder
         self._watch = watch
         self._images = 0
@@ -142,7 +150,7 @@ class _ComparisonRun:
             if isinstance(one, PlannedCell):
                 self._generate(one)
                 self._finished_images += sum(ticket.images for ticket in one.tickets)
-            elif one != self.comparison.cell(one.model, one.value):
+            elif one != self.comparison.cell(one.model, one.values):
                 self._save(one)
 
     def _generate(self, planned: PlannedCell) -> None:
@@ -152,23 +160,14 @@ class _ComparisonRun:
             self._busy_engine.free()  # one GPU: the last engine gives its memory back
         self._busy_engine = engine
         started = time.monotonic()
-        name = "{backend}-{seed}"
-        if self.comparison.vary is not None:
-            number = self.comparison.values.index(cell.value) + 1
-            name = f"{{backend}}-{number:02d}-{{seed}}"
-        output = self._settings.output.model_copy(
-            update={"directory": self._folder, "name": name, "sidecar": True}
-        )
-        settings = self._settings.model_copy(update={"output": output})
+        settings = cell_settings(self._settings, self.comparison, cell, self._folder)
         generations: list[Generation] = []
         failure: CellFailure | None = None
         warnings: list[str] = []
-        vary = self.comparison.vary
-        label = cell.model if vary is None else f"{cell.model}, {vary.name} {cell.value}"
         try:
             new = [ticket for ticket in tickets if ticket.id in self._new]
             warnings = refuse_over_budget(new, self._settings, before=self._paid)
-            with self._watch(label) as on_progress:
+            with self._watch(cell.label) as on_progress:
                 known = self._control_images.setdefault(cell.model, {})
                 ready, _ = preprocess_controls(engine, plan, settings, on_progress, known)
                 for ticket in number_tickets(self.comparison, cell, ready):
@@ -176,9 +175,10 @@ class _ComparisonRun:
                     count = count_images(
                         on_progress, self._finished_images + finished, self._images
                     )
-                    generations.append(
-                        run_once(engine, ticket, asked, settings, count, before=self._paid)
+                    generation = run_once(
+                        engine, ticket, asked, settings, count, self._found, before=self._paid
                     )
+                    generations.append(generation)
                     self._paid += [ticket] if ticket.id in self._new else []
         except Cancelled:
             raise
@@ -186,7 +186,7 @@ class _ComparisonRun:
             failure = describe_failure(error)
         cell = cell.model_copy(update={"seconds": time.monotonic() - started, "error": failure})
         if generations:
-            cell = _with_results(cell, generations, warnings, self._folder, asked)
+            cell = with_results(cell, generations, warnings, self._folder, asked=asked)
         self._save(cell if failure is None else cell.model_copy(update={"key": ""}))
 
     def _save(self, cell: ComparisonCell) -> None:
@@ -200,58 +200,20 @@ class _ComparisonRun:
             raise error.replace(message=message) from error
 
 
-def _with_results(
-    cell: ComparisonCell,
-    generations: Sequence[Generation],
-    warnings: Sequence[str],
-    folder: Path,
-    asked: Request,
-) -> ComparisonCell:
-    """The cell with its results; several generations of one cell count as one."""
-    facts = [one.result.facts for one in generations]
-    latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
-    costs = [f.cost_usd for f in facts if f.cost_usd is not None]
-    said = [w for one in generations for w in (*one.result.warnings, one.remark) if w]
-    return cell.model_copy(
-        update={
-            "files": tuple(
-                CellImage(
-                    path=saved.path.absolute().relative_to(folder.absolute()).as_posix(),
-                    sha256=saved.sha256,
-                    seed=saved.seed,
-                    width=saved.width,
-                    height=saved.height,
-                )
-                for one in generations
-                for saved in one.saved
-            ),
-            "seed": facts[0].seed,
-            "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
-            "cost_usd": sum(costs) if len(costs) == len(facts) else None,
-            "receipt": {
-                name: ParameterOutcome.model_validate(
-                    strip_folders(outcome.model_dump(mode="json"), asked)
-                )
-                for name, outcome in generations[0].ticket.receipt.items()
-            },
-            "facts": asdict(facts[0]),
-            "warnings": (*warnings, *said),
-        }
-    )
-
-
 def run_once(
     engine: Backend,
     ticket: Ticket,
     asked: Request,
     settings: Settings,
     on_progress: OnProgress,
+    images: FolderImages,
     *,
     before: Sequence[Ticket] = (),
 ) -> Generation:
     """Run a ticket with a stable id, or take up what an earlier process started or saved.
 
-    `before` are the tickets of the same comparison that ran already, for its budgets.
+    `images` are those in the folder of the comparison; `before` are its tickets that ran already,
+    for its budgets.
 
     Raises RequestError if another process works on it; Lost if its engine no longer knows the
     job; OutputError if its images are gone: generated again it would be another job.
@@ -269,25 +231,17 @@ def run_once(
                 if error.never_ran or not error.is_certain:
                     raise
                 raise error.with_remedy(_MAY_HAVE_RUN) from error
-        images = generation.saved
-        if outcome == "saved" and not (images and all(image.path.is_file() for image in images)):
+        saved = generation.saved
+        if outcome == "saved" and not (saved and all(image.path.is_file() for image in saved)):
             raise OutputError(
                 "It was generated and saved before, and its images are no longer in the folder.",
                 remedy="Run this again to generate them again.",
             )
-        if all(file_sha256(image.path) == image.sha256 for image in images):
+        if all(file_sha256(image.path) == image.sha256 for image in saved):
             return generation
-    if found := list(_find_images(ticket.id, settings.output.directory)):
+    if found := images.find(ticket.id):
         result = Result(outputs=(), facts=Facts.of(found[0][1]))
-        images = tuple(sorted((image for image, _ in found), key=lambda image: image.index))
-        return Generation(ticket=ticket, result=result, saved=images)
+        return Generation(ticket=ticket, result=result, saved=tuple(image for image, _ in found))
     jobs = create_jobs([ticket], asked, settings)
     with plan_within_budgets(jobs, settings, before=before):
         return run_job(engine, jobs[0], settings, on_progress)
-
-
-def _find_images(ticket_id: str, folder: Path) -> Iterator[tuple[SavedImage, Mapping[str, object]]]:
-    for sidecar in sorted(folder.glob("*.json")):
-        found = None if sidecar.name == RECORD_NAME else find_saved(sidecar, ticket=ticket_id)
-        if found is not None:
-            yield found

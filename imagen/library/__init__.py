@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         sum_reserved,
         sum_spending,
         sum_usage,
+        usual_seconds,
     )
     from imagen.library.records import Delivery, GenerationRecord, StoredImage
     from imagen.library.search import (
@@ -41,7 +42,8 @@ else:
         "database": "Library open_library",
         "detail": "ImageDetail find_paths load_detail load_record",
         "import_files": "AddedFiles add_files",
-        "ledger": "LedgerRow Spending UsageTotal add_totals sum_reserved sum_spending sum_usage",
+        "ledger": "LedgerRow Spending UsageTotal add_totals sum_reserved sum_spending sum_usage "
+        "usual_seconds",
         "records": "Delivery GenerationRecord StoredImage",
         "search": "FailedGeneration FailuresPage ImagesPage LibraryImage Query count_images "
         "find_failure find_image images_of list_values search_failures search_images",
@@ -92,4 +94,5 @@ __all__ = [
     "sum_reserved",
     "sum_spending",
     "sum_usage",
+    "usual_seconds",
 ]

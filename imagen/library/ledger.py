@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from sqlalchemy import case, func, select
@@ -26,6 +27,8 @@ _JOULES_PER_KWH = 3_600_000
 _PERIOD_FORMATS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
 _SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
+_RECENT_ROWS = 10_000
+_RECENT_IMAGES = 20
 _DAY_MS = 24 * 60 * 60 * 1000
 _FIRST_WEEKDAY = 3
 """1970-01-01 was a Thursday, three days after the Monday of its week."""
@@ -137,6 +140,24 @@ def find_row(library: Library, generation: str) -> LedgerRow | None:
     with library.reading() as connection:
         row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
     return None if row is None else _ledger_row(row)
+
+
+def usual_seconds(library: Library, backends: Iterable[str]) -> dict[tuple[str, str], float]:
+    """How long an image usually takes, by backend and model: the median of recent ones."""
+    newest = (
+        select(usage.c.backend, usage.c.model, usage.c.images, usage.c.latency_seconds)
+        .order_by(usage.c.at_ms.desc())
+        .limit(_RECENT_ROWS)
+        .subquery()
+    )
+    measured = newest.c.latency_seconds.is_not(None) & (newest.c.images > 0)
+    seconds: dict[tuple[str, str], list[float]] = {}
+    with library.reading() as connection:
+        statement = select(newest).where(measured, newest.c.backend.in_([*backends]))
+        for row in connection.execute(statement):
+            each = row.latency_seconds / row.images
+            seconds.setdefault((row.backend, row.model), []).append(each)
+    return {key: median(values[:_RECENT_IMAGES]) for key, values in seconds.items()}
 
 
 def _within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

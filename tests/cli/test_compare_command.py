@@ -11,11 +11,16 @@ import pytest
 from PIL import Image
 
 from imagen.cli import run
-from imagen.cli.commands.compare import parse_axis, parse_backends, print_comparison
+from imagen.cli.axes import parse_axis
+from imagen.cli.commands.compare import parse_backends, print_comparison
 from imagen.cli.commands.demo import DEFAULT_PROMPT, EXPLANATION
 from imagen.comparison.record import CellImage, Comparison, ComparisonCell
+from imagen.config import load_settings
 from imagen.core.request import Request
 from imagen.errors import RequestError
+from imagen.library import open_library
+from imagen.library.ledger import list_rows
+from imagen.testing.comfyui import ComfyUI
 
 _SMALL = ("--size", "64x48", "--steps", "2")
 
@@ -37,7 +42,7 @@ def test_compare_prints_the_path_of_the_sheet(capsys: pytest.CaptureFixture[str]
     assert run(["compare", "a fox", *_SMALL, "-m", "one,mock", "-o", "c", "-q"]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{Path('c/contact-sheet.png')}\n"
-    assert [line.split(":")[0] for line in printed.err.splitlines()] == ["one", "mock"]
+    assert [line.split(":")[0] for line in printed.err.splitlines()] == ["one", "mock", "Report"]
 
 
 def test_compare_exits_with_4_if_a_backend_fails(
@@ -87,9 +92,56 @@ def test_compare_dry_run_lists_cells_and_compute(
         "mock, cfg 2: 64x48, 2 steps, compute 0.006144",
         dropped.format("2.0"),
         "Cells to generate: 4. Images: 4. Compute: 0.02458 (megapixels × steps). "
-        "Already complete: 0. Failing: 0.",
+        "Usual time: unknown. Already complete: 0. Failing: 0.",
     ]
     assert not Path("c").exists()
+
+
+def test_compare_dry_run_shows_the_usual_time_of_each_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ComfyUI() as server:
+        block = {"type": "comfyui", "url": server.url}
+        backends = {name: block | {"workflow": name} for name in ("sd15", "sdxl")}
+        Path("imagen.yaml").write_text(json.dumps({"backends": backends}))
+        _json(capsys, "-m", "sd15,sdxl", "--seed", "1", "-o", "c")
+        run(["usage"])  # records what was deferred
+        capsys.readouterr()
+        more = ("-m", "sd15,sdxl", "--seed", "1", "--vary", "cfg=1,2", "--count", "2", "-o", "d")
+        printed = _json(capsys, *more, "--dry-run")
+        with open_library(load_settings()) as library:
+            rows = {row.backend: row for row in list_rows(library)}
+    assert [cell["usual_seconds"] for cell in printed["cells"]] == [
+        pytest.approx(2 * (rows[cell["model"]].latency_seconds or 0)) for cell in printed["cells"]
+    ]
+    assert printed["usual_seconds"] == sum(cell["usual_seconds"] for cell in printed["cells"])
+
+
+def test_compare_prints_several_axes_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ("--vary", "steps=1..2", "--vary", "seed=0,7")
+    printed = _json(capsys, "-m", "one", *axes, "-o", "c")
+    assert [axis["name"] for axis in printed["axes"]] == ["steps", "seed"]
+    assert printed["cells"][1]["values"] == {"steps": 1, "seed": 7}
+    assert ("vary" in printed, "value" in printed["cells"][0]) == (False, False)
+    assert printed["report"] == str(Path("c/compare.html"))
+
+
+def test_compare_prints_one_axis_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = _json(capsys, "-m", "one", "--vary", "seed=0,7", "-o", "c")
+    assert printed["vary"] == {"name": "seed", "values": [0, 7]}
+    assert [cell["value"] for cell in printed["cells"]] == [0, 7]
+    planned = _json(capsys, "-m", "one", "--vary", "seed=0,7,8", "-o", "c", "--dry-run")
+    assert [(c["value"], c["state"]) for c in planned["cells"]] == [
+        (0, "done"),
+        (7, "done"),
+        (8, "planned"),
+    ]
+
+
+def test_compare_skips_values(capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ("--vary", "seed=0,7", "--skip", "seed=7")
+    printed = _json(capsys, "-m", "one", *axes, "-o", "c")
+    assert [cell["value"] for cell in printed["cells"]] == [0]
 
 
 def test_compare_dry_run_lists_complete_and_failing_cells(
@@ -199,6 +251,7 @@ def test_compare_prints_the_cost_of_cells(capsys: pytest.CaptureFixture[str]) ->
         f"b: {image}, $0.02",
         f"c: {image}",
         "Total cost: $0.023.",
+        f"Report: {Path('c/compare.html')}",
     ]
 
 

@@ -86,6 +86,7 @@ def test_every_model_generates_with_the_same_seed(settings: Settings, tmp_path: 
         ("mock", 11, 0.0),
     ]
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == [
+        "compare.html",
         "compare.json",
         "contact-sheet.png",
         "mock-11.png",
@@ -184,9 +185,9 @@ def test_a_model_with_a_changed_graph_is_generated_again(
 
 def test_a_second_axis_generates_a_cell_for_each_value(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="steps", values=(2, 4))
-    made, worked = _compare(settings, tmp_path / "c", "one", "two", vary=vary)
+    made, worked = _compare(settings, tmp_path / "c", "one", "two", axes=[vary])
     assert worked == ["one, steps 2", "one, steps 4", "two, steps 2", "two, steps 4"]
-    assert [(c.model, c.value, c.facts["steps"]) for c in made.cells] == [
+    assert [(c.model, c.values["steps"], c.facts["steps"]) for c in made.cells] == [
         ("one", 2, 2),
         ("one", 4, 4),
         ("two", 2, 2),
@@ -196,14 +197,14 @@ def test_a_second_axis_generates_a_cell_for_each_value(settings: Settings, tmp_p
 
 def test_values_can_be_added_to_an_axis(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path / "c"
-    _compare(settings, folder, "one", vary=Axis(name="seed", values=(0, 1)))
-    made, worked = _compare(settings, folder, "one", vary=Axis(name="seed", values=(1, 2)))
+    _compare(settings, folder, "one", axes=[Axis(name="seed", values=(0, 1))])
+    made, worked = _compare(settings, folder, "one", axes=[Axis(name="seed", values=(1, 2))])
     assert ([cell.seed for cell in made.cells], worked) == ([0, 1, 2], ["one, seed 2"])
 
 
 def test_an_axis_of_sizes_sets_width_and_height(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="size", values=("32x48", "48x32"))
-    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
+    made, _ = _compare(settings, tmp_path / "c", "one", axes=[vary])
     assert [(cell.files[0].width, cell.files[0].height) for cell in made.cells] == [
         (32, 48),
         (48, 32),
@@ -219,7 +220,7 @@ def test_an_impossible_value_is_refused_before_generating(
     settings: Settings, tmp_path: Path, vary: Axis
 ) -> None:
     with pytest.raises(RequestError):
-        _compare(settings, tmp_path / "c", "one", vary=vary)
+        _compare(settings, tmp_path / "c", "one", axes=[vary])
     assert not (tmp_path / "c").exists()
 
 
@@ -269,8 +270,8 @@ def test_a_folder_with_another_prompt_is_refused(settings: Settings, tmp_path: P
 
 
 def test_a_folder_with_another_axis_is_refused(settings: Settings, tmp_path: Path) -> None:
-    _compare(settings, tmp_path / "c", "one", vary=Axis(name="steps", values=(2,)))
-    with pytest.raises(RequestError, match="holds a comparison with another axis"):
+    _compare(settings, tmp_path / "c", "one", axes=[Axis(name="steps", values=(2,))])
+    with pytest.raises(RequestError, match="holds a comparison with steps as its axes"):
         _compare(settings, tmp_path / "c", "one")
 
 
@@ -342,7 +343,7 @@ def test_a_comparison_record_of_a_newer_imagen_is_refused(
 ) -> None:
     _compare(settings, tmp_path, "one")
     record = json.loads((tmp_path / "compare.json").read_text(encoding="utf-8"))
-    (tmp_path / "compare.json").write_text(json.dumps(record | {"imagen": 2}))
+    (tmp_path / "compare.json").write_text(json.dumps(record | {"imagen": 3}))
     with pytest.raises(OutputError, match="was written by a newer imagen"):
         _compare(settings, tmp_path, "one")
 
@@ -350,7 +351,7 @@ def test_a_comparison_record_of_a_newer_imagen_is_refused(
 def test_an_axis_that_no_backend_has_is_refused(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="stpes", values=(2, 4))
     with pytest.raises(RequestError, match=r"to vary\. Did you mean 'steps'"):
-        _compare(settings, tmp_path / "c", "one", vary=vary)
+        _compare(settings, tmp_path / "c", "one", axes=[vary])
     assert not (tmp_path / "c").exists()
 
 
@@ -387,7 +388,7 @@ def test_varied_prompts_that_look_like_numbers_are_texts(
     settings: Settings, tmp_path: Path
 ) -> None:
     vary = Axis(name="prompt", values=(8, True))
-    made, _ = _compare(settings, tmp_path / "c", "one", vary=vary)
+    made, _ = _compare(settings, tmp_path / "c", "one", axes=[vary])
     asked = [cell.receipt["prompt"].asked for cell in made.cells]
     assert asked == ["8", "True"]
 
@@ -396,8 +397,10 @@ def test_a_parameter_with_several_values_cannot_be_varied(
     settings: Settings, tmp_path: Path
 ) -> None:
     vary = Axis(name="loras", values=("ink", "oil"))
-    with pytest.raises(RequestError, match=r"^loras cannot be varied: it is not a single value\.$"):
-        _compare(settings, tmp_path / "c", "one", vary=vary)
+    with pytest.raises(
+        RequestError, match=r"^loras cannot be varied: it is not a single value\. Use lora\.$"
+    ):
+        _compare(settings, tmp_path / "c", "one", axes=[vary])
     assert not (tmp_path / "c").exists()
 
 
@@ -423,7 +426,7 @@ def test_a_missing_prompt_is_refused_before_generating(settings: Settings, tmp_p
 def test_a_varied_prompt_needs_no_other(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="prompt", values=("a fox", "a cat"))
     asked = Request(width=64, height=48, steps=2)
-    made, worked = _compare(settings, tmp_path / "c", "one", asked=asked, vary=vary)
+    made, worked = _compare(settings, tmp_path / "c", "one", asked=asked, axes=[vary])
     assert (made.failed, worked) == ((), ["one, prompt a fox", "one, prompt a cat"])
 
 
@@ -436,29 +439,29 @@ def test_varied_images_are_recorded_by_their_names_and_hashes(
         Image.new("RGB", (64, 48), (number, 0, 0)).save(path)
     vary = Axis(name="image", values=tuple(map(str, paths)))
     folder = tmp_path / "c"
-    made, worked = _compare(settings, folder, "one", vary=vary)
+    made, worked = _compare(settings, folder, "one", axes=[vary])
     assert worked == ["one, image fox.png", "one, image cat.png"]
-    assert made.failed_among(["one"], vary) == made.failed == ()
+    assert made.failed_among(["one"], [vary]) == made.failed == ()
     text = (folder / "compare.json").read_text(encoding="utf-8")
     assert "mine" not in text
     assert [
         (one["parameter"], one["name"], one["sha256"]) for one in json.loads(text)["inputs"]
     ] == [("image", path.name, sha256(path.read_bytes()).hexdigest()) for path in paths]
-    assert _compare(settings, folder, "one", vary=vary)[1] == []
+    assert _compare(settings, folder, "one", axes=[vary])[1] == []
     paths[1].write_bytes(paths[0].read_bytes())
-    assert _compare(settings, folder, "one", vary=vary)[1] == ["one, image cat.png"]
+    assert _compare(settings, folder, "one", axes=[vary])[1] == ["one, image cat.png"]
 
 
 def test_varied_images_with_the_same_name_are_refused(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="image", values=("a/fox.png", "b/fox.png"))
     with pytest.raises(RequestError, match=r"--vary image has 2 files named 'fox\.png'\."):
-        _compare(settings, tmp_path / "c", "one", vary=vary)
+        _compare(settings, tmp_path / "c", "one", axes=[vary])
 
 
 def test_a_varied_image_that_cannot_be_read_is_refused(settings: Settings, tmp_path: Path) -> None:
     vary = Axis(name="image", values=(str(tmp_path / "gone.png"),))
     with pytest.raises(RequestError, match=r"gone\.png"):
-        _compare(settings, tmp_path / "c", "one", vary=vary)
+        _compare(settings, tmp_path / "c", "one", axes=[vary])
     assert not (tmp_path / "c").exists()
 
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from imagen.comparison.record import Axis, Comparison
+from imagen.comparison import Axis, Comparison
 from imagen.comparison.sheet import describe_request
 from imagen.core.request import Request
 
 
 def _notes(axis: Axis | None = None, **values: Any) -> tuple[str, ...]:
     request = Request.of({"prompt": "a fox", "seed": 7, **values})
-    return describe_request(Comparison(request=request, models=("a",), vary=axis))
+    return describe_request(
+        Comparison(request=request, models=("a",), axes=(axis,) if axis else ())
+    )
 
 
 @pytest.mark.parametrize(

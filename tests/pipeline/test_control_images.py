@@ -200,11 +200,11 @@ def test_failed_control_image_names_the_one_made_before(settings: Settings) -> N
 
 
 def test_comparison_makes_a_control_image_once_per_model(settings: Settings) -> None:
-    from imagen.comparison.record import Axis
+    from imagen.comparison import Axis
 
     folder = settings.output.directory
     steps = Axis(name="steps", values=(2, 3))
-    compared = compare(_ASKED, ["mock", "studio"], settings, folder=folder, vary=steps)
+    compared = compare(_ASKED, ["mock", "studio"], settings, folder=folder, axes=[steps])
     assert compared.failed == ()
     assert len(list(folder.glob("*-canny.png"))) == 2
 

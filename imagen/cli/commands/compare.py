@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from imagen.cli.axes import parse_axis
 from imagen.cli.command_table import Command, Option
 from imagen.cli.completers import complete_backend_list
 from imagen.cli.generation import (
@@ -45,10 +45,7 @@ from imagen.cli.output import (
 )
 from imagen.cli.parsing import (
     PATH,
-    TEXT_PARAMETERS,
-    parse_scalar,
     request_from_args,
-    require_json,
 )
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
@@ -56,7 +53,7 @@ from imagen.core.text import format_duration, format_usd, one_line
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from imagen.comparison import Axis, Comparison, ComparisonCell
     from imagen.config import Settings
@@ -83,8 +80,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--vary",
-    metavar="NAME=V1,V2,…",
-    help='A second axis: any parameter, such as steps=4,8 or prompt="a cat, asleep",a dog.',
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="An axis: any parameter and its values, such as steps=4,8, cfg=1..3/0.5, prompt=@file, "
+    "lora=ink:0.4,none or '{size=512x512,steps=4},{size=1024x1024,steps=8}'; may be repeated.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Leave out values of an axis, or backend=NAME, this time; their images stay. May be "
+    "repeated.",
 )
 @click.option(
     "--output",
@@ -109,7 +115,8 @@ def compare(
     document: str | None,
     values: dict[str, object],
     models: str,
-    vary: str | None,
+    vary: tuple[str, ...],
+    skip: tuple[str, ...],
     output: Path | None,
     strict: bool,
     dry_run: bool,
@@ -130,6 +137,7 @@ def compare(
     from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
     from imagen.comparison import plan_comparison
+    from imagen.comparison.sheet import SHEET_NAME
     from imagen.delivery.background import sync_afterwards
 
     settings = settings_from_options(
@@ -137,28 +145,24 @@ def compare(
     )
     names = parse_backends(models)
     request = request_from_args(prompt, document, values, names).request
-    axis = parse_axis(vary) if vary else None
-    folder = output or _default_folder(settings, request, axis)
+    axes = [parse_axis(text) for text in vary]
+    skipped = [parse_axis(text, "--skip") for text in skip]
+    folder = output or _default_folder(settings, request, axes)
+    what: dict[str, Any] = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
     if dry_run:
-        cells = plan_comparison(request, names, settings, folder=folder, vary=axis, strict=strict)
-        _print_plan(cells, settings, folder, axis, as_json=as_json)
+        cells = plan_comparison(request, names, settings, **what)
+        _print_plan(cells, settings, folder, as_json=as_json)
         return 4 if any(cell.error for cell, _ in cells) else 0
     previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
     with sync_afterwards(settings):
-        comparison = run(
-            request,
-            names,
-            settings,
-            folder=folder,
-            vary=axis,
-            strict=strict,
-            watch=partial(show_progress, quiet=quiet),
-        )
+        watch = partial(show_progress, quiet=quiet)
+        comparison = run(request, names, settings, watch=watch, **what)
+        comparison = comparison.without(skipped)
         print_comparison(comparison, folder, as_json=as_json)
         if not (as_json or quiet):
             explain_placeholders([cell.model for cell in comparison.cells if cell.files], settings)
-        show_files(previews, {_sheet(folder): request})
-    return 4 if comparison.failed_among(names, axis) else 0
+        show_files(previews, {folder / SHEET_NAME: request})
+    return 4 if comparison.failed_among(names, axes) else 0
 
 
 def parse_backends(models: str) -> list[str]:
@@ -169,56 +173,41 @@ def parse_backends(models: str) -> list[str]:
     return names
 
 
-def parse_axis(text: str) -> Axis:
-    """`steps=4,8` as an axis; values with commas are in double quotes. Raises RequestError."""
-    from imagen.comparison import Axis
-
-    name, equals, values = text.partition("=")
-    name = name.strip()
-    try:
-        fields = next(csv.reader([values], skipinitialspace=True, strict=True), [])
-    except csv.Error:
-        fields = []  # an unclosed quote
-    if not equals or not name or not fields:
-        raise RequestError(f"--vary {text!r} is not an axis. Write it as name=value1,value2.")
-    parsed = [
-        value
-        if name in TEXT_PARAMETERS | {"size"}
-        else require_json(f"--vary {name}", parse_scalar(value.strip()))
-        for value in fields
-    ]
-    return Axis(name=name, values=tuple({repr(value): value for value in parsed}.values()))
-
-
-def _default_folder(settings: Settings, request: Request, axis: Axis | None) -> Path:
+def _default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
     """The same folder for the same request, so that the command can be continued."""
     from imagen.outputs.naming import slugify
 
     stable = request.model_copy(update={"prompt": request.prompt or ""})  # as in earlier versions
-    key = stable.model_dump_json(exclude=stable.unset_additions) + (axis.name if axis else "")
+    names = ",".join(sorted(axis.name for axis in axes))
+    key = stable.model_dump_json(exclude=stable.unset_additions) + names
     digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     words = slugify(request.prompt or PureWindowsPath(request.image or "").stem)
     return settings.output.directory / f"compare-{words}-{digest}"
-
-
-def _sheet(folder: Path) -> Path:
-    from imagen.comparison.sheet import SHEET_NAME
-
-    return folder / SHEET_NAME
 
 
 # --- results ---
 
 
 def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
-    """Print a line for each cell and the path of the sheet; or compare.json and the folder."""
-    sheet = str(_sheet(folder))
+    """Print a line for each cell and the paths of the sheets; or the record, and these paths."""
+    from imagen.comparison.report import REPORT_NAME
+    from imagen.comparison.sheet import sheet_paths
+
+    sheets = [str(path) for path in sheet_paths(comparison, folder)]
+    report = str(folder / REPORT_NAME)
     if as_json:
-        body = comparison.model_dump(mode="json") | {"folder": str(folder), "sheet": sheet}
+        body = comparison.model_dump(mode="json")
+        if len(comparison.axes) < 2:
+            body["vary"] = next(iter(body["axes"]), None)
+        body["cells"] = [
+            known | _only_value(cell)
+            for known, cell in zip(body["cells"], comparison.cells, strict=True)
+        ]
+        body |= {"folder": str(folder), "sheet": sheets[0], "sheets": sheets, "report": report}
         click.echo(json.dumps(body, indent=2))
         return
     for cell in comparison.cells:
-        label = _cell_label(cell, comparison.vary)
+        label = cell.label
         if cell.error is not None:
             echo(f"{label}: failed: {one_line(cell.error.message)}", err=True, hanging=2)
         else:
@@ -245,12 +234,14 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
     paid = [cell.cost_usd for cell in comparison.cells if cell.cost_usd]
     if len(paid) > 1:
         echo(f"Total cost: {format_usd(sum(paid))}.", err=True)
-    click.echo(sheet)
+    echo(f"Report: {report}", err=True)
+    for sheet in sheets:
+        click.echo(sheet)
 
 
-def _cell_label(cell: ComparisonCell, axis: Axis | None) -> str:
-    value = "" if axis is None else f", {axis.name} {one_line(str(cell.value), limit=40)}"
-    return f"{cell.model}{value}"
+def _only_value(cell: ComparisonCell) -> dict[str, object]:
+    """The `value` of a cell, if there are not several axes."""
+    return {"value": next(iter(cell.values.values()), None)} if len(cell.values) < 2 else {}
 
 
 # --- plans ---
@@ -260,11 +251,16 @@ def _print_plan(
     cells: Sequence[PlannedCell],
     settings: Settings,
     folder: Path,
-    axis: Axis | None,
     *,
     as_json: bool,
 ) -> None:
+    from imagen.comparison.plan import estimate_seconds
+
     tickets = [ticket for _, missing in cells for ticket in missing]
+    seconds = {
+        ticket.id: usual
+        for ticket, usual in zip(tickets, estimate_seconds(tickets, settings), strict=True)
+    }
     budgets = describe_budgets(tickets, settings)
     if as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
@@ -272,15 +268,18 @@ def _print_plan(
             "cells": [
                 {
                     "model": cell.model,
-                    "value": cell.value,
+                    "values": cell.values,
+                    **_only_value(cell),
                     "state": "planned" if missing else "failed" if cell.error else "done",
                     "plan": [plan_json(ticket) for ticket in missing],
                     "compute": total_compute(missing),
+                    "usual_seconds": _sum_known(seconds[ticket.id] for ticket in missing),
                     "error": cell.error and cell.error.model_dump(),
                 }
                 for cell, missing in cells
             ],
             "compute": total_compute(tickets),
+            "usual_seconds": _sum_known(seconds.values()),
             "cost_usd": sum(cost.usd for cost in costs if cost.usd is not None),
             "unknown_costs": sum(cost.usd is None for cost in costs),
             "budgets": budgets,
@@ -293,17 +292,34 @@ def _print_plan(
     total = (
         f"Cells to generate: {planned}. Images: {sum(ticket.images for ticket in tickets)}. "
         f"Compute: {format_compute(tickets)} (megapixels × steps). "
-        f"Already complete: {len(cells) - planned - failed}. Failing: {failed}."
+        + (f"Usual time: {_format_usual(seconds.values())}. " if tickets else "")
+        + f"Already complete: {len(cells) - planned - failed}. Failing: {failed}."
     )
-    lines = [line for cell, missing in cells for line in _planned_cell_lines(cell, missing, axis)]
+    lines = [
+        line
+        for cell, missing in cells
+        for line in _planned_cell_lines(cell, missing, [seconds[ticket.id] for ticket in missing])
+    ]
     for line in (*lines, total, *estimate_lines(tickets), *budgets):
         echo(line, hanging=2)
 
 
+def _sum_known(seconds: Iterable[float | None]) -> float | None:
+    """The sum; None if one of them is unknown."""
+    each = [*seconds]
+    known = [one for one in each if one is not None]
+    return sum(known) if len(known) == len(each) else None
+
+
+def _format_usual(seconds: Iterable[float | None]) -> str:
+    total = _sum_known(seconds)
+    return "unknown" if total is None else f"about {format_duration(total)}"
+
+
 def _planned_cell_lines(
-    cell: ComparisonCell, missing: Sequence[Ticket], axis: Axis | None
+    cell: ComparisonCell, missing: Sequence[Ticket], seconds: Sequence[float | None]
 ) -> Iterator[str]:
-    label = _cell_label(cell, axis)
+    label = cell.label
     if not missing:
         state = f"fails: {one_line(cell.error.message)}" if cell.error else "already complete"
         yield f"{label}: {state}"
@@ -317,6 +333,7 @@ def _planned_cell_lines(
         "" if first.steps is None else f"{first.steps} step{'s' * (first.steps != 1)}",
         f"compute {format_compute(missing)}",
         cost if len(known) == len(costs) else "cost unknown",
+        "" if _sum_known(seconds) is None else _format_usual(seconds),
     )
     yield f"{label}: {', '.join(filter(None, parts))}"
     yield from (f"  not honoured: {sentence}" for sentence in not_honoured(missing[0].receipt))

@@ -70,4 +70,4 @@ def demo(prompt: str, output: Path, quiet: bool) -> int:
         )
     print_comparison(comparison, output, as_json=False)
     echo(EXPLANATION.format(prompt=prompt), err=True)
-    return 4 if comparison.failed_among(backends, None) else 0
+    return 4 if comparison.failed_among(backends, ()) else 0

@@ -1,0 +1,212 @@
+"""Build the record of a comparison from images that are in its folder already."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from imagen.comparison.axes import Axis
+from imagen.comparison.record import (
+    RECORD_NAME,
+    CellFailure,
+    CellImage,
+    Comparison,
+    ComparisonCell,
+    lock_comparison,
+    read_comparison,
+    write_comparison,
+)
+from imagen.comparison.report import write_report
+from imagen.comparison.sheet import write_sheets
+from imagen.core.capabilities import ParameterOutcome
+from imagen.core.json_values import as_mapping, parse_json
+from imagen.core.request import Request
+from imagen.core.result import Facts, Result
+from imagen.core.ticket import Ticket
+from imagen.errors import RequestError
+from imagen.outputs import SavedImage, find_saved, strip_folders
+from imagen.pipeline.generate import Generation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_NO_IMAGES = CellFailure(
+    code="output",
+    message="It was generated, and its images are not in the folder of the comparison.",
+    remedy="If another machine has them, copy them with their sidecars into the folder. Run the "
+    "comparison again to generate what is still missing.",
+)
+
+
+class EndedJob(NamedTuple):
+    """A job of the queue that generated a part of a cell, or failed."""
+
+    id: str
+    ticket: str
+    """The ticket that ran last: another one than the first if that was lost."""
+    error: Mapping[str, JsonValue] | None = None
+    """`code`, `message` and `remedy`; None if it succeeded."""
+
+
+class SheetCellJobs(BaseModel):
+    """A cell that the queue generates, and the ids of its jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cell: ComparisonCell
+    jobs: tuple[str, ...]
+
+
+class SheetJob(BaseModel):
+    """What the last job of a comparison in the queue is to do. JSON in and out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    folder: Path
+    note: str = ""
+    skip: tuple[Axis, ...] = ()
+    comparison: Comparison
+    cells: tuple[SheetCellJobs, ...]
+
+
+class FolderImages:
+    """The images of a folder by their tickets, as their sidecars say."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tickets: dict[Path, object] = {}
+        """The ticket of each sidecar that was read."""
+
+    def find(self, ticket: str) -> list[tuple[SavedImage, dict[str, object]]]:
+        """The images of a ticket in their order, each with the facts of its generation."""
+        for sidecar in sorted(self._folder.glob("*.json")):
+            if sidecar not in self._tickets and sidecar.name != RECORD_NAME:
+                self._tickets[sidecar] = _read_sidecar(sidecar).get("ticket")
+        mine = [sidecar for sidecar, owner in self._tickets.items() if owner == ticket]
+        found = [find_saved(sidecar, ticket=ticket) for sidecar in mine]
+        return sorted((one for one in found if one is not None), key=lambda one: one[0].index)
+
+
+def _read_sidecar(path: Path) -> dict[str, object]:
+    try:
+        return as_mapping(parse_json(path.read_bytes(), strict_numbers=False))
+    except (OSError, ValueError):
+        return {}
+
+
+def collect_comparison(sheet: Mapping[str, JsonValue], ended: Iterable[EndedJob]) -> Comparison:
+    """Record the cells that jobs of the queue have generated, and draw sheet and report.
+
+    `sheet` is the `SheetJob` that was submitted with the jobs. Nothing is generated. Raises
+    RequestError if another process works on the comparison, OutputError if a file cannot be
+    written.
+    """
+    work = SheetJob.model_validate(sheet)
+    jobs = {job.id: job for job in ended}
+    with lock_comparison(work.folder):
+        comparison = read_comparison(work.folder) or work.comparison
+        if comparison.token != work.comparison.token:
+            raise RequestError(
+                f"{work.folder} holds another comparison.",
+                remedy="Move its compare.json away, and retry the job.",
+            )
+        images = FolderImages(work.folder)
+        for planned in work.cells:
+            mine = [jobs.get(id, EndedJob(id, id)) for id in planned.jobs]
+            comparison = comparison.with_cell(_collect_cell(planned.cell, mine, images, work))
+        comparison = comparison.model_copy(update={"job": ""})
+        write_comparison(comparison, work.folder)
+        draw_comparison(comparison.without(work.skip), work.folder, note=work.note)
+        return comparison
+
+
+def _collect_cell(
+    cell: ComparisonCell, jobs: Sequence[EndedJob], images: FolderImages, work: SheetJob
+) -> ComparisonCell:
+    generations: list[Generation] = []
+    failures: list[CellFailure] = []
+    for job in jobs:
+        found = images.find(job.ticket)
+        if found:
+            generations.append(_rebuild_generation(job.ticket, found))
+        elif job.error is None:
+            failures.append(_NO_IMAGES)
+        else:
+            words = {name: str(job.error.get(name) or "") for name in CellFailure.model_fields}
+            failures.append(CellFailure(**words))
+    if generations:
+        cell = with_results(cell, generations, (), work.folder)
+    if failures:
+        cell = cell.model_copy(update={"key": "", "error": failures[0]})
+    return cell
+
+
+def _rebuild_generation(
+    ticket: str, found: Sequence[tuple[SavedImage, dict[str, object]]]
+) -> Generation:
+    """The generation of images that another process has saved, from the sidecar of the first."""
+    first, facts = found[0]
+    values = _read_sidecar(first.sidecar) if first.sidecar else {}
+    plain = {"id": ticket, "backend": values.get("backend"), "workflow": values.get("workflow")}
+    known = {"receipt": values.get("receipt"), "request": values.get("resolved")}
+    try:
+        own = Ticket.model_validate(plain | known)
+    except ValidationError:  # edited by hand
+        own = Ticket(id=ticket, backend="", request=Request(), receipt={})
+    said = values.get("warnings")
+    warnings = tuple(map(str, said)) if isinstance(said, list) else ()
+    result = Result(outputs=(), facts=Facts.of(facts), warnings=warnings)
+    return Generation(ticket=own, result=result, saved=tuple(image for image, _ in found))
+
+
+def with_results(
+    cell: ComparisonCell,
+    generations: Sequence[Generation],
+    warnings: Sequence[str],
+    folder: Path,
+    *,
+    asked: Request | None = None,
+) -> ComparisonCell:
+    """The cell with its results; several generations of one cell count as one."""
+    first = generations[0]
+    facts = [one.result.facts for one in generations]
+    latencies = [f.latency_seconds for f in facts if f.latency_seconds is not None]
+    costs = [f.cost_usd for f in facts if f.cost_usd is not None]
+    said = [w for one in generations for w in (*one.result.warnings, one.remark) if w]
+    used = first.ticket.request
+    return cell.model_copy(
+        update={
+            "files": tuple(
+                CellImage(
+                    path=saved.path.absolute().relative_to(folder.absolute()).as_posix(),
+                    sha256=saved.sha256,
+                    seed=saved.seed,
+                    width=saved.width,
+                    height=saved.height,
+                )
+                for one in generations
+                for saved in one.saved
+            ),
+            "seed": facts[0].seed,
+            "seconds": sum(latencies) if len(latencies) == len(facts) else cell.seconds,
+            "cost_usd": sum(costs) if len(costs) == len(facts) else None,
+            "parameters": strip_folders(used.model_dump(exclude={"extra"}) | used.extra, used),
+            "receipt": {
+                name: ParameterOutcome.model_validate(
+                    strip_folders(outcome.model_dump(mode="json"), asked or used)
+                )
+                for name, outcome in first.ticket.receipt.items()
+            },
+            "facts": asdict(facts[0]),
+            "warnings": (*warnings, *said),
+        }
+    )
+
+
+def draw_comparison(comparison: Comparison, folder: Path, *, note: str = "") -> None:
+    """Write the contact sheets and the report. Raises OutputError."""
+    write_sheets(comparison, folder, note=note)
+    write_report(comparison, folder, note=note)
