@@ -47,6 +47,7 @@ SECTIONS = {
     },
     "Queue": {
         "jobs": ("jobs:jobs", "List the jobs of the queue, wait for them, and change them."),
+        "worker": ("worker:worker", "Run the jobs of the queue until Ctrl-C."),
     },
     "Setup": {
         "backends": ("backends:backends", "List the backends and what they are missing."),

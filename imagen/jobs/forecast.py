@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
+from imagen.jobs.model import PARENTS
 from imagen.library.schema import datetime_of, jobs
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class Forecast(NamedTuple):
 class _Place:
     """One place of an engine, and when it is free."""
 
-    def __init__(self, worker: str, backends: Sequence[str], now: datetime) -> None:
-        self.worker = worker
+    def __init__(self, backends: Sequence[str], now: datetime) -> None:
         self.backends = backends
         self.free: datetime | None = now
         self.is_taken = False
@@ -53,7 +53,8 @@ def read_line(library: Library) -> list[WaitingJob]:
     """The jobs that wait for a worker, the next one first."""
     columns = (jobs.c.id, jobs.c.parent, jobs.c.pool, jobs.c.affinity, jobs.c.due_ms)
     order = (jobs.c.priority.desc(), jobs.c.created_ms, jobs.c.number, jobs.c.id)
-    waiting = select(*columns).where(jobs.c.state == "queued").order_by(*order)
+    queued = jobs.c.state == "queued", jobs.c.kind.not_in(PARENTS)
+    waiting = select(*columns).where(*queued).order_by(*order)
     with library.reading() as connection:
         rows = connection.execute(waiting.limit(_MOST_WAITING))
         return [WaitingJob(*row[:4], datetime_of(row.due_ms)) for row in rows]
@@ -77,22 +78,16 @@ def forecast(
         speed = speeds.get((backend, affinity))
         return None if speed is None else timedelta(seconds=speed.seconds)
 
+    # Workers that serve one engine share its places.
+    resources = {one.name: one for worker in workers for one in worker.resources}
     places = [
-        _Place(worker.id, resource.backends, now)
-        for worker in workers
-        for resource in worker.resources
+        _Place(resource.backends, now)
+        for resource in resources.values()
         for _ in range(resource.at_once)
     ]
     for job in running:
-        place = next(
-            (
-                one
-                for one in places
-                if not one.is_taken and one.worker == job.owner and job.backend in one.backends
-            ),
-            None,
-        )
-        if place is not None and job.is_at_engine:
+        free = (one for one in places if not one.is_taken and job.backend in one.backends)
+        if job.is_at_engine and (place := next(free, None)) is not None:
             place.is_taken = True
             usual = seconds(job.backend, job.affinity)
             started = job.started or now

@@ -21,7 +21,7 @@ from imagen.jobs.blobs import open_blobs
 from imagen.jobs.model import INTERPOLATION, JobSpec, NewJob
 from imagen.jobs.sql_store import open_job_store
 from imagen.pipeline.budgets import refuse_over_budget
-from imagen.pipeline.generate import is_interpolation, open_named, with_local_images
+from imagen.pipeline.generate import open_named, with_local_images
 from imagen.pipeline.prepare import Preparation
 from imagen.pipeline.record import find_caller
 from imagen.pipeline.resolve import apply_style, count_seeds, draw_seed
@@ -290,7 +290,8 @@ class _RequestChecks:
         return request.model_copy(update=values).model_dump_json(exclude_defaults=True)
 
     def _check(self, request: Request, backend: str) -> _Check:
-        if backend == INTERPOLATION and is_interpolation(request):
+        is_configured = INTERPOLATION in self.settings.backends
+        if backend == INTERPOLATION and not is_configured and request.task == "upscale":
             check_request(apply_style(request, self.settings))
             return _Check()
         members = members_of(backend, self.settings)

@@ -23,6 +23,7 @@ from imagen.errors import ImagenError, LetGo, LibraryError, Unavailable
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.choice import Choice, Favour, Place, RunningJob
 from imagen.jobs.clock import now_ms
+from imagen.jobs.cron import submit_due_schedules
 from imagen.jobs.lanes import JobRun, Workplace
 from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
@@ -54,6 +55,7 @@ _SOON_SECONDS = 61.0
 _MENDS_EACH = 5
 """Beats from one look for lost deliveries to the next."""
 _PRUNE_SECONDS = 3600.0
+_SCHEDULE_SECONDS = 2.0
 _MOVES_AFTER_FAILURES = 3
 """After so many failed probes, the jobs of an engine that is down fail over."""
 _WITHOUT_ENGINE = (INTERPOLATION,)
@@ -489,14 +491,22 @@ class _Worker:
         """Mend lost deliveries, submit what schedules say, and delete what is old."""
         seconds = self._settings.jobs.lease_seconds / 4
         mend_at, prune_at = time.monotonic() + _MENDS_EACH * seconds, time.monotonic()
+        schedule_at = time.monotonic()
         while not self._has_ended.wait(_IDLE_SECONDS):
             now = time.monotonic()
             if now >= mend_at:
                 self._guard(self._store.mend)
                 mend_at = now + _MENDS_EACH * seconds
+            if now >= schedule_at:
+                self._guard(self._submit_schedules)
+                schedule_at = now + _SCHEDULE_SECONDS
             if now >= prune_at:
                 self._guard(self._prune)
                 prune_at = now + _PRUNE_SECONDS
+
+    def _submit_schedules(self) -> None:
+        for problem in submit_due_schedules(self._store, self._settings):
+            self._on_event(WorkerEvent("schedule", problem))
 
     def _prune(self) -> None:
         self._store.prune(datetime.now(UTC) - timedelta(days=self._settings.jobs.keep_days))

@@ -1,0 +1,220 @@
+"""imagen worker: run the jobs of the queue."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import click
+
+from imagen.cli.command_table import Command, usage_error
+from imagen.cli.completers import complete_backend_list
+from imagen.cli.library_common import count_noun, local_time
+from imagen.cli.options import config_option, json_option, settings_from_options
+from imagen.cli.queue_common import open_queue
+from imagen.cli.tables import Column, print_table
+from imagen.cli.terminal import echo
+from imagen.core.ids import short_id
+from imagen.core.text import format_duration, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from imagen.config import Settings
+    from imagen.jobs.model import WorkerInfo
+    from imagen.jobs.worker import WorkerEvent
+
+
+@click.command(cls=Command)
+@click.option(
+    "--backends",
+    "-b",
+    "names",
+    shell_complete=complete_backend_list,
+    metavar="A,B,…",
+    help="Only jobs for these backends or pools; by default for all that are configured.",
+)
+@click.option("--once", is_flag=True, help="Run one job, then end.")
+@click.option("--drain", is_flag=True, help="End once no job is due.")
+@click.option("--status", is_flag=True, help="List the running workers and do nothing.")
+@click.option(
+    "--supabase", is_flag=True, help="Also take the jobs of the table in Supabase into the queue."
+)
+@click.option(
+    "--log",
+    type=click.Choice(["text", "json"]),
+    help="Print what happens to stderr; by default as text on a terminal, and nothing in a pipe.",
+)
+@json_option
+@config_option
+def worker(
+    names: str | None,
+    once: bool,
+    drain: bool,
+    status: bool,
+    supabase: bool,
+    log: str | None,
+    as_json: bool,
+    config_path: Path | None,
+) -> None:
+    """Run the jobs of the queue until Ctrl-C.
+
+    The first Ctrl-C or SIGTERM ends it in an orderly way: jobs at servers and services go on there,
+    and the next worker fetches them; those in this process are finished. The second one puts these
+    back into the queue. Several workers may run, also on other machines.
+    """
+    if status:
+        _print_status(config_path, as_json=as_json)
+        return
+    if as_json:
+        raise usage_error("--json needs --status. For events as JSON, use --log json.")
+    from imagen.jobs.resources import find_resources
+    from imagen.jobs.submit import members_of
+    from imagen.jobs.worker import run_worker, stop_on_signals
+
+    settings = settings_from_options(config_path)
+    backends = [name.strip() for name in (names or "").split(",") if name.strip()]
+    for name in backends:
+        members_of(name, settings)
+    form = log or ("text" if sys.stderr.isatty() else "")
+    reporter = _EventLog(form)
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_on_signals())
+        if supabase:
+            from imagen.jobs.sql_store import open_job_store
+            from imagen.jobs.supabase_intake import take_supabase_jobs
+
+            store = stack.enter_context(open_job_store(settings))
+            stack.enter_context(take_supabase_jobs(settings, store, say=reporter.note))
+        if form:
+            for resource in find_resources(backends, settings):
+                places = count_noun(resource.at_once, "job")
+                reporter.note(f"Serves {', '.join(resource.backends)}: {places} at once.")
+            served = [name for one in find_resources(backends, settings) for name in one.backends]
+            check = Thread(target=_check_engines, args=(served, settings, reporter), daemon=True)
+            check.start()
+        run_worker(
+            settings,
+            backends=backends,
+            once=once,
+            drain=drain,
+            stop=stop,
+            on_event=reporter.report,
+        )
+
+
+class _EventLog:
+    """Prints what a worker does, a line for each event. Threads may share it."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form
+
+    def report(self, event: WorkerEvent) -> None:
+        self._print(event.kind, event.message, event.job, event.backend)
+
+    def note(self, message: str) -> None:
+        self._print("note", message)
+
+    def _print(self, kind: str, message: str, job: str = "", backend: str = "") -> None:
+        now = datetime.now().astimezone()
+        text = one_line(message, limit=400)
+        if self._form == "json":
+            line = {"at": now.isoformat(timespec="milliseconds"), "event": kind}
+            line |= {"job": job} if job else {}
+            line |= {"backend": backend} if backend else {}
+            click.echo(json.dumps(line | ({"message": text} if text else {})), err=True)
+        elif self._form:
+            what = "" if kind == "note" else kind
+            parts = (short_id(job, 0) if job else "", one_line(backend), what)
+            head = " ".join(filter(None, parts))
+            click.echo(f"{now:%H:%M:%S}  {head}{': ' if head and text else ''}{text}", err=True)
+
+
+def _check_engines(names: Sequence[str], settings: Settings, reporter: _EventLog) -> None:
+    """Report the backends that are not ready; their jobs wait until they are."""
+    from imagen.errors import ImagenError
+    from imagen.pipeline.generate import open_named
+
+    for name in names:
+        try:
+            with closing(open_named(name, settings)) as engine:
+                health = engine.check()
+        except ImagenError as error:
+            reporter.note(f"{name} is not ready: {error.message}")
+        else:
+            if not health.ok:
+                reporter.note(f"{name} is not ready: {health.summary}")
+
+
+_COLUMNS = (
+    Column("worker", is_whole=True, colour="cyan"),
+    Column("machine"),
+    Column("up", is_whole=True),
+    Column("jobs", is_right=True),
+    Column("backends", may_go_below=True),
+)
+
+
+def _print_status(config_path: Path | None, *, as_json: bool) -> None:
+    """Print the running workers, the engines that are paused, and what is served by none."""
+    with open_queue(config_path) as (store, settings):
+        workers, running = store.workers(), store.running()
+        now = datetime.now(UTC)
+        pauses = {name: one for name, one in store.pauses().items() if one.until > now}
+        waiting = {queue.pool: 0 for queue in store.waiting()}
+        for queue in store.waiting():
+            waiting[queue.pool] += queue.jobs
+    served = {name for one in workers for name in one.backends}
+    unserved = {
+        pool: jobs for pool, jobs in waiting.items() if not served & {*settings.members(pool)}
+    }
+    jobs = {one.id: [job.id for job in running if job.owner == one.id] for one in workers}
+    if as_json:
+        body = {
+            "workers": [_worker_json(one, jobs[one.id]) for one in workers],
+            "paused": {
+                name: {
+                    "until": local_time(one.until).isoformat(timespec="seconds"),
+                    "error": one.error,
+                }
+                for name, one in pauses.items()
+            },
+            "unserved": unserved,
+        }
+        click.echo(json.dumps(body, indent=2))
+        return
+    rows = [
+        (
+            short_id(one.id, 0),
+            f"{one_line(one.host, limit=40)}:{one.pid}",
+            format_duration((now - one.started).total_seconds()),
+            str(len(jobs[one.id])),
+            ", ".join(map(one_line, one.backends)),
+        )
+        for one in workers
+    ]
+    print_table(_COLUMNS, rows)
+    if not rows:
+        echo("No worker is running. Start one with: imagen worker", err=True)
+    for name, pause in pauses.items():
+        why = one_line(str((pause.error or {}).get("message", "")), limit=200)
+        echo(f"{one_line(name)} is paused until {local_time(pause.until):%H:%M:%S}. {why}".strip())
+    for pool, number in unserved.items():
+        echo(f"{count_noun(number, 'job')} for {one_line(pool)}, which no running worker serves.")
+
+
+def _worker_json(worker: WorkerInfo, jobs: Sequence[str]) -> dict[str, object]:
+    return {
+        "id": worker.id,
+        "host": worker.host,
+        "pid": worker.pid,
+        "started": local_time(worker.started).isoformat(timespec="seconds"),
+        "seen": local_time(worker.seen).isoformat(timespec="seconds"),
+        "backends": list(worker.backends),
+        "jobs": list(jobs),
+    }
