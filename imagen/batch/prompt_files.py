@@ -145,22 +145,27 @@ def parse_rows(
 def read_prompts(path: str) -> list[str]:
     """The prompts of a file in any format; raises RequestError for a faulty row."""
     rows = list(parse_rows(read_prompt_file(path), path, find_format(path)))
-    refuse_faults([row for row in rows if isinstance(row, RowFault)], path)
+    refuse_faults(
+        [(f"{path}, line {row.line}", row.message) for row in rows if isinstance(row, RowFault)]
+    )
     return [str(row.values.get("prompt", "")) for row in rows if isinstance(row, PromptRow)]
 
 
-def refuse_faults(faults: Sequence[RowFault], source: str) -> None:
-    """Raises RequestError with the first faults, each with its line, if there are any."""
-    if not faults:
-        return
+def refuse_faults(faults: Sequence[tuple[str, str]]) -> None:
+    """Raises RequestError with the first faults, each with its place, if there are any."""
+    if faults:
+        raise RequestError("\n".join(list_faults(faults)), remedy="Nothing was submitted.")
+
+
+def list_faults(faults: Sequence[tuple[str, str]]) -> list[str]:
+    """Sentences about the first faults, each with its place, and how many more there are."""
     lines = [
-        f"{source}, line {fault.line}: {one_line(part, limit=400)}"
-        for fault in faults[:MOST_FAULTS]
-        for part in fault.message.splitlines()
+        f"{place}: {one_line(part, limit=400)}"
+        for place, message in faults[:MOST_FAULTS]
+        for part in message.splitlines()
     ]
-    if len(faults) > MOST_FAULTS:
-        lines.append(f"{len(faults) - MOST_FAULTS:,} more rows are wrong.")
-    raise RequestError("\n".join(lines), remedy="Nothing was submitted.")
+    more = len(faults) - MOST_FAULTS
+    return [*lines, f"{more:,} more are wrong."] if more > 0 else lines
 
 
 _Parsed = PromptRow | RowFault

@@ -26,6 +26,7 @@ SECTIONS = {
         "convert": ("convert:convert", "Convert images to another format, with their metadata."),
         "again": ("again:again", "Regenerate an image and report what changed."),
         "compare": ("compare:compare", "Compare backends on the same prompt."),
+        "batch": ("batch:batch", "Generate many images from a file of prompts."),
         "demo": ("demo:demo", "Run a comparison with simulated images, without a GPU."),
     },
     "Library": {

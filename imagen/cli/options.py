@@ -164,6 +164,8 @@ class RunOptions:
     """The backend named on the command line."""
     workflow: str | None = None
     """The workflow named on the command line; `settings` has it already."""
+    output: OutputTarget | None = None
+    """What --output says; `settings` has it already."""
     is_stdout: bool = False
     """Whether the image is written to standard output."""
     strict: bool = False
@@ -219,6 +221,7 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             settings, backend = choose_workflow(workflow, settings, backend)
         run = RunOptions(
             settings=settings,
+            output=output,
             is_stdout=is_stdout,
             backend=backend,
             workflow=workflow,

@@ -122,22 +122,34 @@ def describe_progress(progress: Progress, *, steps: bool = True, longest_node: i
 
 
 @contextmanager
-def count_progress(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Show how many of how many are done, on one line of a terminal; elsewhere nothing."""
+def show_status(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show a status on one line of a terminal, elsewhere nothing; "" clears the line."""
     is_shown = sys.stderr.isatty() and not quiet
-    drawn = float("-inf")
 
-    def show(done: int, total: int) -> None:
-        nonlocal drawn
-        if is_shown and (time.monotonic() - drawn >= _REDRAW_SECONDS or done == total):
-            drawn = time.monotonic()
-            _write(sys.stderr, f"{_CLEAR_LINE}{doing} {done} of {total}")
+    def show(text: str) -> None:
+        if is_shown:
+            room = (terminal_width(sys.stderr) or _DEFAULT_WIDTH) - 1
+            _write(sys.stderr, f"{_CLEAR_LINE}{truncate(text, room)}")
 
     try:
         yield show
     finally:
-        if is_shown:
-            _write(sys.stderr, _CLEAR_LINE)
+        show("")
+
+
+@contextmanager
+def count_progress(doing: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of how many are done, on one line of a terminal; elsewhere nothing."""
+    drawn = float("-inf")
+    with show_status(quiet=quiet) as show:
+
+        def count(done: int, total: int) -> None:
+            nonlocal drawn
+            if time.monotonic() - drawn >= _REDRAW_SECONDS or done == total:
+                drawn = time.monotonic()
+                show(f"{doing} {done} of {total}")
+
+        yield count
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from sqlalchemy import case, func, literal, or_, select, union_all
 
@@ -44,6 +44,7 @@ AT_ENGINE = jobs.c.is_at_engine == literal(1, literal_execute=True)
 """Which jobs take a place of their resource, in the hands of a worker or in line."""
 HELD = jobs.c.state == literal("held", literal_execute=True)
 _MOST_MATCHES = 5
+_KEYS_AT_ONCE = 500
 _ID = re.compile(r"[0-9a-f][0-9a-f-]{2,35}", re.IGNORECASE)
 
 
@@ -61,6 +62,15 @@ def queued_job(row: Row[Any]) -> QueuedJob:
 def select_jobs() -> Select[Any]:
     """The columns that `queued_job` reads."""
     return select(*_COLUMNS)
+
+
+class KeyedJob(NamedTuple):
+    """A job that was submitted with a key."""
+
+    id: str
+    state: QueueState
+    ticket_id: str
+    parent: str | None
 
 
 class JobRows:
@@ -110,6 +120,17 @@ class JobRows:
                 remedy="Give more of the id.",
             )
         return str(found[0])
+
+    def find_keys(self, keys: Sequence[str]) -> dict[str, KeyedJob]:
+        """The jobs with these keys, by their keys."""
+        found: dict[str, KeyedJob] = {}
+        chosen = select(jobs.c.key, jobs.c.id, jobs.c.state, jobs.c.ticket_id, jobs.c.parent)
+        with self.library.reading() as connection:
+            for first in range(0, len(keys), _KEYS_AT_ONCE):
+                same = jobs.c.key.in_(keys[first : first + _KEYS_AT_ONCE])
+                for row in connection.execute(chosen.where(same)):
+                    found[row.key] = KeyedJob(*row[1:])
+        return found
 
     def list_jobs(
         self,

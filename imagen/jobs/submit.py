@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from imagen.backends import Backend
     from imagen.config import Settings
+    from imagen.config.settings import ImageFormat
     from imagen.core.request import Control
     from imagen.core.ticket import Ticket
     from imagen.jobs.blobs import BlobStore
@@ -83,6 +84,8 @@ class JobRequest(NamedTuple):
     comparison: Mapping[str, JsonValue] | None = None
     id: str = ""
     """The id of its job, if it is to be one job with a fixed id."""
+    output_format: ImageFormat | None = None
+    """The format of its files, if it has its own."""
 
 
 @dataclass
@@ -179,6 +182,19 @@ def submit_requests(
         warnings += _warn_unserved({row.backend for row in rows}, settings, store)
     children = ids[1:] if has_parent else ids
     return Submission(id=ids[0], ids=children, jobs=len(children), warnings=warnings)
+
+
+def plan_requests(
+    rows: Sequence[JobRequest], settings: Settings, options: SubmitOptions
+) -> tuple[list[Sequence[Ticket]], list[str]]:
+    """The tickets that each request needs, and warnings; nothing is submitted.
+
+    Requests that differ only in texts and seeds share tickets. Raises what `submit_requests` raises
+    for a wrong request or a budget.
+    """
+    with _RequestChecks(settings, options) as checks:
+        checked = _check_all(rows, checks, None)
+    return [one.check.tickets for one in checked], _check_budgets(checked, settings, options)
 
 
 def check_specs(
@@ -541,7 +557,9 @@ class _JobPlan:
             backend=row.backend,
             strict=self._options.strict,
             workflow=self._options.workflow,
-            output=self._output | {"name": template},
+            output=self._output
+            | {"name": template}
+            | ({"format": row.output_format} if row.output_format else {}),
             styles=own,
             is_over_budget=self._options.over_budget,
             owner=self._options.owner,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         find_image,
         images_of,
         list_values,
+        paths_of,
         search_failures,
         search_images,
     )
@@ -46,7 +47,7 @@ else:
         "usual_seconds",
         "records": "Delivery GenerationRecord StoredImage",
         "search": "FailedGeneration FailuresPage ImagesPage LibraryImage Query count_images "
-        "find_failure find_image images_of list_values search_failures search_images",
+        "find_failure find_image images_of list_values paths_of search_failures search_images",
         "write": "record_generation",
     }
 
@@ -88,6 +89,7 @@ __all__ = [
     "load_detail",
     "load_record",
     "open_library",
+    "paths_of",
     "record_generation",
     "search_failures",
     "search_images",

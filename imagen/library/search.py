@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _CANDIDATES = 6
 _NEWEST = 2000
 _BATCH = 1000
+_AT_ONCE = 500
 """Values in one statement."""
 _FAILED = text("state = 'failed'")
 """SQL, not a parameter, so that the planner uses the partial index of failed generations."""
@@ -295,6 +296,27 @@ def images_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
     chosen = _select_images().where(images.c.generation == generation).order_by(images.c.number)
     with library.reading() as connection:
         return _with_tags(connection, connection.execute(chosen).all())
+
+
+class ImagePath(NamedTuple):
+    """Where an image was saved."""
+
+    path: Path
+    is_here: bool
+    """Whether this is the machine on which it was saved."""
+
+
+def paths_of(library: Library, generations: Sequence[str]) -> dict[str, list[ImagePath]]:
+    """The places of all images of each generation; none for an unknown one."""
+    found: dict[str, list[ImagePath]] = {generation: [] for generation in generations}
+    columns = images.c.generation, images.c.path, images.c.host
+    chosen = select(*columns).order_by(images.c.number)
+    with library.reading() as connection:
+        for first in range(0, len(generations), _AT_ONCE):
+            some = images.c.generation.in_(generations[first : first + _AT_ONCE])
+            for generation, path, host in connection.execute(chosen.where(some)):
+                found[generation].append(ImagePath(path_of(path), host == host_name()))
+    return found
 
 
 def _find_by_file(connection: Connection, word: str) -> Sequence[Row[Any]]:

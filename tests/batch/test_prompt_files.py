@@ -282,13 +282,13 @@ def test_read_prompts_reads_any_format() -> None:
 
 
 def test_faults_are_listed_up_to_a_number() -> None:
-    refuse_faults([], "rows")
-    faults = [RowFault(number, f"wrong {number}.\nalso {number}.") for number in range(1, 26)]
+    refuse_faults([])
+    faults = [(f"rows, line {n}", f"wrong {n}.\nalso {n}.") for n in range(1, 26)]
     with pytest.raises(RequestError) as error:
-        refuse_faults(faults, "rows")
+        refuse_faults(faults)
     lines = error.value.message.splitlines()
     assert lines[:2] == ["rows, line 1: wrong 1.", "rows, line 1: also 1."]
-    assert lines[-1] == "5 more rows are wrong."
+    assert lines[-1] == "5 more are wrong."
     assert len(lines) == 2 * MOST_FAULTS + 1
 
 

@@ -1,0 +1,138 @@
+"""From a prompt file to requests with backends, names and keys, ready to be submitted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+from imagen.batch.expand import combine_request, count_combinations, expand_request
+from imagen.batch.keys import KeyCounter
+from imagen.batch.prompt_files import (
+    MAX_ROWS,
+    PromptFormat,
+    PromptTemplate,
+    RowFault,
+    parse_rows,
+    refuse_faults,
+)
+from imagen.batch.wildcards import Wildcards
+from imagen.config.settings import ImageFormat
+from imagen.errors import RequestError
+from imagen.jobs.submit import JobRequest
+from imagen.outputs.naming import template_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from imagen.batch.prompt_files import PromptRow
+    from imagen.config import Settings
+    from imagen.core.request import Request
+
+_FORMATS: tuple[ImageFormat, ...] = get_args(ImageFormat)
+_OTHER_FORMATS = ("bmp", "gif", "heic", "jxl", "svg", "tif", "tiff")
+_FEWEST_DIGITS = 4
+
+
+class BatchRequest(NamedTuple):
+    """One request of a batch."""
+
+    place: str
+    """Its line in the file."""
+    row: JobRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions:
+    """How the rows of a file become requests."""
+
+    settings: Settings
+    backend: str
+    """That of rows that name none."""
+    defaults: Request
+    """Values for what a row leaves out."""
+    template: PromptTemplate | None = None
+    is_literal: bool = False
+    is_combinatorial: bool = False
+
+
+def read_batch(
+    data: bytes, source: str, format: PromptFormat, options: BatchOptions
+) -> list[BatchRequest]:
+    """The requests in a prompt file; raises RequestError with all faults and their lines.
+
+    A row with wildcards is a request for each of its images, or for each combination. A row keeps
+    its key as long as its values, the images that it names, and the output folder are the same.
+    """
+    rows = list(parse_rows(data, source, format, options.template))
+    digits = max(_FEWEST_DIGITS, len(str(len(rows))))
+    reader = _BatchReader(options)
+    found: list[BatchRequest] = []
+    faults: list[tuple[str, str]] = []
+    for number, row in enumerate(rows, 1):
+        place = f"{source}, line {row.line}"
+        if isinstance(row, RowFault):
+            faults.append((place, row.message))
+            continue
+        try:
+            for request in reader.read(row, f"{number:0{digits}}"):
+                found.append(BatchRequest(place, request))
+                if len(found) > MAX_ROWS:
+                    raise RequestError(f"the batch has more than {MAX_ROWS:,} requests.")
+        except RequestError as error:
+            faults.append((place, error.message))
+            if len(found) > MAX_ROWS:
+                break
+    refuse_faults(faults)
+    return found
+
+
+class _BatchReader:
+    """Turns rows into requests; knows the names and keys so far."""
+
+    def __init__(self, options: BatchOptions) -> None:
+        self._options = options
+        self._wildcards = Wildcards(options.settings.wildcard_dirs)
+        self._keys = KeyCounter(options.settings)
+        self._lines: dict[str, int] = {}
+        """The line of each output name."""
+
+    def read(self, row: PromptRow, number: str) -> Iterator[JobRequest]:
+        """The requests of a row; raises RequestError."""
+        backend = row.backend or self._options.backend
+        request = row.build_request(self._options.defaults)
+        name, format = self._read_output(row)
+        key = self._keys.key_of(request, backend, row.output)
+        for place, one in enumerate(self._expand(request)):
+            yield JobRequest(
+                one,
+                backend,
+                output_name=name or f"{number}-{{slug}}-{{seed}}",
+                key=f"{key}-{place}" if place else key,
+                output_format=format,
+            )
+
+    def _expand(self, request: Request) -> Iterator[Request]:
+        options = self._options
+        if options.is_literal:
+            return iter([request])
+        if not options.is_combinatorial:
+            return iter(expand_request(request, self._wildcards, options.settings))
+        count_combinations(request, self._wildcards)
+        return combine_request(request, self._wildcards, options.settings)
+
+    def _read_output(self, row: PromptRow) -> tuple[str, ImageFormat | None]:
+        """The name template and the format that the output of a row says."""
+        if not row.output:
+            return "", None
+        stem, ending = os.path.splitext(row.output)
+        format = next((known for known in _FORMATS if f".{known}" == ending.lower()), None)
+        name = row.output if format is None else stem
+        if ending[1:].lower() in _OTHER_FORMATS:
+            known = ", ".join(f".{one}" for one in _FORMATS)
+            raise RequestError(f"output: images can be saved as {known}, not as {ending}.")
+        if fault := template_fault(name):
+            raise RequestError(fault.replace("output.name", "output", 1))
+        if (first := self._lines.setdefault(name, row.line)) != row.line:
+            raise RequestError(f"output {name!r} is also the name in line {first}.")
+        return name, format
