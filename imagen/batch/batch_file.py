@@ -133,6 +133,6 @@ class _BatchReader:
             raise RequestError(f"output: images can be saved as {known}, not as {ending}.")
         if fault := template_fault(name):
             raise RequestError(fault.replace("output.name", "output", 1))
-        if (first := self._lines.setdefault(name, row.line)) != row.line:
-            raise RequestError(f"output {name!r} is also the name in line {first}.")
+        if (first := self._lines.setdefault(row.output, row.line)) != row.line:
+            raise RequestError(f"output {row.output!r} is also the name in line {first}.")
         return name, format

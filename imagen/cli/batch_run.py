@@ -49,6 +49,7 @@ def run_rows(
     submitted before with its key is not made again: its job is continued, or tried again if it
     failed.
     """
+    from imagen.backends import available
     from imagen.batch.keys import find_known
     from imagen.delivery.background import sync_afterwards
     from imagen.jobs.sql_store import open_job_store
@@ -73,7 +74,7 @@ def run_rows(
         watch = BatchWatch(store, jobs, seq, run)
         members = {member for row in rows for member in run.settings.members(row.backend)}
         with sync_afterwards(run.settings):
-            watch.run_worker(sorted(members))
+            watch.run_worker(sorted(members & available(run.settings.backends)))
         return watch.report(known, submission)
 
 
@@ -205,7 +206,6 @@ class BatchWatch:
                 "done_earlier": len(known.done),
                 "failed": [{"job": id, "message": message} for id, message in self._failures]
                 + [{"job": id, "message": "It may have run."} for id in known.lost.values()],
-                "warnings": submission.warnings if submission else [],
             }
             click.echo(json.dumps(body, indent=2))
         elif not self._run.quiet:

@@ -10,6 +10,7 @@ import click
 
 from imagen.cli.batch_run import run_rows
 from imagen.cli.command_table import Command, usage_error
+from imagen.cli.library_common import count_noun
 from imagen.cli.options import (
     ALL_REQUEST_OPTIONS,
     build_request,
@@ -81,7 +82,7 @@ def batch(
     return run_rows(
         [one.row for one in found],
         run,
-        name=f"{Path(source).name}: {len(found)} requests",
+        name=f"{Path(source).name}: {count_noun(len(found), 'request')}",
         places=[one.place for one in found],
     )
 
