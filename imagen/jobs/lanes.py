@@ -180,7 +180,15 @@ class JobRun:
         if self._refusal is not None:
             raise self._refusal
         settings = settings_of(row.spec, row.backend, place.settings)
-        kept = RowJobStore(place.store, row.fence, settings, blobs=place.blobs, stop=place.abort)
+        kept = RowJobStore(
+            place.store,
+            row.fence,
+            settings,
+            caller=row.caller,
+            owner=row.spec.owner,
+            blobs=place.blobs,
+            stop=place.abort,
+        )
         if row.backend == INTERPOLATION:
             request = with_local_images(row.spec.request, settings, blobs=place.blobs)
             upscale_locally(request, settings, strict=row.spec.strict, store=kept, id=row.ticket_id)

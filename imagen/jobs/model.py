@@ -25,7 +25,6 @@ class Job(BaseModel):
     )
     kind: str = Field("", description="The kind of the backend's adapter.")
     caller: str = Field("", description="Who asked for it, in the ledger.")
-    owner: str = Field("", description="As in `JobSpec.owner`.")
     began: datetime = Field(
         default_factory=lambda: datetime.now().astimezone(),
         description="When work on it began; also used in the names of its files.",

@@ -35,14 +35,22 @@ class RowJobStore:
         fence: Fence,
         settings: Settings,
         *,
+        caller: str = "",
+        owner: str = "",
         blobs: BlobStore | None = None,
         stop: Event | None = None,
     ) -> None:
-        """`blobs` gets the images, if other machines can read them there."""
+        """`caller` and `owner` are those of the row.
+
+        `blobs` gets the images, if other machines can read them there.
+        """
         self._store = store
         self._blobs = blobs if blobs is not None and blobs.is_shared else None
         self._fence = fence
         self._settings = settings
+        self._facts = {
+            name: value for name, value in (("caller", caller), ("owner", owner)) if value
+        }
         self._stop = stop
         self.warnings: list[str] = []
         """About budgets."""
@@ -74,7 +82,8 @@ class RowJobStore:
         One that was lost by an engine that charges nothing is left to the worker: it runs again.
         """
         assert job.record is not None
-        record, own = job.record, with_job_settings(settings, job)
+        record = job.record.model_copy(update=self._facts)
+        own = with_job_settings(settings, job)
         if error is None:
             self.write(job)
             if self._blobs is not None:  # before they can be found in the library

@@ -29,11 +29,12 @@ from imagen.delivery.supabase_jobs import (
 from imagen.delivery.worker import sync_alone
 from imagen.errors import ConfigError, ImagenError, Rejected, RequestError
 from imagen.inputs import cache_image
-from imagen.jobs.model import ENDED, PARENTS
+from imagen.jobs.model import ENDED, INTERPOLATION, PARENTS
 from imagen.jobs.open_queue import library_id
 from imagen.jobs.submit import SubmitOptions, submit_request
 from imagen.library.schema import images, outbox
 from imagen.outputs.redact import strip_paths
+from imagen.pipeline.generate import is_interpolation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -365,7 +366,8 @@ def parse_row(
         control.model_copy(update={"image": local(f"controls.{n}", control.image)})
         for n, control in enumerate(request.controls)
     )
-    return request.with_values(values), backend
+    is_local = is_interpolation(request)  # needs no engine
+    return request.with_values(values), INTERPOLATION if is_local else backend
 
 
 def _refuse_models(request: Request, allowed: Sequence[str]) -> None:

@@ -91,7 +91,6 @@ def build_record(job: Job, result: Result, images: Sequence[StoredImage]) -> Gen
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
-        owner=job.owner,
         images=tuple(images),
     )
 
@@ -109,7 +108,6 @@ def build_failure(job: Job, error: ImagenError) -> GenerationRecord:
         created_at=job.began,
         ended_at=datetime.now().astimezone(),
         caller=job.caller,
-        owner=job.owner,
         error={"code": error.code, "message": error.message},
     )
 

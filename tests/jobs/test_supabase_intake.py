@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,6 +18,8 @@ from imagen.delivery.supabase_jobs import SupabaseJob
 from imagen.errors import ConfigError, ImagenError, RequestError
 from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.supabase_intake import describe_error, parse_row, take_supabase_jobs
+from imagen.jobs.worker import run_worker
+from imagen.library.outbox import retry as retry_deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -333,3 +336,83 @@ def test_a_missing_table_is_named_at_once(
         with pytest.raises(ImagenError) as caught:
             _take(settings, store)
     assert "docs/supabase.sql" in caught.value.remedy
+
+
+# --- with a worker ---
+
+
+def _run(settings: Settings, **more: Any) -> list[str]:
+    said: list[str] = []
+    with open_job_store(settings) as store, take_supabase_jobs(settings, store, say=said.append):
+        run_worker(settings, drain=True, **more)
+    return said
+
+
+def test_users_get_their_images(
+    settings: Settings, cloud: Supabase, project: str, tmp_path: Path
+) -> None:
+    _put(cloud, f"{BOB}/fox.png", _png(tmp_path))
+    ann = _add(project, ANN, prompt="a fox", seed=7, width=64, height=64, count=2)
+    bob = _add(project, BOB, image="fox.png", upscale={"factor": 2, "method": "lanczos"})
+    assert _run(settings) == []
+    for id, user, count in ((ann, ANN, 2), (bob, BOB, 1)):
+        assert (_read(project, id, "state"), _read(project, id, "error")) == ("done", None)
+        images = _read(project, id, "images")
+        assert len(images) == count
+        rows = {row["id"]: row for row in cloud.rows("imagen", "images")}
+        for image in images:
+            assert rows[image["id"]]["owner_user_id"] == user
+            assert (image["bucket"], image["path"]) in cloud.objects
+    assert [image["seed"] for image in _read(project, ann, "images")] == ["7", "8"]
+    assert _read(project, bob, "images")[0]["width"] == 128
+    with open_job_store(settings) as store:
+        assert {job.caller for job in store.list_jobs()} == {ANN, BOB}
+
+
+def test_what_is_done_is_reported_once_uploads_work_again(
+    settings: Settings, cloud: Supabase, project: str
+) -> None:
+    id = _add(project, prompt="a fox", width=64, height=64)
+    cloud.switches = SupabaseSwitches(broken_uploads=1000)
+    _run(settings)
+    assert _read(project, id, "state") == "running"
+    assert _read(project, id, "progress") == {"stage": "uploading", "waiting": 1}
+    cloud.switches = SupabaseSwitches()
+    with open_job_store(settings) as store:
+        retry_deliveries(store.library)
+    _run(settings)
+    assert _read(project, id, "state") == "done"
+    assert len(cloud.objects) == 1
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_failed_job_says_why_and_not_where(tmp_path: Path, project: str) -> None:
+    settings = _settings(tmp_path, backends={"paint": {"type": "mock", "fail": "failed"}})
+    id = _add(project, prompt="a fox", width=64, height=64)
+    _run(settings)
+    assert _read(project, id, "state") == "failed"
+    assert str(tmp_path) not in str(_read(project, id, "error"))
+
+
+def test_the_table_beside_the_library_is_used_by_sql(
+    cloud: Supabase, project: str, tmp_path: Path
+) -> None:
+    settings = _settings(tmp_path, library={"url": project})
+    id = _add(project, prompt="a fox", width=64, height=64)
+    _run(settings)
+    assert _read(project, id, "state") == "done"
+    assert not [one for one in cloud.requests if "/rpc/" in one.path]
+
+
+def test_two_workers_with_libraries_of_their_own_share_the_rows(
+    tmp_path: Path, cloud: Supabase, project: str
+) -> None:
+    ids = [_add(project, prompt=f"fox {n}", width=64, height=64) for n in range(20)]
+    workers = [Thread(target=_run, args=(_settings(tmp_path / name),)) for name in ("one", "two")]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert {_read(project, id, "state") for id in ids} == {"done"}
+    assert len({_read(project, id, "taken_by") for id in ids}) == 2
+    assert len(cloud.rows("imagen", "images")) == 20
