@@ -87,10 +87,10 @@ def format_clock(moment: datetime, now: datetime) -> str:
 
 
 def describe_step(job: QueuedJob) -> str:
-    """`step 3 of 8`, `45%`, `loading the model`: how far a running job is."""
+    """`step 3/8`, `45%`, `loading`: how far a running job is."""
     progress = as_mapping(job.progress)
     if progress.get("step") is not None and progress.get("steps"):
-        return f"step {progress['step']} of {progress['steps']}"
+        return f"step {progress['step']}/{progress['steps']}"
     fraction = fraction_of(job)
     return f"{fraction:.0%}" if fraction else one_line(str(progress.get("stage") or ""), limit=20)
 
@@ -119,9 +119,9 @@ def describe_time(job: QueuedJob, overview: QueueOverview) -> str:
         return "end unknown" if end is None else f"until {format_clock(end, now)}"
     if job.state == "queued":
         if job.due > now:
-            return f"from {format_clock(job.due, now)}"
+            return format_clock(job.due, now)
         start = expected_start(job, overview)
-        return "start unknown" if start is None else f"at {format_clock(start, now)}"
+        return "unknown" if start is None else f"at {format_clock(start, now)}"
     if end is not None and end > now:
         return f"{format_duration((end - now).total_seconds())} left"
     started = job.started or now

@@ -58,7 +58,7 @@ def watch(config_path: Path | None) -> None:
                 lines = draw_overview(overview, width, height - 1)
                 if (width, height, lines) != drawn:
                     drawn = (width, height, lines)
-                    text = f"{_END_OF_LINE}\r\n".join(lines)
+                    text = f"{_END_OF_LINE}\n".join(lines)
                     sys.stdout.write(f"{_HOME}{text}{_END_OF_LINE}{_BELOW}")
                     sys.stdout.flush()
                 interrupted.wait(_REFRESH_SECONDS)
