@@ -6,7 +6,16 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -128,6 +137,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Close connections; may be called twice."""
+
+
+@runtime_checkable
+class CountsJobs(Protocol):
+    """A backend whose engine can be asked how many jobs it has, of any process."""
+
+    def count_jobs(self) -> int:
+        """How many jobs run or wait there; raises BackendError where it cannot be asked."""
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, MissingPrompt, RequestError
 from imagen.outputs.provenance import sent_models
-from imagen.pipeline.prepare import Preparation, open_named, with_local_images
+from imagen.pipeline.pools import open_named
+from imagen.pipeline.prepare import Preparation, with_local_images
 from imagen.pipeline.resolve import draw_small_seed
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from imagen.config.load import VARIABLES, Checked, check, load_settings
 from imagen.config.paths import default_config_folder, find, place_to_write, usual
+from imagen.config.pools import find_pool_warnings
 from imagen.config.secrets import masked, variables
 from imagen.config.settings import (
     Budget,
@@ -40,6 +41,7 @@ __all__ = [
     "default_config_folder",
     "example",
     "find",
+    "find_pool_warnings",
     "load_settings",
     "masked",
     "place_to_write",

@@ -71,6 +71,7 @@ _WANTED = {
     "list_type": "be a list",
     "tuple_type": "be a list",
     "string_type": "be text",
+    "too_short": "list at least {min_length}",
     "string_too_short": "have at least {min_length} character",
     "int_type": "be a whole number",
     "int_parsing": "be a whole number",

@@ -27,7 +27,8 @@ from imagen.jobs.row_store import RowJobStore
 from imagen.jobs.sql_store import error_data
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import run_job, upscale_locally
-from imagen.pipeline.prepare import open_named, with_local_images
+from imagen.pipeline.pools import open_named
+from imagen.pipeline.prepare import with_local_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from imagen.jobs import file_store
 from imagen.outputs import SavedImage
 from imagen.pipeline.budgets import within_budgets
 from imagen.pipeline.generate import Generation, run_job
-from imagen.pipeline.prepare import open_named
+from imagen.pipeline.pools import open_named
 from imagen.pipeline.record import record, recorded_error, with_job_settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from imagen.backends import available
 from imagen.config import load_settings
 from imagen.core.capabilities import not_honoured
 from imagen.core.image_file import blob_name, parse_blob_name
@@ -15,13 +14,14 @@ from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.core.ticket import new_id
-from imagen.errors import BackendError, ImagenError, RequestError, UnknownBackend
+from imagen.errors import BackendError, ImagenError, RequestError
 from imagen.inputs import check_request, image_parameters
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.model import INTERPOLATION, JobSpec, NewJob
 from imagen.jobs.sql_store import open_job_store
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import open_named, with_local_images
+from imagen.pipeline.pools import members_of
 from imagen.pipeline.prepare import Preparation
 from imagen.pipeline.record import find_caller
 from imagen.pipeline.resolve import apply_style, count_seeds, draw_seed
@@ -232,19 +232,6 @@ def name_of(request: Request) -> str:
     """How listings name a request: by its prompt, else its task and its image."""
     image = Path(request.image).name if request.image else ""
     return one_line(request.prompt or f"{request.task} {image}".strip(), limit=_NAME_LENGTH)
-
-
-def members_of(name: str, settings: Settings) -> tuple[str, ...]:
-    """The backends of a pool that this configuration has; of a backend, itself.
-
-    Raises UnknownBackend for a name that is neither.
-    """
-    known = available(settings.backends)
-    if name in settings.pools:
-        return tuple(member for member in settings.pools[name] if member in known)
-    if name not in known:
-        raise UnknownBackend(name, {*known, *settings.pools}, what="backend or pool")
-    return (name,)
 
 
 # --- checking ---

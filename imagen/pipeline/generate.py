@@ -14,23 +14,30 @@ from imagen.core.result import count_images, no_progress
 from imagen.errors import (
     BackendError,
     Cancelled,
+    ConfigError,
     Failed,
     Failure,
     ImagenError,
     Lost,
+    MissingDependency,
     OutputError,
+    RateLimited,
     Rejected,
+    RequestError,
     SomeFailed,
     TimedOut,
+    Unauthorized,
+    Unavailable,
+    WorkflowError,
 )
 from imagen.inputs import check_request
 from imagen.jobs import file_store
 from imagen.jobs.model import Job
 from imagen.jobs.store import FileJobStore
 from imagen.pipeline.budgets import plan_within_budgets, refuse_over_budget
+from imagen.pipeline.pools import Candidate, list_candidates, open_named
 from imagen.pipeline.prepare import (
     Preparation,
-    open_named,
     prepare,
     refuse_unhonoured,
     with_local_images,
@@ -71,6 +78,12 @@ __all__ = [
 ]
 
 
+_NOT_RUN = (Unavailable, RateLimited)
+"""Errors before a submission after which another backend is tried."""
+_NOT_ABLE = (ConfigError, MissingDependency, RequestError, Unauthorized, WorkflowError)
+"""Why a backend of a failover chain is passed over."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """What one job produced: the ticket that was run, the result, and the saved images."""
@@ -96,7 +109,10 @@ def generate(
 
     Each image is a job of its own, unless a request or the engine makes a batch of them; control
     images that must be made come first. `on_made` is called with each generation once its images
-    are saved. Raises any ImagenError, whose `kept` are the images that were saved before it; with
+    are saved. Of a pool, the backend is one that is idle. If it cannot be reached, the next one is
+    tried, and then those of a failover chain, which have to honour every parameter.
+
+    Raises any ImagenError, whose `kept` are the images that were saved before it; with
     `keep_going`, SomeFailed after the last job if some failed; with `strict`, RequestError if
     a parameter cannot be honoured; OverBudget if a budget of the settings is not enough.
     """
@@ -105,61 +121,106 @@ def generate(
         return [made for one in requests for made in upscale_locally(one, settings, strict=strict)]
     requests = [with_local_images(one, settings) for one in requests]
     delivery.check_settings(settings, os.environ)
-    with closing(open_named(backend or settings.default_backend, settings)) as engine:
-        plans = [Preparation(engine, one, settings, strict=strict) for one in requests]
-        warnings = refuse_over_budget([t for plan in plans for t in plan.tickets], settings)
-        made: list[Generation] = []
-        jobs = _make_controls(engine, plans, requests, settings, on_progress, on_made, made)
-        images = sum(job.ticket.images for job in jobs)
-        before = 0
-        failures: list[Failure] = []
-        with _adding_saved(made), plan_within_budgets(jobs, settings):
-            for job in jobs:
-                try:
-                    watched = count_images(on_progress, before, images)
-                    generation = run_job(engine, job, settings, watched)
-                except BackendError as error:
-                    if not keep_going or len(jobs) == 1:
-                        raise
-                    failure = Failure(
-                        image=before + 1,
-                        images=job.ticket.images,
-                        seed=job.ticket.request.seed,
-                        error=error,
-                    )
-                    failures.append(failure)
-                else:
-                    told = (*warnings, *generation.result.warnings)
-                    result = replace(generation.result, warnings=told)
-                    made.append(replace(generation, result=result))
-                    on_made(made[-1])
-                    warnings = []
-                before += job.ticket.images
-            if failures:
-                raise SomeFailed(failures, images, backend=failures[0].error.backend)
-        return made
+    candidates = list_candidates(backend or settings.default_backend, settings)
+    first: ImagenError | None = None
+    for candidate in candidates:
+        attempt = _Attempt(candidate, requests, settings, on_progress, on_made)
+        try:
+            return attempt.run(
+                strict=strict or bool(candidate.moved_from),
+                keep_going=keep_going,
+                warning=f"{first.message} {candidate.backend} was used instead." if first else "",
+            )
+        except ImagenError as error:
+            passed_on = _NOT_RUN if not candidate.moved_from else (*_NOT_RUN, *_NOT_ABLE)
+            if attempt.has_begun or not isinstance(error, passed_on):
+                raise
+            first = first or error
+    assert first is not None
+    raise first
 
 
-def _make_controls(
-    engine: Backend,
-    plans: Sequence[Preparation],
-    requests: Sequence[Request],
-    settings: Settings,
-    on_progress: OnProgress,
-    on_made: OnMade,
-    made: list[Generation],
-) -> list[Job]:
-    """The jobs of the requests, once the control images that they need are made."""
-    jobs: list[Job] = []
-    known: dict[tuple[str, str], str] = {}
-    for plan, request in zip(plans, requests, strict=True):
-        with _adding_saved(made):
-            tickets, controls = preprocess_controls(engine, plan, settings, on_progress, known)
-        for control in controls:
-            made.append(control)
-            on_made(control)
-        jobs += create_jobs(tickets, request, settings)
-    return jobs
+class _Attempt:
+    """The requests on one of the backends that may run them."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        requests: Sequence[Request],
+        settings: Settings,
+        on_progress: OnProgress,
+        on_made: OnMade,
+    ) -> None:
+        self._candidate = candidate
+        self._requests = requests
+        self._settings = settings
+        self._on_progress = on_progress
+        self._on_made = on_made
+        self._is_submitted = False
+        self.made: list[Generation] = []
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the engine has made something, or may have a job."""
+        return self._is_submitted or bool(self.made)
+
+    def _watch(self, progress: Progress) -> None:
+        if progress.ticket is not None:
+            self._is_submitted = progress.ticket.submitted
+        self._on_progress(progress)
+
+    def run(self, *, strict: bool, keep_going: bool, warning: str) -> list[Generation]:
+        settings, made = self._settings, self.made
+        with closing(open_named(self._candidate.backend, settings)) as engine:
+            plans = [Preparation(engine, one, settings, strict=strict) for one in self._requests]
+            warnings = refuse_over_budget([t for plan in plans for t in plan.tickets], settings)
+            warnings = [*filter(None, [warning]), *warnings]
+            jobs = self._make_controls(engine, plans)
+            images = sum(job.ticket.images for job in jobs)
+            before = 0
+            failures: list[Failure] = []
+            with _adding_saved(made), plan_within_budgets(jobs, settings):
+                for job in jobs:
+                    try:
+                        watched = count_images(self._watch, before, images)
+                        generation = run_job(engine, job, settings, watched)
+                    except BackendError as error:
+                        if not keep_going or len(jobs) == 1:
+                            raise
+                        failure = Failure(
+                            image=before + 1,
+                            images=job.ticket.images,
+                            seed=job.ticket.request.seed,
+                            error=error,
+                        )
+                        failures.append(failure)
+                    else:
+                        told = (*warnings, *generation.result.warnings)
+                        result = replace(generation.result, warnings=told)
+                        made.append(replace(generation, result=result))
+                        self._on_made(made[-1])
+                        warnings = []
+                    before += job.ticket.images
+                if failures:
+                    raise SomeFailed(failures, images, backend=failures[0].error.backend)
+            return made
+
+    def _make_controls(self, engine: Backend, plans: Sequence[Preparation]) -> list[Job]:
+        """The jobs of the requests, once the control images that they need are made."""
+        jobs: list[Job] = []
+        known: dict[tuple[str, str], str] = {}
+        receipt = self._candidate.receipt()
+        for plan, request in zip(plans, self._requests, strict=True):
+            with _adding_saved(self.made):
+                tickets, controls = preprocess_controls(
+                    engine, plan, self._settings, self._watch, known
+                )
+            for control in controls:
+                self.made.append(control)
+                self._on_made(control)
+            tickets = [t.model_copy(update={"receipt": t.receipt | receipt}) for t in tickets]
+            jobs += create_jobs(tickets, request, self._settings)
+        return jobs
 
 
 @contextmanager

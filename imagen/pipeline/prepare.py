@@ -6,7 +6,6 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from imagen import inputs, outputs
-from imagen.backends import open_backend
 from imagen.core.capabilities import (
     UNREAD,
     ParameterOutcome,
@@ -21,6 +20,7 @@ from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
 from imagen.core.text import did_you_mean
 from imagen.errors import ImagenError, LibraryError, LibraryUnreachable, RequestError
+from imagen.pipeline.pools import open_named
 from imagen.pipeline.resolve import (
     apply_style,
     check_limits,
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     from imagen.inputs import PreparedInputs
     from imagen.jobs.blobs import BlobStore
     from imagen.net.public_images import FetchedImage
-
-
-def open_named(name: str, settings: Settings) -> Backend:
-    """Open the backend that is configured under this name."""
-    return open_backend(name, settings.backends, settings.shared())
 
 
 def prepare(

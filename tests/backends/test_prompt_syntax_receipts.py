@@ -11,7 +11,8 @@ from imagen.cli import run
 from imagen.config import Settings
 from imagen.core.request import Lora, Request
 from imagen.errors import RequestError
-from imagen.pipeline.prepare import open_named, prepare
+from imagen.pipeline.pools import open_named
+from imagen.pipeline.prepare import prepare
 
 if TYPE_CHECKING:
     from imagen.core.ticket import Ticket

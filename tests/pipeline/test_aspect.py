@@ -13,7 +13,8 @@ from imagen.core.capabilities import Capabilities, Parameter, ParameterOutcome
 from imagen.core.request import Request, size_values
 from imagen.errors import RequestError
 from imagen.inputs import resolve_aspect
-from imagen.pipeline.prepare import open_named, prepare
+from imagen.pipeline.pools import open_named
+from imagen.pipeline.prepare import prepare
 
 _SDXL = Parameter(type="int", default=1024, multiple_of=64, max=2048)
 _LARGEST = (16384, 16384)

@@ -87,6 +87,11 @@ class ComfyUIBackend:
             dirs, default = self._config.workflow_dirs, self.workflows.default_model
             return list_server_models(self.client(), dirs, default)
 
+    def count_jobs(self) -> int:
+        with tag_errors_with_backend(self._config.name):
+            queue = self.client().queue()
+        return len(queue.running) + len(queue.pending)
+
     def free(self) -> None:
         """Best effort: a server that is gone holds no memory."""
         from contextlib import suppress

@@ -74,8 +74,8 @@ def worker(
     if as_json:
         raise usage_error("--json needs --status. For events as JSON, use --log json.")
     from imagen.jobs.resources import find_resources
-    from imagen.jobs.submit import members_of
     from imagen.jobs.worker import run_worker, stop_on_signals
+    from imagen.pipeline.pools import members_of
 
     settings = settings_from_options(config_path)
     backends = [name.strip() for name in (names or "").split(",") if name.strip()]

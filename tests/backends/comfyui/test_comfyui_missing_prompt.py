@@ -15,7 +15,8 @@ from imagen.config import Settings, Style
 from imagen.core.request import Request
 from imagen.core.ticket import Ticket
 from imagen.jobs.model import Job
-from imagen.pipeline.prepare import open_named, prepare
+from imagen.pipeline.pools import open_named
+from imagen.pipeline.prepare import prepare
 
 NOWHERE = "http://127.0.0.1:9"
 FIXED = SAMPLED | {
