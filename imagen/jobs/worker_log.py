@@ -1,0 +1,67 @@
+"""One line for each event of a worker, as text or JSON.
+
+The message of a job's error is left out: it may quote the prompt. `imagen jobs show` has it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from imagen.core.text import format_duration, one_line
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from imagen.jobs.worker import WorkerEvent
+
+LogFormat = Literal["text", "json"]
+
+
+class WorkerLog:
+    """Writes the events of a worker. It is called from several threads."""
+
+    def __init__(self, format: LogFormat, stream: TextIO | None = None) -> None:
+        self._format = format
+        self._stream = stream or sys.stderr
+        self._lock = threading.Lock()
+        self._began: dict[str, float] = {}
+        """When each running job was started, by the monotonic clock."""
+
+    def __call__(self, event: WorkerEvent) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if event.kind == "started":
+                self._began[event.job] = now
+            began = None if event.kind == "started" else self._began.pop(event.job, None)
+            seconds = None if began is None else now - began
+            line = self._json(event, seconds) if self._format == "json" else _text(event, seconds)
+            print(line, file=self._stream, flush=True)
+
+    def _json(self, event: WorkerEvent, seconds: float | None) -> str:
+        values: dict[str, object] = {
+            "at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
+            "event": event.kind,
+            "job": event.job,
+            "backend": event.backend,
+            "code": event.code,
+            "message": _message(event),
+            "seconds": None if seconds is None else round(seconds, 3),
+        }
+        return json.dumps({name: one for name, one in values.items() if one not in ("", None)})
+
+
+def _text(event: WorkerEvent, seconds: float | None) -> str:
+    at = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+    took = "" if seconds is None else f"after {format_duration(seconds)}"
+    at_backend = event.backend and f"on {event.backend}"
+    words = (at, event.kind, event.job, at_backend, took, event.code, _message(event))
+    return one_line(" ".join(filter(None, words)), limit=1000)
+
+
+def _message(event: WorkerEvent) -> str:
+    return "" if event.job else one_line(event.message, limit=400)
