@@ -1,6 +1,7 @@
-"""Measure the queue: `python benchmarks/job_queue.py [--history N] [URL]`.
+"""Measure the queue: `python benchmarks/job_queue.py [--history N] [--queue NAME] [URL]`.
 
-The URL is that of an empty PostgreSQL database; without one it is an SQLite file. The worker of the
+The URL is that of an empty PostgreSQL database; without one it is an SQLite file. There the queue
+can also be `procrastinate`. The worker of the
 first measurement is a process of its own.
 """
 
@@ -46,7 +47,7 @@ sys.path.insert(0, {folder!r})
 from job_queue import settings_at, take_next
 from imagen.errors import Failed
 from imagen.jobs.sql_store import open_job_store
-with open_job_store(settings_at({url!r}), worker_id="worker") as store:
+with open_job_store(settings_at({url!r}, {queue!r}), worker_id="worker") as store:
     store.queue.beat(())
     print("ready", flush=True)
     while True:
@@ -59,9 +60,10 @@ with open_job_store(settings_at({url!r}), worker_id="worker") as store:
 """
 
 
-def settings_at(url: str) -> Settings:
-    """Settings whose library is there, and carries its jobs itself."""
-    return Settings(library=LibrarySettings(url=url), jobs=JobSettings(queue="embedded"))
+def settings_at(url: str, queue: str) -> Settings:
+    """Settings whose library is there, and whose jobs this queue carries."""
+    jobs = JobSettings.model_validate({"queue": queue})
+    return Settings(library=LibrarySettings(url=url), jobs=jobs)
 
 
 def new_job(seed: int = 0, **changes: object) -> NewJob:
@@ -110,7 +112,8 @@ def timed(work: Callable[[], object], times: int) -> tuple[float, ...]:
 
 def measure_starts(url: str, settings: Settings) -> tuple[float, ...]:
     """From before a submission to when a worker has the job."""
-    code = _WORKER.format(folder=os.path.dirname(os.path.abspath(__file__)), url=url)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    code = _WORKER.format(folder=folder, url=url, queue=settings.jobs.queue)
     command = [sys.executable, "-c", code]
     with (
         open_job_store(settings) as store,
@@ -196,10 +199,10 @@ def fill_history(store: SqlJobStore, rows: int) -> None:
         connection.execute(text("ANALYZE"))
 
 
-def measure(url: str, history: int) -> list[Within]:
-    settings = settings_at(url)
+def measure(url: str, history: int, queue: str) -> list[Within]:
+    settings = settings_at(url, queue)
     is_file = "://" not in url
-    place = "SQLite" if is_file else "PostgreSQL"
+    place = "SQLite" if is_file else "PostgreSQL" if queue == "embedded" else "Procrastinate"
     found = [
         Within(
             f"{place}: submit to start",
@@ -249,10 +252,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", nargs="?", help="an empty PostgreSQL database")
     parser.add_argument("--history", type=int, default=1_000_000, help="ended jobs")
+    parser.add_argument("--queue", default="embedded", choices=["embedded", "procrastinate"])
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory())
-        found = measure(arguments.url or os.path.join(folder, "library.db"), arguments.history)
+        url = arguments.url or os.path.join(folder, "library.db")
+        found = measure(url, arguments.history, arguments.queue)
     report(found)
 
 
