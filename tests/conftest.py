@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Write the files in tests/cli/golden anew, from what the commands print.",
     )
+    parser.addoption(
+        "--outage-seconds",
+        type=float,
+        default=4.0,
+        help="How long the database is away in tests/jobs/test_fleet_chaos.py.",
+    )
 
 
 @pytest.fixture(autouse=True)

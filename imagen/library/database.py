@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -58,9 +59,12 @@ _CONNECTION = {
 _SESSION = """
 SET search_path TO {schema};
 SET lock_timeout = '10s';
-SET idle_in_transaction_session_timeout = '30s'
+SET idle_in_transaction_session_timeout = '30s';
+SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'
 """
-"""A process that was frozen in a transaction must not block all others."""
+"""A process that was frozen in a transaction must not block all others. And what is committed must
+survive a crash of the server: a job that is submitted must not be submitted again."""
 _SECRET = ("password", "sslpassword", "passfile", "sslkey")
 SCHEMA = "imagen_library"
 """In PostgreSQL. `imagen` is the schema of the cloud's tables, which may share the database."""
@@ -268,6 +272,8 @@ def _open_postgres(at: str, password: str, trash: Path) -> Library:
     except ModuleNotFoundError as error:
         raise MissingDependency("psycopg", "postgres") from error
     event.listen(engine, "connect", _prepare_postgres)
+    # Its traceback of each lost connection would be printed; the error is raised anyway.
+    logging.getLogger("sqlalchemy.pool").addHandler(logging.NullHandler())
     shown = url.set(drivername="postgresql").difference_update_query(_SECRET)
     return Library(engine, shown.render_as_string(hide_password=True), trash)
 

@@ -167,3 +167,9 @@ def test_the_queue_says_soon_that_the_database_is_away(
     fetched = retry_until_reachable(lambda: queue.fetch([["mock/"]]))
     assert left == {token} or fetched is None
     queue.close()
+
+
+def test_what_is_committed_survives_a_crash_of_the_server(library: Library) -> None:
+    """The server of the tests would lose the last commits."""
+    with library.reading() as connection:
+        assert connection.scalar(text("SHOW synchronous_commit")) == "on"
