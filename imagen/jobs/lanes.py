@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from imagen.core.capabilities import not_honoured
 from imagen.errors import (
@@ -88,6 +88,12 @@ class EnginePool:
             self._idle.clear()
 
 
+class ReportJob(Protocol):
+    """Tells about a job: a word for what happened, a sentence, and the code of an error."""
+
+    def __call__(self, kind: str, run: JobRun, message: str, code: str = "") -> None: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
     """What all jobs of one worker share."""
@@ -101,8 +107,7 @@ class Workplace:
     """Whether the worker knows what it still owns: its heart beat within the lease."""
     is_served: Callable[[str], bool]
     """Whether a living worker serves this backend."""
-    report: Callable[[str, JobRun, str], None]
-    """Tell about a job: a word for what happened, and a sentence."""
+    report: ReportJob
     engines: EnginePool = field(default_factory=EnginePool)
     abort: Event = field(default_factory=Event)
     """Set once the worker has to end at once."""
@@ -271,7 +276,7 @@ class JobRun:
         """Write down what becomes of the job after an error."""
         with suppress(LetGo, LibraryUnreachable):
             state = self._persist(lambda: self._decide(error))
-            self._place.report(state, self, error.message)
+            self._place.report(state, self, error.message, error.code)
 
     def _decide(self, error: ImagenError) -> QueueState:
         """What becomes of the job, by the class of the error."""
@@ -318,7 +323,7 @@ class JobRun:
             known = store.pauses().get(resource)
             seconds = back_off(known.failures if known else 0) if seconds is None else seconds
             store.pause(resource, seconds, error_data(error))
-            self._place.report("paused", self, error.message)
+            self._place.report("paused", self, error.message, error.code)
         else:
             seconds = _LONGEST_PAUSE_SECONDS
         if self._is_submitted:  # it may be at the engine: only there it goes on
@@ -385,7 +390,7 @@ class JobRun:
             later = chain[chain.index(self.row.backend) + 1 :] if self.row.backend in chain else ()
             for name in later:
                 if self._place.is_served(name) and self._can_run_on(name):
-                    self._place.report("moved", self, f"to {name}: {error.message}")
+                    self._place.report("moved", self, f"to {name}: {error.message}", error.code)
                     return self._give_back(error, keep_job=False, pool=name)
         return None
 

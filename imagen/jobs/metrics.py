@@ -102,7 +102,9 @@ class WorkerMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self._busy = Gauge("imagen_worker_jobs", "Jobs in hand.", ("backend",), registry=registry)
+        self._busy = Gauge(
+            "imagen_worker_jobs", "Jobs that this worker has.", ("backend",), registry=registry
+        )
         self._outages = Counter(
             "imagen_database_outages", "How often the database was away.", registry=registry
         )

@@ -7,7 +7,6 @@ of its own. While the images of a job are saved, its place has the next job alre
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from imagen.backends import load_adapter
+from imagen.config.paths import host_name
 from imagen.core.ticket import new_id
 from imagen.errors import ImagenError, LetGo, LibraryError, Unavailable
 from imagen.jobs.blobs import open_blobs
@@ -75,6 +75,8 @@ class WorkerEvent(NamedTuple):
     message: str = ""
     job: str = ""
     backend: str = ""
+    code: str = ""
+    """Of an error."""
 
 
 class StopRequest:
@@ -472,7 +474,7 @@ class _Worker:
         resources = dict.fromkeys(lane.resource for lane in self._lanes if lane.resource)
         return WorkerInfo(
             id=self._id,
-            host=platform.node(),
+            host=host_name(),
             pid=os.getpid(),
             started=self._began,
             seen=self._began,
@@ -529,8 +531,8 @@ class _Worker:
                     run.stop_by = began
                 time.sleep(0.05)
 
-    def _report(self, kind: str, run: JobRun, message: str) -> None:
-        self._on_event(WorkerEvent(kind, message, run.row.id, run.row.backend))
+    def _report(self, kind: str, run: JobRun, message: str, code: str = "") -> None:
+        self._on_event(WorkerEvent(kind, message, run.row.id, run.row.backend, code))
 
     def _guard(self, work: Callable[[], T]) -> T | None:
         """What work returns; None while the library is away, which is told once."""

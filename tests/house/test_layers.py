@@ -38,6 +38,7 @@ _LAYERS = (
     ("comparison", "reproduce", "doctor", "testing"),
     ("jobs.lanes",),
     ("jobs.worker",),
+    ("jobs.metrics", "jobs.worker_log"),
     ("cli",),
     ("__main__",),
 )

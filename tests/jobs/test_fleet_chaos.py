@@ -221,7 +221,17 @@ def _restart(url: str) -> None:
     """As after a crash: without a checkpoint, and with every session ended."""
     folder = Path(parse_qs(urlsplit(url).query)["host"][0])
     program = Path((folder / "postmaster.opts").read_text().split()[0]).with_name("pg_ctl")
-    words = [program, "-D", folder, "-m", "immediate", "-w", "-l", folder / "log", "restart"]
+    words = [
+        str(program),
+        "-D",
+        str(folder),
+        "-m",
+        "immediate",
+        "-w",
+        "-l",
+        str(folder / "log"),
+        "restart",
+    ]
     owner = folder.stat().st_uid
     subprocess.run(
         words, user=owner if os.getuid() == 0 else None, cwd=folder, check=True, timeout=60
