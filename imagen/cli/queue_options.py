@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from imagen.jobs.submit import Submission, SubmitOptions
 
 _MOST_WARNINGS = 10
-_HIGHEST_PRIORITY = 1000
+HIGHEST_PRIORITY = 1000
 _UNITS = {"s": "seconds", **TIME_UNITS, "m": "minutes"}
 _DURATION = re.compile(r"(\d{1,6}) ?(s|min|m|h|d|w)\b ?")
 _TIME = re.compile(r"(?:(today|tomorrow)\b ?(?:at )?)?(?:(\d{1,2}):(\d\d)(?::(\d\d))?)?")
@@ -134,7 +134,7 @@ class QueueOptions:
 
 priority_option = click.option(
     "--priority",
-    type=click.IntRange(-_HIGHEST_PRIORITY, _HIGHEST_PRIORITY),
+    type=click.IntRange(-HIGHEST_PRIORITY, HIGHEST_PRIORITY),
     metavar="N",
     help="Jobs with a higher number go first; the default is 0.",
 )

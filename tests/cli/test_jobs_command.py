@@ -196,6 +196,9 @@ def test_jobs_are_filtered_by_state_and_backend(
         return [job["id"] for job in _json(capsys, "jobs", "list", *words)["jobs"]]
 
     assert ids("--state", "cancelled") == [fox]
+    assert [job["id"] for job in _json(capsys, "jobs", "--state", "queued")["jobs"]] == [cat]
+    assert run(["jobs"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
     assert ids("--state", "queued,running") == [cat]
     assert ids("--backend", "both") == [cat]
     assert run(["jobs", "list", "--state", "quued"]) == 2

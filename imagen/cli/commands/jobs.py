@@ -46,15 +46,21 @@ _FIELD_COLUMNS = (Column("field"), Column("value", may_go_below=True))
 _EVENT_COLUMNS = (Column("time", is_whole=True), Column("event", may_go_below=True))
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.pass_context
-def jobs(ctx: click.Context) -> None:
+class _JobsGroup(Group):
+    """`imagen jobs` is `imagen jobs list`, also with its options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        is_list = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        return super().parse_args(ctx, ["list", *args] if is_list else args)
+
+
+@click.group(cls=_JobsGroup)
+def jobs() -> None:
     """List the jobs of the queue, wait for them, and change them.
 
-    JOB is an ID, the beginning of one, or last for the newest.
+    Without a command, the jobs are listed. JOB is an ID, the beginning of one, or last for the
+    newest.
     """
-    if ctx.invoked_subcommand is None:
-        ctx.invoke(list_jobs)
 
 
 # --- list ---
@@ -104,12 +110,12 @@ def _parse_states(
 @json_option
 @config_option
 def list_jobs(
-    states: tuple[str, ...] = (),
-    backend: str | None = None,
-    batch: str | None = None,
-    all_: bool = False,
-    as_json: bool = False,
-    config_path: Path | None = None,
+    states: tuple[str, ...],
+    backend: str | None,
+    batch: str | None,
+    all_: bool,
+    as_json: bool,
+    config_path: Path | None,
 ) -> None:
     """List jobs: those that run, those that wait, and the last that ended.
 
@@ -311,9 +317,12 @@ def _describe_event(event: JobEvent) -> str:
 @config_option
 def prune(older: timedelta | None, as_json: bool, config_path: Path | None) -> None:
     """Delete jobs that ended long ago from the list. Images and the library stay."""
+    from imagen.jobs.blobs import open_blobs
+
     with open_queue(config_path) as (store, settings):
         age = timedelta(days=settings.jobs.keep_days) if older is None else older
         pruned = store.prune(datetime.now(UTC) - age)
+        open_blobs(settings, store.library).prune()
     if as_json:
         click.echo(json.dumps({"pruned": pruned}))
     else:
