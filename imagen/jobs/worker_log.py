@@ -1,6 +1,6 @@
 """One line for each event of a worker, as text or JSON.
 
-The message of a job's error is left out: it may quote the prompt. `imagen jobs show` has it.
+What an engine says about a job is left out: it may quote the prompt. `imagen jobs show` has it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imagen.jobs.worker import WorkerEvent
 
 LogFormat = Literal["text", "json"]
+_ABOUT_ENGINES = ("lost", "rate_limited", "timed_out", "unauthorized", "unavailable")
+"""Codes of errors whose messages are about an engine and not about a request."""
 
 
 class WorkerLog:
@@ -64,4 +66,5 @@ def _text(event: WorkerEvent, seconds: float | None) -> str:
 
 
 def _message(event: WorkerEvent) -> str:
-    return "" if event.job else one_line(event.message, limit=400)
+    is_about_engine = not event.job or event.code in _ABOUT_ENGINES
+    return one_line(event.message, limit=400) if is_about_engine else ""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,27 @@ def test_status_lists_running_workers_and_sigterm_ends_one(
         assert process.wait(_DEADLINE_SECONDS) == 0
     with open_job_store(load_settings()) as store:
         assert store.workers() == []
+
+
+def test_metrics_are_served_while_the_worker_runs() -> None:
+    from urllib.request import urlopen
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "imagen", "worker", "-b", "mock", "--metrics-port", str(port)]
+    with subprocess.Popen(command, env=dict(os.environ)) as process:
+        try:
+            page = b""
+            deadline = time.monotonic() + _DEADLINE_SECONDS
+            while b"imagen_workers 1.0" not in page and time.monotonic() < deadline:
+                with suppress(OSError):
+                    page = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+                time.sleep(0.1)
+            assert b'imagen_engine_places{engine="mock' in page
+        finally:
+            process.terminate()
+
+
+def test_a_wrong_metrics_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["worker", "--drain", "--metrics-port", "http"]) == 2
+    assert "'http' is not a port" in capsys.readouterr().err

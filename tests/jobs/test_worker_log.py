@@ -93,6 +93,13 @@ def test_the_message_of_a_failed_job_is_not_logged() -> None:
         assert "rejected" in stream.getvalue()
 
 
+def test_the_message_about_an_engine_is_logged() -> None:
+    stream = StringIO()
+    event = WorkerEvent("paused", "http://gpu:8188 refused.", "a-job", "gpu", "unavailable")
+    WorkerLog("text", stream)(event)
+    assert "paused a-job on gpu unavailable http://gpu:8188 refused." in stream.getvalue()
+
+
 def test_the_message_about_the_worker_is_logged_on_one_line() -> None:
     stream = StringIO()
     WorkerLog("text", stream)(WorkerEvent("outage", "The library\ncannot be\x1b[31m reached."))

@@ -22,12 +22,13 @@ from imagen.core.ids import short_id
 from imagen.core.text import format_duration, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from imagen.config import Settings
     from imagen.jobs.model import WorkerInfo
     from imagen.jobs.worker import WorkerEvent
+    from imagen.jobs.worker_log import LogFormat
 
 
 @click.command(cls=Command)
@@ -50,6 +51,11 @@ if TYPE_CHECKING:
     type=click.Choice(["text", "json"]),
     help="Print what happens to stderr; by default as text on a terminal, and nothing in a pipe.",
 )
+@click.option(
+    "--metrics-port",
+    metavar="[HOST:]PORT",
+    help="Serve metrics for Prometheus, by default to this machine only.",
+)
 @json_option
 @config_option
 def worker(
@@ -58,7 +64,8 @@ def worker(
     drain: bool,
     status: bool,
     supabase: bool,
-    log: str | None,
+    log: LogFormat | None,
+    metrics_port: str | None,
     as_json: bool,
     config_path: Path | None,
 ) -> None:
@@ -74,29 +81,33 @@ def worker(
     if as_json:
         raise usage_error("--json needs --status. For events as JSON, use --log json.")
     from imagen.jobs.resources import find_resources
-    from imagen.jobs.worker import run_worker, stop_on_signals
+    from imagen.jobs.worker import WorkerEvent, run_worker, stop_on_signals
     from imagen.pipeline.pools import members_of
 
     settings = settings_from_options(config_path)
     backends = [name.strip() for name in (names or "").split(",") if name.strip()]
     for name in backends:
         members_of(name, settings)
-    form = log or ("text" if sys.stderr.isatty() else "")
-    reporter = _EventLog(form)
+    form = log or ("text" if sys.stderr.isatty() else None)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
+        report = _listen(stack, settings, form, metrics_port)
+
+        def note(message: str) -> None:
+            report(WorkerEvent("note", message))
+
         if supabase:
             from imagen.jobs.sql_store import open_job_store
             from imagen.jobs.supabase_intake import take_supabase_jobs
 
             store = stack.enter_context(open_job_store(settings))
-            stack.enter_context(take_supabase_jobs(settings, store, say=reporter.note))
+            stack.enter_context(take_supabase_jobs(settings, store, say=note))
         if form:
             for resource in find_resources(backends, settings):
                 places = count_noun(resource.at_once, "job")
-                reporter.note(f"Serves {', '.join(resource.backends)}: {places} at once.")
+                note(f"Serves {', '.join(resource.backends)}: {places} at once.")
             served = [name for one in find_resources(backends, settings) for name in one.backends]
-            check = Thread(target=_check_engines, args=(served, settings, reporter), daemon=True)
+            check = Thread(target=_check_engines, args=(served, settings, note), daemon=True)
             check.start()
         run_worker(
             settings,
@@ -104,38 +115,33 @@ def worker(
             once=once,
             drain=drain,
             stop=stop,
-            on_event=reporter.report,
+            on_event=report,
         )
 
 
-class _EventLog:
-    """Prints what a worker does, a line for each event. Threads may share it."""
+def _listen(
+    stack: ExitStack, settings: Settings, form: LogFormat | None, metrics_port: str | None
+) -> Callable[[WorkerEvent], None]:
+    """What is called with each event: the log and the metrics."""
+    listeners: list[Callable[[WorkerEvent], None]] = []
+    if form is not None:
+        from imagen.jobs.worker_log import WorkerLog
 
-    def __init__(self, form: str) -> None:
-        self._form = form
+        listeners.append(WorkerLog(form))
+    if metrics_port is not None:
+        from imagen.jobs.metrics import parse_address, serve_metrics
 
-    def report(self, event: WorkerEvent) -> None:
-        self._print(event.kind, event.message, event.job, event.backend)
+        metrics = serve_metrics(settings, parse_address(metrics_port))
+        listeners.append(stack.enter_context(metrics))
 
-    def note(self, message: str) -> None:
-        self._print("note", message)
+    def report(event: WorkerEvent) -> None:
+        for listen in listeners:
+            listen(event)
 
-    def _print(self, kind: str, message: str, job: str = "", backend: str = "") -> None:
-        now = datetime.now().astimezone()
-        text = one_line(message, limit=400)
-        if self._form == "json":
-            line = {"at": now.isoformat(timespec="milliseconds"), "event": kind}
-            line |= {"job": job} if job else {}
-            line |= {"backend": backend} if backend else {}
-            click.echo(json.dumps(line | ({"message": text} if text else {})), err=True)
-        elif self._form:
-            what = "" if kind == "note" else kind
-            parts = (short_id(job, 0) if job else "", one_line(backend), what)
-            head = " ".join(filter(None, parts))
-            click.echo(f"{now:%H:%M:%S}  {head}{': ' if head and text else ''}{text}", err=True)
+    return report
 
 
-def _check_engines(names: Sequence[str], settings: Settings, reporter: _EventLog) -> None:
+def _check_engines(names: Sequence[str], settings: Settings, note: Callable[[str], None]) -> None:
     """Report the backends that are not ready; their jobs wait until they are."""
     from imagen.errors import ImagenError
     from imagen.pipeline.generate import open_named
@@ -145,10 +151,10 @@ def _check_engines(names: Sequence[str], settings: Settings, reporter: _EventLog
             with closing(open_named(name, settings)) as engine:
                 health = engine.check()
         except ImagenError as error:
-            reporter.note(f"{name} is not ready: {error.message}")
+            note(f"{name} is not ready: {error.message}")
         else:
             if not health.ok:
-                reporter.note(f"{name} is not ready: {health.summary}")
+                note(f"{name} is not ready: {health.summary}")
 
 
 _COLUMNS = (
