@@ -39,6 +39,13 @@ def complete_backends(
     return [CompletionItem(name, help=kind) for name, kind in kinds if name.startswith(incomplete)]
 
 
+def complete_backends_and_pools(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What a request may be sent to."""
+    return complete_backends(ctx, param, incomplete) + complete_pools(ctx, param, incomplete)
+
+
 def complete_backend_list(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

@@ -12,7 +12,7 @@ import click
 
 from imagen.cli.command_table import Option, usage_error
 from imagen.cli.completers import (
-    complete_backends,
+    complete_backends_and_pools,
     complete_models,
     complete_samplers,
     complete_schedulers,
@@ -133,9 +133,9 @@ _RUN_OPTIONS = (
     click.option(
         "--backend",
         "-b",
-        shell_complete=complete_backends,
+        shell_complete=complete_backends_and_pools,
         metavar="NAME",
-        help="A configured backend, or mock.",
+        help="A configured backend or pool, or mock.",
     ),
     click.option(
         "--workflow",

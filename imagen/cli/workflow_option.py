@@ -28,6 +28,11 @@ def choose_workflow(
     name = backend or settings.default_backend
     if backend is None and kinds.get(name, name) != _KIND and kinds.get(_KIND, _KIND) == _KIND:
         name = _KIND
+    elif name in settings.pools:
+        raise ConfigError(
+            f"--workflow needs a backend, and {name!r} is a pool.",
+            remedy=f"Choose one of its backends: {', '.join(settings.pools[name])}.",
+        )
     elif name not in (*kinds, "mock", _KIND):
         raise UnknownBackend(name, (*kinds, "mock"))
     kind = kinds.get(name, name)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagen import delivery, outputs
 from imagen.backends import configure
-from imagen.config import Settings, check, find, variables
+from imagen.config import Settings, check, find, find_pool_warnings, variables
 from imagen.core.text import is_variable_name
 from imagen.core.validation import Problem
 from imagen.errors import (
@@ -20,6 +20,7 @@ from imagen.errors import (
     Unauthorized,
     UnknownBackend,
 )
+from imagen.pipeline.pools import members_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,6 +67,8 @@ def check_config(
         problems += find_backend_problems(name, settings)
         warnings += find_unset_variables(name, settings, environ)
     problems += _default_backend_problems(settings, checked.problems, environ)
+    warnings += find_pool_warnings(settings)
+    warnings += _find_unlike_pools(settings)
     if delivery.is_owner_missing(settings, environ):
         switch = settings.output.cloud_sync
         what = f"is not set, so no image is uploaded although output.cloud_sync is {switch}"
@@ -99,6 +102,29 @@ def find_backend_problems(name: str, settings: Settings) -> list[Problem]:
     except ImagenError as error:
         return [Problem(_guess_key(path, settings, error), error.message, error.remedy)]
     return []
+
+
+def _find_unlike_pools(settings: Settings) -> Iterator[Problem]:
+    """A problem for each pool of which one backend cannot do what another is mainly for.
+
+    The tasks of a service are not known without asking it.
+    """
+    for pool in settings.pools:
+        tasks: dict[str, tuple[str, ...]] = {}
+        for name in members_of(pool, settings):
+            with suppress(ImagenError):
+                adapter, config = configure(name, settings.backends, settings.shared())
+                if not adapter.is_service:
+                    with closing(adapter.open_redacted(config)) as engine:
+                        tasks[name] = engine.capabilities().tasks
+        unable = (
+            f"{other} cannot do {known[0]}, as {name} does"
+            for name, known in tasks.items()
+            for other, its in tasks.items()
+            if known[0] not in its
+        )
+        if what := next(unable, ""):
+            yield Problem(("pools", pool), what, "Put backends that do the same into a pool.")
 
 
 def _guess_key(path: KeyPath, settings: Settings, error: ImagenError) -> KeyPath:
@@ -155,6 +181,6 @@ def _default_backend_problems(
         return
     by = " IMAGEN_BACKEND says so." if environ.get("IMAGEN_BACKEND") else ""
     try:
-        configure(name, settings.backends, settings.shared())
+        members_of(name, settings)
     except UnknownBackend as error:
         yield Problem(("default_backend",), f"{error.message}{by}", error.remedy)

@@ -212,3 +212,19 @@ def test_backends_refuses_an_invalid_configuration() -> None:
     FILE.write_text("limits: 3\n")
     with pytest.raises(ConfigError, match=r"imagen\.yaml, line 1: limits: must be"):
         run()
+
+
+_POOL = "backends: {a: {type: mock}, b: {type: mock}}\npools: {both: [a, b]}\n"
+
+
+def test_backends_lists_the_pools() -> None:
+    FILE.write_text(_POOL + "default_backend: both\n")
+    assert json.loads(run("--json").stdout)["pools"] == [
+        {"name": "both", "backends": ["a", "b"], "default": True}
+    ]
+    assert "\nPools\n  both (default)  a, b\n" in run().stdout
+
+
+def test_show_of_a_pool_shows_its_first_backend() -> None:
+    FILE.write_text(_POOL)
+    assert run("show", "both").stdout.startswith("a\n")

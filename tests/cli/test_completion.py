@@ -22,6 +22,7 @@ _CONFIG = """\
 backends:
   sketch: {type: mock}
   remote: {type: comfyui, url: "http://127.0.0.1:9", workflow: flux1-schnell}
+pools: {fast: [sketch, remote]}
 styles:
   photo: {steps: 3}
   pen and ink: {steps: 4}
@@ -80,7 +81,7 @@ def test_an_option_is_not_offered_twice(complete: Complete) -> None:
 @pytest.mark.parametrize(
     ("line", "values"),
     [
-        ("generate --backend ", ["mock", "sketch", "remote"]),
+        ("generate --backend ", ["mock", "sketch", "remote", "fast"]),
         ("generate -b sk", ["sketch"]),
         ("generate --backend=sk", ["--backend=sketch"]),
         ("compare --models sketch,", ["sketch,mock", "sketch,remote"]),

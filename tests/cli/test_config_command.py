@@ -105,7 +105,7 @@ def test_validate_reports_all_problems_by_line() -> None:
         pytest.param(
             "backends: {a: {type: mock, lok: x}}",
             "unknown key. Did you mean 'look'?",
-            "Known here: title, hint, look, step_seconds, fail.",
+            "Known here: title, hint, resource, at_once, rate, look, step_seconds, fail.",
             id="key-of-a-block",
         ),
         pytest.param(
@@ -311,6 +311,9 @@ def test_show_prints_yaml_with_defaults() -> None:
             "type": "mock",
             "title": "",
             "hint": "",
+            "resource": "",
+            "at_once": None,
+            "rate": "",
             "look": "x",
             "step_seconds": 0.0,
             "fail": None,
@@ -365,3 +368,33 @@ def test_validate_fits_a_narrow_terminal() -> None:
     FILE.write_text(example().replace("max_width: 4096", "max_width: 3"))
     lines = run_on_terminal(60, "config", "validate").splitlines()
     assert max(map(len, lines)) <= 60
+
+
+_MOCKS = "backends: {a: {type: mock}, b: {type: mock}}\n"
+
+
+def test_a_pool_may_be_the_default_backend() -> None:
+    found = report(f"{_MOCKS}pools: {{both: [a, b]}}\ndefault_backend: both\n")
+    assert (found["problems"], found["warnings"]) == ([], [])
+
+
+def test_a_default_backend_may_be_a_misspelled_pool() -> None:
+    (problem,) = report(f"{_MOCKS}pools: {{both: [a, b]}}\ndefault_backend: bothe\n")["problems"]
+    assert "Unknown backend or pool 'bothe'. Did you mean 'both'?" in problem["what"]
+
+
+def test_a_backend_of_another_machine_in_a_pool_is_a_warning() -> None:
+    (warning,) = report(f"{_MOCKS}pools: {{all: [a, gpu7]}}\n")["warnings"]
+    assert (warning["key"], warning["line"]) == ("pools.all[1]", 2)
+    assert "not configured here, 'gpu7'" in warning["what"]
+
+
+def test_a_pool_with_a_backend_for_another_task_is_a_warning() -> None:
+    blocks = (
+        "backends: {draw: {type: comfyui, workflow: sd15}, edit: {type: comfyui, workflow: "
+        "restore-faces}}\n"
+    )
+    found = report(f"{blocks}pools: {{both: [draw, edit]}}\ndefault_backend: both\n")
+    assert [(one["key"], one["what"]) for one in found["warnings"]] == [
+        ("pools.both", "edit cannot do text-to-image, as draw does")
+    ]

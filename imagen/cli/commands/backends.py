@@ -66,7 +66,14 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
         except ImagenError as error:
             summaries[kind] = error.message
     if as_json:
-        body = {"backends": [asdict(state) for state in states], "kinds": summaries}
+        body = {
+            "backends": [asdict(state) for state in states],
+            "pools": [
+                {"name": name, "backends": of, "default": name == settings.default_backend}
+                for name, of in settings.pools.items()
+            ],
+            "kinds": summaries,
+        }
         click.echo(json.dumps(body, indent=2))
     else:
         rows: list[tuple[str, ...]] = []
@@ -80,6 +87,11 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
             rows.append((name, state.kind, one_line(state.summary, limit=_LONGEST)))
             rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
         print_table([Column("name"), Column("type"), Column("state", may_go_below=True)], rows)
+        pools = [
+            (f"{name} (default)" if name == settings.default_backend else name, ", ".join(members))
+            for name, members in settings.pools.items()
+        ]
+        print_section("Pools", [Column("pool"), Column("backends")], pools)
         echo("\nAvailable types, for `type:` in the configuration:")
         types = [(kind, one_line(summary)) for kind, summary in summaries.items()]
         print_table([Column("type"), Column("summary")], types, indent=2)
@@ -186,9 +198,10 @@ def show(
     Local engines are asked only with --check; a cloud service is asked once for the parameters of a
     model. With --check, the exit code is 4 if the backend is not ready.
     """
-    from imagen.pipeline.generate import open_named
+    from imagen.pipeline.pools import members_of, open_named
 
     settings = settings_from_options(config_path)
+    name = next(iter(members_of(name, settings)), name)  # of a pool, its first
     shown = _read_capabilities(name, settings, task)
     health: Health | None = None
     if check:
