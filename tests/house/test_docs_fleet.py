@@ -15,8 +15,9 @@ import click
 import pytest
 import yaml
 
+from imagen.backends import configure
 from imagen.cli import cli
-from imagen.config import check
+from imagen.config import check, load_settings
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "fleet"
 
@@ -73,6 +74,9 @@ def test_docker_compose_accepts_the_file() -> None:
 
 def test_the_configuration_of_the_workers_is_valid() -> None:
     assert check(_FOLDER / "imagen.yaml").problems == ()
+    settings = load_settings(_FOLDER / "imagen.yaml", environ={})
+    for name in settings.backends:
+        assert configure(name, settings.backends)[1].name == name
 
 
 def test_the_command_of_the_unit_is_accepted() -> None:
