@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from imagen.backends import load_adapter
 from imagen.config.paths import host_name
 from imagen.core.ticket import new_id
+from imagen.delivery.background import start_sync
 from imagen.errors import ImagenError, LetGo, LibraryError, Unavailable
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.choice import Choice, Favour, Place, RunningJob
@@ -55,6 +56,8 @@ _SOON_SECONDS = 61.0
 _MENDS_EACH = 5
 """Beats from one look for lost deliveries to the next."""
 _PRUNE_SECONDS = 3600.0
+_SYNC_SECONDS = 5.0
+"""How often deliveries are sent at most."""
 _SCHEDULE_SECONDS = 2.0
 _MOVES_AFTER_FAILURES = 3
 """After so many failed probes, the jobs of an engine that is down fail over."""
@@ -217,6 +220,8 @@ class _Worker:
         self._beats = 0
         self._beat_at = time.monotonic(), time.time()
         self._has_ended = threading.Event()
+        self._has_ended_jobs = threading.Event()
+        """Whether there may be deliveries since the last look for them."""
         self._fleet: list[WorkerInfo] = []
         self._speeds: dict[tuple[str, str], Speed] = {}
         self._outage = ""
@@ -253,6 +258,7 @@ class _Worker:
             self._store.queue.wake()
             for thread in threads:
                 thread.join(_ABORT_SECONDS)
+            self._send_deliveries()
             self._place.engines.close()
             with suppress(LibraryError):
                 self._store.forget_worker(self._id)
@@ -402,6 +408,7 @@ class _Worker:
             run.run()
         finally:
             self._runs.pop(run.token, None)
+            self._has_ended_jobs.set()
             self._store.queue.wake()
 
     def _free(self, run: JobRun, lane: _Lane | None, *, is_probe: bool) -> None:
@@ -493,6 +500,7 @@ class _Worker:
         """Mend lost deliveries, submit what schedules say, and delete what is old."""
         seconds = self._settings.jobs.lease_seconds / 4
         mend_at, prune_at = time.monotonic() + _MENDS_EACH * seconds, time.monotonic()
+        sync_at = prune_at + _SYNC_SECONDS
         schedule_at = time.monotonic()
         while not self._has_ended.wait(_IDLE_SECONDS):
             now = time.monotonic()
@@ -502,9 +510,18 @@ class _Worker:
             if now >= schedule_at:
                 self._guard(self._submit_schedules)
                 schedule_at = now + _SCHEDULE_SECONDS
+            if now >= sync_at:
+                self._send_deliveries()
+                sync_at = now + _SYNC_SECONDS
             if now >= prune_at:
                 self._guard(self._prune)
                 prune_at = now + _PRUNE_SECONDS
+
+    def _send_deliveries(self) -> None:
+        """Send the deliveries of the jobs that have ended, in another process."""
+        if self._has_ended_jobs.is_set():
+            self._has_ended_jobs.clear()
+            start_sync(self._settings)
 
     def _submit_schedules(self) -> None:
         for problem in submit_due_schedules(self._store, self._settings):

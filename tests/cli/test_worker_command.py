@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.webhook_receiver import Receiver
 
 from imagen.cli import run
 from imagen.config import load_settings
@@ -141,3 +142,20 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
 def test_a_wrong_metrics_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["worker", "--drain", "--metrics-port", "http"]) == 2
     assert "'http' is not a port" in capsys.readouterr().err
+
+
+def test_deliveries_of_jobs_are_sent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEN_BACKGROUND_SYNC", "on")
+    with Receiver() as receiver:
+        with Path("imagen.yaml").open("a") as file:
+            file.write(f"webhooks: [{{url: {receiver.url}}}]\n")
+        assert run(["generate", "a fox", "-b", "mock", "--detach"]) == 0
+        id = capsys.readouterr().out.strip()
+        assert run(["worker", "--drain", "-b", "mock"]) == 0
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while not receiver.requests and time.monotonic() < deadline:
+            time.sleep(0.1)
+        (request,) = receiver.requests
+    assert id in request.body.decode()

@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from queue_contract import until
 from sqlalchemy import func, select
-from support import postgres_server
 from support.database_proxy import DatabaseProxy
+from support.postgres_server import NoServerError, database, missing, server
 
 from imagen.config import JobSettings, LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
@@ -206,15 +206,15 @@ def _sessions(url: str) -> list[int]:
 def test_the_database_is_restarted_at_once(tmp_path: Path, restarts: int) -> None:
     try:
         with (
-            postgres_server.server() as base,
-            postgres_server.database(base) as url,
+            server() as base,
+            database(base) as url,
             _fleet(url, [url, url], tmp_path) as fleet,
         ):
             for number in range(1, restarts + 1):
                 fleet.wait_for_posts(2 * number)
                 _restart(base)
-    except postgres_server.NoServerError as error:
-        postgres_server.missing(str(error))
+    except NoServerError as error:
+        missing(str(error))
 
 
 def _restart(url: str) -> None:
