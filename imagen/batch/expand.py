@@ -99,4 +99,4 @@ def _with_texts(request: Request, texts: dict[str, str], **values: object) -> Re
     if not texts:
         return request
     template = {"template": request.prompt} if "prompt" in texts else {}
-    return request.with_values({**template, **texts, **values})
+    return request.model_copy(update={**template, **texts, **values})  # all of it is valid

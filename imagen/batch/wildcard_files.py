@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 16 * 1024**2
 MAX_FILES = 20_000
+_MOST_STARS = 4
+"""Each more would take much longer to match."""
 _LISTS = (".yaml", ".yml", ".json")
 
 
@@ -48,17 +50,25 @@ class WildcardFiles:
         if "*" not in pattern:
             names = [pattern] if pattern in self._sources else []
         else:
-            parts = re.split(r"(\*+)", pattern)
-            written = "".join(_glob_part(part) for part in parts)
-            names = [name for name in self._sources if re.fullmatch(written, name)]
+            stars = {"*": "[^/]*"}
+            parts = re.split(r"(\*+)", pattern)  # every second one is of stars
+            if len(parts) > 2 * _MOST_STARS + 1:
+                raise RequestError(f"{place}: a wildcard has at most {_MOST_STARS} stars.")
+            written = (stars.get(p, ".*") if n % 2 else re.escape(p) for n, p in enumerate(parts))
+            fitting = re.compile("".join(written))
+            names = [name for name in self._sources if fitting.fullmatch(name)]
         if names:
             return names
         raise RequestError(
             f"{place}: unknown wildcard '__{one_line(pattern)}__'."
             + did_you_mean(pattern, self._sources)
             + "".join(f" {fault}" for fault in self._faults[:3]),
-            remedy=f"The wildcards are text and YAML files in {self._described_folders}. "
-            "--literal leaves a prompt as it is.",
+            remedy="The wildcards are text and YAML files in "
+            + (
+                ", ".join(map(str, self._folders))
+                or "the folders of wildcard_dirs, which names none"
+            )
+            + ". --literal leaves a prompt as it is.",
         )
 
     def read_values(self, name: str) -> list[WildcardValue]:
@@ -73,11 +83,6 @@ class WildcardFiles:
                 remedy="Write one on each line.",
             )
         return list(values.values())
-
-    @property
-    def _described_folders(self) -> str:
-        names = [str(folder) for folder in self._folders]
-        return ", ".join(names) or "the folders of wildcard_dirs, which names none"
 
     @cached_property
     def _sources(self) -> dict[str, list[tuple[Path, list[object] | None]]]:
@@ -97,12 +102,6 @@ class WildcardFiles:
                 for key, values in lists.items():
                     found.setdefault(key, []).append((path, values))
         return dict(sorted(found.items()))
-
-
-def _glob_part(part: str) -> str:
-    if part.startswith("*"):
-        return "[^/]*" if part == "*" else ".*"
-    return re.escape(part)
 
 
 def _list_files(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -30,6 +30,8 @@ MAX_CHOICES = 1000
 MAX_CHARACTERS = 1_000_000
 """Of an expanded prompt: values can repeat each other exponentially."""
 _DEFAULT_SEPARATOR = ","
+_ALL = 1_000_000
+"""The end of a range without an end; of a wildcard, the values are not counted yet."""
 _KEPT = 100
 """Parsed texts: a prompt is expanded once for each of its images."""
 
@@ -137,17 +139,16 @@ class Wildcards:
         if text not in self._parsed:
             if len(self._parsed) >= _KEPT:
                 self._parsed.clear()
-            self._parsed[text] = self._parse_signs(text)
+            parsed = _Parser(text, "The prompt").parse()
+            plain = _ESCAPE.sub(r"\1", text)
+            if _is_dynamic(parsed):
+                self._read(parsed, ())
+                self._parsed[text] = parsed
+            elif plain != text and _is_dynamic(_Parser(plain, "The prompt").parse()):
+                self._parsed[text] = parsed  # its escapes have an effect
+            else:
+                self._parsed[text] = None
         return self._parsed[text]
-
-    def _parse_signs(self, text: str) -> _Text | None:
-        parsed = _Parser(text, "The prompt").parse()
-        if _is_dynamic(parsed):
-            self._read(parsed, ())
-            return parsed
-        plain = _ESCAPE.sub(r"\1", text)
-        is_escaped = plain != text and _is_dynamic(_Parser(plain, "The prompt").parse())
-        return parsed if is_escaped else None
 
     # --- the values of wildcards ---
 
@@ -181,9 +182,15 @@ class Wildcards:
             raise RequestError(f"{place}: wildcards refer to each other in a circle: {circle}.")
         if name not in self._collections:
             values = self._files.read_values(name)
-            choice = _build_choice([_Parser(value.text, value.place) for value in values])
-            if not choice.options:
+            parsers = [_Parser(value.text, value.place) for value in values]
+            weighted = [(parser, *parser.read_weight(0)) for parser in parsers]
+            kept = [(parser, weight, start) for parser, weight, start in weighted if weight]
+            if not kept:
                 raise RequestError(f"{values[0].place}: every value has the weight 0.")
+            choice = _Choice(
+                options=tuple(parser.parse(start) for parser, _, start in kept),
+                weights=tuple(weight for _, weight, _ in kept),
+            )
             depth = max(self._read(option, (*stack, name)) for option in choice.options)
             self._collections[name] = choice, depth
         return self._collections[name]
@@ -304,6 +311,7 @@ class _Draw:
 class _Brace(NamedTuple):
     """An opening brace, with what is directly within it."""
 
+    start: int
     bars: list[int]
     squares: list[int]
     """For each open `[`, how many bars came before: `[a|b]` is for the engine."""
@@ -313,136 +321,110 @@ class _Parser:
     """Parses one text; its place begins each error."""
 
     def __init__(self, text: str, place: str) -> None:
-        self.text = text
-        self.place = place
+        self._text = text
+        self._place = place
         self._tokens: list[re.Match[str]] = []
+        self._starts: list[int] = []
         self._closed: dict[int, tuple[int, list[int]]] = {}
+        """The end of each brace, and the bars directly within it, by its start."""
 
     def parse(self, start: int = 0) -> _Text:
-        self._tokens = list(_TOKEN.finditer(self.text, start))
-        self._find_braces()
-        return self._build(start, len(self.text), 0)
-
-    def weight(self) -> tuple[float, int]:
-        """The weight before a value, and where the value starts."""
-        match = _WEIGHT.match(self.text)
-        return (float(match[1]), match.end()) if match else (1.0, 0)
-
-    def _find_braces(self) -> None:
-        """Find the end of each brace, and the bars directly within it."""
-        opened: list[tuple[int, _Brace]] = []
+        """The parts of the text from there on; raises RequestError."""
+        self._tokens = list(_TOKEN.finditer(self._text, start))
+        self._starts = [token.start() for token in self._tokens]
+        opened: list[_Brace] = []
         for token in self._tokens:
             sign, at = token[0], token.start()
             if sign == "{":
-                opened.append((at, _Brace([], [])))
+                opened.append(_Brace(at, [], []))
             elif opened:
-                start, brace = opened[-1]
+                brace = opened[-1]
                 if sign == "}":
                     opened.pop()
-                    self._closed[start] = at, brace.bars
+                    self._closed[brace.start] = at, brace.bars
                 elif sign == "|":
                     brace.bars.append(at)
                 elif sign == "[":
                     brace.squares.append(len(brace.bars))
                 elif sign == "]" and brace.squares:
                     del brace.bars[brace.squares.pop() :]
-        for start, brace in opened:
-            is_choice = brace.bars or _BOUNDS.match(self.text, start + 1)
-            if is_choice and not _JSON_KEY.match(self.text, start + 1):
-                raise self._fault(start, "this brace is not closed")
+        for brace in opened:
+            is_choice = brace.bars or _BOUNDS.match(self._text, brace.start + 1)
+            if is_choice and not _JSON_KEY.match(self._text, brace.start + 1):
+                raise self._fault(brace.start, "this brace is not closed")
+        return self._build(start, len(self._text), 0)
+
+    def read_weight(self, start: int, end: int | None = None) -> tuple[float, int]:
+        """The weight before a value, and where the value starts."""
+        match = _WEIGHT.match(self._text, start, len(self._text) if end is None else end)
+        return (float(match[1]), match.end()) if match else (1.0, start)
 
     def _build(self, start: int, end: int, depth: int) -> _Text:
         """The parts of the text between two places."""
         parts: list[str | _Choice | _Reference] = []
         done = start
-        for token in self._tokens_within(start, end):
-            at = token.start()
+        for number in range(bisect_left(self._starts, start), bisect_left(self._starts, end)):
+            token, at = self._tokens[number], self._starts[number]
             if at < done:
                 continue
             part: str | _Choice | _Reference
             if token[1] is not None:
-                part, after = _Reference(token[1].strip(), self._place_of(at)), token.end()
+                part, after = _Reference(token[1], self._place_of(at)), token.end()
             elif token[0].startswith("\\"):
                 part, after = token[0][1], token.end()
             elif at in self._closed and (choice := self._read_choice(at, depth)) is not None:
                 part, after = choice, self._closed[at][0] + 1
             else:
                 continue
-            parts += [self.text[done:at], part]
+            parts += [self._text[done:at], part]
             done = after
-        parts.append(self.text[done:end])
+        parts.append(self._text[done:end])
         return tuple(part for part in parts if part != "")
-
-    def _tokens_within(self, start: int, end: int) -> Iterator[re.Match[str]]:
-        first = bisect_right(self._tokens, start - 1, key=lambda token: token.start())
-        for number in range(first, len(self._tokens)):
-            if self._tokens[number].start() >= end:
-                return
-            yield self._tokens[number]
 
     def _read_choice(self, at: int, depth: int) -> _Choice | None:
         """The choice in the brace at this place; None if it is not one."""
         end, bars = self._closed[at]
         start = at + 1
-        bounds = _BOUNDS.match(self.text, start, end)
-        if (not bars and bounds is None) or _JSON_KEY.match(self.text, start, end):
+        bounds = _BOUNDS.match(self._text, start, end)
+        if (not bars and bounds is None) or _JSON_KEY.match(self._text, start, end):
             return None
         if depth >= MAX_DEPTH:
             raise self._fault(at, f"choices are nested more than {MAX_DEPTH} deep")
-        separator = ""
+        separator, least, most = "", 1, 1
         if bounds is not None:
             start, separator = bounds.end(), _DEFAULT_SEPARATOR
-            if written := _SEPARATOR.match(self.text, start, end):
+            if written := _SEPARATOR.match(self._text, start, end):
                 start, separator = written.end(), written[1]
+            low, dash, high, alone = bounds.groups()
+            if alone is not None:
+                least, most = min(1, int(alone)), int(alone)
+            else:
+                least, most = int(low), int(high or (_ALL if dash else low))
+            if most < least:
+                raise self._fault(at, f"the range {low}-{high} ends before it begins")
         cuts = [start - 1, *(bar for bar in bars if bar >= start), end]
-        options: list[tuple[float, _Text]] = []
-        for left, right in pairwise(cuts):
-            weight = _WEIGHT.match(self.text, left + 1, right)
-            begin = weight.end() if weight else left + 1
-            if weight is None or float(weight[1]):
-                parsed = self._build(begin, right, depth + 1)
-                options.append((float(weight[1]) if weight else 1.0, parsed))
-        if not options:
+        weighted = [(*self.read_weight(left + 1, right), right) for left, right in pairwise(cuts)]
+        kept = [(weight, begin, stop) for weight, begin, stop in weighted if weight]
+        if not kept:
             raise self._fault(at, "every option has the weight 0")
-        least, most = (1, 1) if bounds is None else self._read_bounds(bounds, len(options), at)
         return _Choice(
-            options=tuple(text for _, text in options),
-            weights=tuple(weight for weight, _ in options),
+            options=tuple(self._build(begin, stop, depth + 1) for _, begin, stop in kept),
+            weights=tuple(weight for weight, _, _ in kept),
             least=least,
             most=most,
             separator=separator,
         )
 
-    def _read_bounds(self, bounds: re.Match[str], options: int, at: int) -> tuple[int, int]:
-        low, dash, high, alone = bounds.groups()
-        if alone is not None:
-            return min(1, int(alone)), int(alone)
-        # Without an end all options may be chosen; the values of a wildcard are not counted yet.
-        most = int(high) if high else max(options, 10**6) if dash else int(low)
-        if most < int(low):
-            raise self._fault(at, f"the range {low}-{high} ends before it begins")
-        return int(low), most
-
     def _place_of(self, at: int) -> str:
-        is_prompt = self.place == "The prompt"
-        return f"{self.place}, character {at + 1}" if is_prompt else self.place
+        is_prompt = self._place == "The prompt"
+        return f"{self._place}, character {at + 1}" if is_prompt else self._place
 
     def _fault(self, at: int, what: str) -> RequestError:
-        shown = one_line(self.text[at : at + 60], limit=40)
+        shown = one_line(self._text[at : at + 60], limit=40)
         return RequestError(
             f"{self._place_of(at)}: {what}: {shown}",
             remedy=r"Write \{ for a brace that is meant as it is, or use --literal.",
         )
-
-
-def _build_choice(parsers: Sequence[_Parser]) -> _Choice:
-    """The choice between whole values, each with its weight; those of weight 0 are left out."""
-    weighted = [(parser, *parser.weight()) for parser in parsers]
-    kept = [(parser, weight, start) for parser, weight, start in weighted if weight]
-    return _Choice(
-        options=tuple(parser.parse(start) for parser, _, start in kept),
-        weights=tuple(weight for _, weight, _ in kept),
-    )
 
 
 def _is_dynamic(text: _Text) -> bool:

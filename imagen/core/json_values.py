@@ -133,7 +133,7 @@ def json_safe(value: object, *, keep_nul: bool = True) -> Any:
     PostgreSQL's `jsonb` takes no NUL either: leave it out with `keep_nul=False`.
     """
     if isinstance(value, str):
-        text = _SURROGATE.sub("\ufffd", value)
+        text = value if value.isascii() else _SURROGATE.sub("\ufffd", value)
         return text if keep_nul else text.replace("\0", "")
     if isinstance(value, Mapping):
         return {

@@ -286,6 +286,7 @@ class _RequestChecks:
     def _shape(self, request: Request) -> str:
         """The request without what makes no difference to whether it can be honoured."""
         values: dict[str, object] = {"seed": request.seed and (0 if request.seed > 0 else -1)}
+        values["template"] = None
         for name in ("prompt", "negative"):
             text = getattr(request, name)
             if text and not lora_tags(text) and not (self._options.strict and _SYNTAX & {*text}):

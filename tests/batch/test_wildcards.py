@@ -285,6 +285,7 @@ def test_utf_16_is_read(folder: Path) -> None:
         ("__circle/a__", "refer to each other in a circle: circle/a → circle/b → circle/a."),
         ("__self*__", "self.txt, line 1: wildcards refer to each other in a circle: self → self."),
         ("__latin__", "latin.txt is not text in UTF-8 or UTF-16"),
+        ("__a*a*a*a*a*b__", "The prompt, character 1: a wildcard has at most 4 stars."),
         ("__animals/../../secret__", "The prompt, character 1: unknown wildcard"),
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ from imagen.jobs.submit import (
     RefusedRows,
     SubmitOptions,
     affinity_of,
+    plan_requests,
     submit_request,
     submit_requests,
 )
@@ -234,6 +235,20 @@ def test_all_wrong_rows_are_reported_together_and_none_is_submitted(
         submit_requests(rows, settings, options, kind="batch", name="b", store=store)
     assert [row for row, _ in refused.value.rows] == [1, 2]
     assert store.list_jobs() == []
+
+
+def test_requests_that_differ_only_in_texts_and_seeds_share_a_check(settings: Settings) -> None:
+    requests = [
+        Request(prompt="a fox", seed=1, template="a {fox|bear}"),
+        Request(prompt="a bear", seed=2, negative="blur", template="a {bear|fox}"),
+        Request(prompt="an owl", seed=3, negative="noise"),
+        Request(prompt="an elk", seed=4, steps=3),
+    ]
+    rows = [JobRequest(request, "mock") for request in requests]
+    plans, _ = plan_requests(rows, settings, SubmitOptions(backend="mock"))
+    assert plans[1] is plans[2]
+    assert len({id(plan) for plan in plans}) == 3
+    assert [one.images for plan in plans for one in plan] == [1] * 4
 
 
 def test_a_row_with_an_id_is_one_job_under_that_id(settings: Settings, store: SqlJobStore) -> None:
