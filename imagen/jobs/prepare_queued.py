@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagen import inputs
 from imagen.config import OutputSettings
 from imagen.config.settings import Style
 from imagen.core.capabilities import ParameterOutcome
 from imagen.errors import RequestError
+from imagen.jobs.image_files import find_image_file
 from imagen.library import images_of
 from imagen.pipeline.generate import create_jobs
 from imagen.pipeline.prepare import Preparation, with_local_images
@@ -56,7 +56,7 @@ def prepare_job(
     tickets = plan.tickets
     if plan.controls_to_make:
         made = {
-            number: _control_image(spec.control_jobs, number, settings, store, blobs)
+            number: _control_image(spec.control_jobs, number, settings, store)
             for number in plan.controls_to_make
         }
         tickets = plan.with_control_images(made)
@@ -79,7 +79,7 @@ def prepare_job(
 
 
 def _control_image(
-    jobs: dict[int, str], number: int, settings: Settings, store: SqlJobStore, blobs: BlobStore
+    jobs: dict[int, str], number: int, settings: Settings, store: SqlJobStore
 ) -> str:
     """The file of a control image that another job made, perhaps on another machine."""
     if number not in jobs:
@@ -88,7 +88,4 @@ def _control_image(
             remedy="Submit it again: the backends of its pool have changed since.",
         )
     image = images_of(store.library, store.read(jobs[number]).ticket_id)[0]
-    if image.path.is_file():
-        return str(image.path)
-    data = blobs.get(image.sha256)
-    return str(inputs.cache_image(data, image.path.name, settings.state_dir / "inputs"))
+    return str(find_image_file(image, store.library, settings))
