@@ -241,7 +241,7 @@ def measure(url: str, history: int, queue: str) -> list[Within]:
             ),
             Within(f"{place}: what waits", timed(lambda: store.waiting(["gpu"]), 9), 0.05),
             Within(f"{place}: what runs", timed(store.running, 9), 0.05),
-            Within(f"{place}: mend", timed(store.mend, 3), 0.5),
+            Within(f"{place}: look for missing deliveries", timed(store.redeliver_missing, 3), 0.5),
         ]
         spent = timed(lambda: store.cancel(parent.id), 1)
         found.append(Within(f"{place}: cancel the batch of {_ROWS:,}", spent, 5.0))

@@ -301,7 +301,7 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
         self._drop(stalled.token)
         return is_current
 
-    def mend(self) -> int:
+    def redeliver_missing(self) -> int:
         """Give new deliveries to jobs whose delivery has vanished; how many."""
         chosen = select(jobs.c.id, jobs.c.token)
         its = jobs.c.state.in_(("queued", *OWNED)), jobs.c.kind.not_in(PARENTS)
@@ -310,7 +310,7 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             rows = connection.execute(chosen).all()
         # A delivery that is put after the rows were read is live all the same.
         live = self.queue.live()
-        mended = 0
+        redelivered = 0
         for lost in rows:
             if lost.token in live:
                 continue
@@ -318,8 +318,8 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
                 row = change.lock(lost.id)
                 if row is not None and row.token == lost.token and row.state not in ENDED:
                     self._deliver_anew(change, row, deaths=row.deaths)
-                    mended += 1
-        return mended
+                    redelivered += 1
+        return redelivered
 
     def _deliver_anew(self, change: Transition, row: Row[Any], *, deaths: int) -> None:
         if row.owner and deaths >= self._deaths:

@@ -77,7 +77,7 @@ class Transition:
             raise let_go(fence)
 
     def lock_resource(self, resource: str) -> None:
-        """Let nobody else give away places of this resource until the end of the transaction."""
+        """Let no other transaction give places of this resource away."""
         if self.connection.dialect.name == "postgresql":
             lock = text("SELECT pg_advisory_xact_lock(:kind, hashtext(:resource))")
             self.connection.execute(lock, {"kind": _RESOURCE_LOCK, "resource": resource})
@@ -92,8 +92,8 @@ class Transition:
     def write_events(self) -> None:
         """Write the events, as the last thing of the transaction.
 
-        Nobody else writes events until it is committed. So they become visible in the order of
-        their numbers, and who reads after a number misses none.
+        No other transaction writes events until it is committed. So they become visible in the
+        order of their numbers, and a reader that asks for what follows a number misses none.
         """
         if not self._events:
             return

@@ -32,7 +32,7 @@ class UserChanges(QueueTables):
     def cancel(self, id: str) -> int:
         """Cancel a job, or all jobs of a parent; how many were not over yet.
 
-        Those that no engine has end at once. A worker is told to stop the others.
+        Those that no engine has end at once. The workers of the others stop them.
         """
         with self._exclusive() as change:
             active = [row for row in self._jobs_of(change, id) if row.state not in ENDED]

@@ -53,7 +53,7 @@ _FINISH_SECONDS = 20.0
 _ABORT_SECONDS = 3.0
 _SOON_SECONDS = 61.0
 """A worker that drains the queue waits for jobs that are tried again within this time."""
-_MENDS_EACH = 5
+_SWEEPS_EACH = 5
 """Beats from one look for lost deliveries to the next."""
 _PRUNE_SECONDS = 3600.0
 _SYNC_SECONDS = 5.0
@@ -499,14 +499,14 @@ class _Worker:
     def _keep_house(self) -> None:
         """Mend lost deliveries, submit what schedules say, and delete what is old."""
         seconds = self._settings.jobs.lease_seconds / 4
-        mend_at, prune_at = time.monotonic() + _MENDS_EACH * seconds, time.monotonic()
+        sweep_at, prune_at = time.monotonic() + _SWEEPS_EACH * seconds, time.monotonic()
         sync_at = prune_at + _SYNC_SECONDS
         schedule_at = time.monotonic()
         while not self._has_ended.wait(_IDLE_SECONDS):
             now = time.monotonic()
-            if now >= mend_at:
-                self._guard(self._store.mend)
-                mend_at = now + _MENDS_EACH * seconds
+            if now >= sweep_at:
+                self._guard(self._store.redeliver_missing)
+                sweep_at = now + _SWEEPS_EACH * seconds
             if now >= schedule_at:
                 self._guard(self._submit_schedules)
                 schedule_at = now + _SCHEDULE_SECONDS

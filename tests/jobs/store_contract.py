@@ -160,20 +160,20 @@ class StoreContract:
         assert store.queue.live() == {store.read(id).token}
         assert take_next(store, "w1").priority == 5
 
-    def test_a_vanished_delivery_is_mended_once(self, open_store: OpenStore) -> None:
+    def test_a_vanished_delivery_is_replaced_once(self, open_store: OpenStore) -> None:
         store, other = open_store("w1"), open_store("w2")
         (id,) = store.submit([new_job()])
         store.queue.finish(store.read(id).token or "")
         with ThreadPoolExecutor(2) as pool:
-            assert sum(pool.map(lambda each: each.mend(), (store, other))) == 1
-        assert store.mend() == 0
+            assert sum(pool.map(lambda each: each.redeliver_missing(), (store, other))) == 1
+        assert store.redeliver_missing() == 0
         assert fetch_all(store) == [id]
 
-    def test_a_row_without_a_token_is_mended(self, store: SqlJobStore) -> None:
+    def test_a_row_without_a_token_is_redelivered(self, store: SqlJobStore) -> None:
         (id,) = store.submit([new_job()])
         with store.library.writing() as connection:
             connection.execute(update(jobs).where(jobs.c.id == id).values(token=None))
-        assert store.mend() == 1
+        assert store.redeliver_missing() == 1
         assert store.read(id).token is not None
 
     def test_a_delivery_that_was_fetched_and_forgotten_comes_again(
@@ -214,7 +214,7 @@ class StoreContract:
         assert self.wait_for_job(waiting)
 
     def wait_for_nothing(self, store: SqlJobStore) -> None:
-        """The first waits may end early, until the queue knows what there is."""
+        """The first waits may end early, until the queue has looked."""
         for _ in range(4):
             store.queue.wait(0.2)
 

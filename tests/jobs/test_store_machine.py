@@ -145,8 +145,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.owned.pop(stalled.job)
 
     @rule()
-    def mend(self) -> None:
-        assert self.store.mend() == 0
+    def redeliver_missing(self) -> None:
+        assert self.store.redeliver_missing() == 0
 
     @rule(id=ids)
     def cancel(self, id: str) -> None:

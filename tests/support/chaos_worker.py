@@ -82,7 +82,7 @@ class _Worker:
                     self.store.redeliver(stalled)
                 count += 1
                 if count % 5 == 0:
-                    self.store.mend()
+                    self.store.redeliver_missing()
             time.sleep(STALL_SECONDS / 5)
 
     def work_for_ever(self) -> None:
