@@ -78,6 +78,7 @@ def list_checks(settings: Settings, environ: Mapping[str, str], *, quick: bool) 
         Check(section="disk", subject="disk", look=partial(check_disk, settings)),
         Check(section="jobs", subject="jobs", look=partial(check_jobs, settings.state_dir)),
         *library_checks(settings, environ, quick=quick),
+        *queue_checks(settings, environ, quick=quick),
         Check(section="cloud", subject="cloud", look=cloud),
         Check(section="preview", subject="preview", look=preview),
     ]
@@ -320,6 +321,20 @@ def _check_library(settings: Settings, environ: Mapping[str, str]) -> Iterator[F
         says=f"{says}; it is read-only",
         remedies=("Give imagen write permission for its file and folder.",),
     )
+
+
+def queue_checks(settings: Settings, environ: Mapping[str, str], *, quick: bool) -> Iterator[Check]:
+    """The check of the queue, where there is a library that may be asked."""
+    at = settings.library_at
+    is_there = not quick if "://" in at else os.path.lexists(at)
+    if settings.library.enabled and is_there:
+
+        def look() -> Iterable[Finding]:
+            from imagen.doctor.queue_check import check_queue  # with SQLAlchemy
+
+            return check_queue(settings, environ)
+
+        yield Check(section="queue", subject="queue", look=look, when_late="warning")
 
 
 def _check_outbox(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:

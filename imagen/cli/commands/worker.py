@@ -168,6 +168,9 @@ _COLUMNS = (
 
 def _print_status(config_path: Path | None, *, as_json: bool) -> None:
     """Print the running workers, the engines that are paused, and what is served by none."""
+    from imagen.jobs.model import INTERPOLATION
+    from imagen.jobs.submission import SHEET_POOL
+
     with open_queue(config_path) as (store, settings):
         workers, running = store.workers(), store.running()
         now = datetime.now(UTC)
@@ -176,6 +179,7 @@ def _print_status(config_path: Path | None, *, as_json: bool) -> None:
         for queue in store.waiting():
             waiting[queue.pool] += queue.jobs
     served = {name for one in workers for name in one.backends}
+    served |= {SHEET_POOL, INTERPOLATION} if workers else set()  # they need no engine
     unserved = {
         pool: jobs for pool, jobs in waiting.items() if not served & {*settings.members(pool)}
     }
