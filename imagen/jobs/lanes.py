@@ -51,6 +51,9 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _CONFIRM_SECONDS = 2.0
 """How long to wait until a cancellation that was not confirmed is asked for again."""
 _LOOK_SECONDS = 0.1
+_ON_TIME = 0.5
+"""The progress of a job that is as fast as usual, compared with its time: engines weigh their
+steps differently."""
 
 
 def back_off(failures: int, chance: Callable[[], float] = random.random) -> float:
@@ -138,6 +141,9 @@ class JobRun:
         self.is_paid = False
         self.stop_by = float("inf")
         """Until when it may go on although the worker stops."""
+        self.setup_seconds: float | None = None
+        """How long it took until it was submitted."""
+        self._fraction = 0.0
         self._is_submitted = self.is_adopted
         self._is_saving = False
         self._interruption: Interruption = ""
@@ -149,6 +155,15 @@ class JobRun:
     def seconds(self) -> float:
         """How long it has taken so far."""
         return time.monotonic() - self.began
+
+    def seconds_left(self, usual: float) -> float:
+        """How long its engine will still need, if it is as fast as usual; infinite if it is not.
+
+        It is not where its progress is far behind.
+        """
+        is_on_time = self._fraction >= _ON_TIME * min(self.seconds / usual, 1.0)
+        is_known = self._fraction > 0 and self.is_remote and not self.is_adopted
+        return max(0.0, usual - self.seconds) if is_on_time and is_known else float("inf")
 
     @property
     def has_images(self) -> bool:
@@ -219,6 +234,8 @@ class JobRun:
         self._heed_interruption()
         if progress.ticket is not None:  # only now: an error above prevents the submission
             self._is_submitted = progress.ticket.submitted
+            self.setup_seconds = self.setup_seconds or self.seconds
+        self._fraction = progress.fraction
         with suppress(LibraryUnreachable):
             if self._is_saving:
                 self._leave_engine()

@@ -47,6 +47,10 @@ _IDLE_SECONDS = 1.0
 """How long to wait for a wake-up at most; jobs may also fall due."""
 _DECLINED_SECONDS = 0.2
 """How long to wait after declining: the others may turn out to be slower than it seemed."""
+_FIRST_SETUP_SECONDS = 0.2
+_NEWEST_WEIGHT = 0.3
+_MOST_AHEAD = 0.25
+"""The part of a job's usual time that its successor may be taken before its end."""
 _UNREACHABLE_SECONDS = 1.0
 _FINISH_SECONDS = 20.0
 """How long jobs on engines of this process may go on once the worker is to stop."""
@@ -176,7 +180,8 @@ class _Lane:
 
     resource: Resource | None
     favour: Favour = field(default_factory=Favour)
-    run: JobRun | None = None
+    runs: list[JobRun] = field(default_factory=list)
+    """The job that takes this place, and the next one, which is submitted just before it ends."""
     declined: tuple[datetime, float] | None = None
     """The job that has waited longest when it declined first, and since when."""
 
@@ -224,6 +229,7 @@ class _Worker:
         """Whether there may be deliveries since the last look for them."""
         self._fleet: list[WorkerInfo] = []
         self._speeds: dict[tuple[str, str], Speed] = {}
+        self._setup_seconds = _FIRST_SETUP_SECONDS
         self._outage = ""
         self._place = Workplace(
             settings=settings,
@@ -275,13 +281,27 @@ class _Worker:
                 self._start([[queue_name(queue.pool, queue.affinity)]], None, look)
         seconds = _IDLE_SECONDS
         for lane in self._lanes:
-            if lane.run is None and self._can_start(lane.resource, look):
+            due = self._seconds_until_free(lane)
+            if due <= 0 and look.waiting and self._can_start(lane, look):
                 groups = self._choose(lane, look)
                 if groups and self._start(groups, lane, look):
                     look = self._look()
                 elif lane.declined is not None:
-                    seconds = _DECLINED_SECONDS
+                    seconds = min(seconds, _DECLINED_SECONDS)
+            elif due > 0:
+                seconds = min(seconds, due)
         return seconds
+
+    def _seconds_until_free(self, lane: _Lane) -> float:
+        """When a lane takes its next job: so long before the end of the last that it is ready."""
+        if not lane.runs:
+            return 0.0
+        (run, *next) = lane.runs
+        usual = self._speeds.get((run.row.backend, run.row.affinity))
+        if next or usual is None:
+            return float("inf")
+        ahead = min(self._setup_seconds, usual.seconds * _MOST_AHEAD)
+        return run.seconds_left(usual.seconds) - ahead
 
     def _look(self) -> _Look:
         waiting = self._store.waiting([*self._pools, *_WITHOUT_ENGINE])
@@ -291,8 +311,9 @@ class _Worker:
             return _Look(now, [], [], {})
         return _Look(now, waiting, self._store.running(), self._store.pauses())
 
-    def _can_start(self, resource: Resource | None, look: _Look) -> bool:
+    def _can_start(self, lane: _Lane, look: _Look) -> bool:
         """Whether a place is free in the whole fleet. An engine that was down gets one probe."""
+        resource = lane.resource
         if self._most is not None and self._started >= self._most:
             return False
         if resource is None:
@@ -300,7 +321,9 @@ class _Worker:
         if look.is_paused(resource.name):
             return self._moves_jobs_of(resource, look)
         busy = sum(row.resource == resource.name and row.is_at_engine for row in look.running)
-        return busy < (1 if resource.name in look.pauses else resource.at_once)
+        if resource.name in look.pauses:
+            return busy == 0
+        return busy < resource.at_once + len(lane.runs)
 
     def _moves_jobs_of(self, resource: Resource, look: _Look) -> bool:
         """Whether the jobs of an engine that has been down for long go to other backends."""
@@ -335,15 +358,16 @@ class _Worker:
         others: list[Place] = []
         for name, resource in resources.items():
             rows = [row for row in look.running if row.resource == name and row.is_at_engine]
+            rows = rows[-resource.at_once :]  # the older ones are about to end
             busy = [Place(backends=resource.backends, running=_running(row, look)) for row in rows]
             idle = 0 if look.is_paused(name) else resource.at_once - len(busy)
             if name == own.name:
-                if run is not None:
-                    busy = [
-                        each for each, row in zip(busy, rows, strict=True) if row.id != run.row.id
-                    ]
-                else:
+                own_run = run or next(iter(lane.runs), None)
+                if own_run is None:
                     idle -= 1
+                else:
+                    pairs = zip(busy, rows, strict=True)
+                    busy = [each for each, row in pairs if row.id != own_run.row.id]
             others += [*busy, *([Place(backends=resource.backends)] * max(idle, 0))]
         mine = None if run is None else RunningJob(run.row.backend, run.row.affinity, run.seconds)
         return Choice(
@@ -374,7 +398,7 @@ class _Worker:
             worker=self._id,
             backend=backend,
             resource=resource.name if resource else "",
-            at_once=resource.at_once if resource else None,
+            at_once=resource.at_once + len(lane.runs if lane else ()) if resource else None,
             rate=resource.rate if resource else None,
         )
         if row is None:
@@ -397,7 +421,7 @@ class _Worker:
             others = any(q.affinity != row.affinity for q in look.waiting if q.pool in self._pools)
             now = time.monotonic()
             lane.favour = lane.favour.after(row.affinity, now, is_other_waiting=others)
-            lane.run = run
+            lane.runs.append(run)
         self._started += 1
         self._runs[delivery.token] = run
         threading.Thread(target=self._run_job, args=(run,), daemon=True).start()
@@ -415,8 +439,12 @@ class _Worker:
         """Give the place of a job to the next one; its engine is well if it has images."""
         if is_probe and run.has_images:
             self._guard(lambda: self._store.unpause(run.row.resource))
-        if lane is not None and lane.run is run:
-            lane.run = None
+        if run.setup_seconds is not None:
+            self._setup_seconds += (run.setup_seconds - self._setup_seconds) * _NEWEST_WEIGHT
+        if lane is not None and run in lane.runs:
+            lane.runs.remove(run)
+            for waiting in lane.runs:
+                waiting.began = time.monotonic()  # now its engine begins with it
         self._store.queue.wake()
 
     def _is_finished(self) -> bool:
@@ -471,7 +499,7 @@ class _Worker:
             if row.cancel and row.id in runs:
                 runs[row.id].interrupt("cancelled")
         for lane in self._lanes:
-            run = lane.run
+            run = next(iter(lane.runs), None)
             if run is not None and run.can_be_late:
                 look = self._look()
                 if self._choice(lane, look, run).is_late(run.row.pool):
