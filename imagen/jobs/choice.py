@@ -33,6 +33,7 @@ _MOST_PLACED = 2000
 """With more waiting jobs than this, the end of the queue is far away, and nobody declines."""
 
 _LATE_FACTOR = 2.0
+_RESCUE_FACTOR = 1.2
 
 
 class RunningJob(NamedTuple):
@@ -101,24 +102,28 @@ class Choice:
         first = [queue for queue in urgent if queue.affinity == self._next_affinity(urgent, now)]
         return [_names(first), _names(urgent), _names(usable)]
 
-    def is_late(self, pool: str) -> bool:
-        """Whether the job of this place, of this pool, is better begun anew on an idle engine.
+    def is_late(self, pool: str, seconds_left: float) -> bool:
+        """Whether the job of this place, of this pool, would be done sooner if begun anew.
 
-        It has taken more than twice its usual time, and no other job waits for the idle engine.
+        It has taken more than twice its usual time, and one of the others would end it, after all
+        that waits for them, in clearly less time than its own engine still needs.
         """
         running = self.place.running
-        if running is None or any(queue.pool == pool for queue in self.waiting):
+        if running is None:
             return False
         known = self.speeds.get((running.backend, running.affinity))
         slowest = [s.seconds for (_, model), s in self.speeds.items() if model == running.affinity]
         usual = max(known.seconds, known.last_seconds) if known else max(slowest, default=0.0)
         if not usual or running.seconds <= _LATE_FACTOR * usual:
             return False
-        members = self.pools.get(pool, (pool,))
-        return any(
-            place.running is None and any(name in members for name in place.backends)
-            for place in self.others
-        )
+        free_at = [self._remaining(place) for place in self.others]
+        for queue in self._in_order():
+            durations = self._durations(queue.pool, queue.affinity)
+            for _ in range(min(queue.jobs, _MOST_PLACED) if durations else 0):
+                end, number = _first_end(free_at, durations)
+                free_at[number] = end
+        durations = self._durations(pool, running.affinity)
+        return _first_end(free_at, durations)[0] * _RESCUE_FACTOR < seconds_left
 
     def _next_affinity(self, urgent: Sequence[WaitingQueue], now: float) -> str:
         """The model whose turn it is, of those with the most urgent jobs."""
@@ -136,22 +141,15 @@ class Choice:
         """The queues of which this place would end a job first."""
         free_at = [self._remaining(place) for place in self.others]
         own_free_at, placed = 0.0, 0
-        for queue in sorted(self.waiting, key=lambda queue: (-queue.priority, queue.oldest)):
+        for queue in self._in_order():
             own = self._seconds(self.place, queue.pool, queue.affinity)
             if own is None:
                 continue
-            durations = [
-                (number, seconds)
-                for number, place in enumerate(self.others)
-                if (seconds := self._seconds(place, queue.pool, queue.affinity)) is not None
-            ]
+            durations = self._durations(queue.pool, queue.affinity)
             is_usable = declined_seconds >= max(own, _UNKNOWN_SECONDS)
             for _ in range(queue.jobs):
                 placed += 1
-                end, number = min(
-                    ((free_at[number] + seconds, number) for number, seconds in durations),
-                    default=(float("inf"), -1),
-                )
+                end, number = _first_end(free_at, durations)
                 if own_free_at + own <= end:
                     own_free_at += own
                     is_usable = True
@@ -162,6 +160,17 @@ class Choice:
                     break
             if is_usable:
                 yield queue
+
+    def _in_order(self) -> list[WaitingQueue]:
+        return sorted(self.waiting, key=lambda queue: (-queue.priority, queue.oldest))
+
+    def _durations(self, pool: str, affinity: str) -> list[tuple[int, float]]:
+        """How long a job takes at each of the others that can run it, by their number."""
+        return [
+            (number, seconds)
+            for number, place in enumerate(self.others)
+            if (seconds := self._seconds(place, pool, affinity)) is not None
+        ]
 
     def _seconds(self, place: Place, pool: str, affinity: str) -> float | None:
         """How long a job takes at a place; None if it cannot run there."""
@@ -192,6 +201,14 @@ class Choice:
             return max(known.seconds, known.last_seconds)
         same = [speed.seconds for (_, model), speed in self.speeds.items() if model == affinity]
         return min(same or [speed.seconds for speed in self.speeds.values()] or [_UNKNOWN_SECONDS])
+
+
+def _first_end(
+    free_at: Sequence[float], durations: Sequence[tuple[int, float]]
+) -> tuple[float, int]:
+    """When the first of these places would end a job, and its number."""
+    ends = ((free_at[number] + seconds, number) for number, seconds in durations)
+    return min(ends, default=(float("inf"), -1))
 
 
 def _names(queues: Sequence[WaitingQueue]) -> list[str]:

@@ -23,7 +23,7 @@ from imagen.errors import (
 from imagen.jobs.model import INTERPOLATION
 from imagen.jobs.outage import retry_until_reachable
 from imagen.jobs.prepare_queued import prepare_job, settings_of
-from imagen.jobs.row_store import RowJobStore
+from imagen.jobs.row_store import RowJobStore, is_stopped_by_us
 from imagen.jobs.sql_store import error_data
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import run_job, upscale_locally
@@ -110,6 +110,8 @@ class Workplace:
     """Whether the worker knows what it still owns: its heart beat within the lease."""
     is_served: Callable[[str], bool]
     """Whether a living worker serves this backend."""
+    learn_speed: Callable[[str, str, float], None]
+    """Note how long an engine took, by backend and model."""
     report: ReportJob
     engines: EnginePool = field(default_factory=EnginePool)
     abort: Event = field(default_factory=Event)
@@ -141,8 +143,11 @@ class JobRun:
         self.is_paid = False
         self.stop_by = float("inf")
         """Until when it may go on although the worker stops."""
+        self._engine_seconds = 0.0
         self.setup_seconds: float | None = None
         """How long it took until it was submitted."""
+        self._progress: Progress | None = None
+        """The latest that was not stored yet."""
         self._fraction = 0.0
         self._is_submitted = self.is_adopted
         self._is_saving = False
@@ -156,12 +161,18 @@ class JobRun:
         """How long it has taken so far."""
         return time.monotonic() - self.began
 
-    def seconds_left(self, usual: float) -> float:
+    @property
+    def seconds_left(self) -> float:
+        """How long its engine will still need by its progress; without, as long as until now."""
+        share = self._fraction if self._fraction > 0 else 0.5
+        return self.seconds * (1 - share) / share
+
+    def seconds_until_free(self, usual: float) -> float:
         """How long its engine will still need, if it is as fast as usual; infinite if it is not.
 
         It is not where its progress is far behind.
         """
-        is_on_time = self._fraction >= _ON_TIME * min(self.seconds / usual, 1.0)
+        is_on_time = self._fraction >= _ON_TIME * self.seconds / usual
         is_known = self._fraction > 0 and self.is_remote and not self.is_adopted
         return max(0.0, usual - self.seconds) if is_on_time and is_known else float("inf")
 
@@ -185,6 +196,8 @@ class JobRun:
         try:
             self._place.report("started", self, "")
             self._run()
+            self._leave_engine()
+            self._learn_speed(self._engine_seconds)
             self._place.report("done", self, "")
         except LetGo:
             self._hand_over()
@@ -235,12 +248,20 @@ class JobRun:
         if progress.ticket is not None:  # only now: an error above prevents the submission
             self._is_submitted = progress.ticket.submitted
             self.setup_seconds = self.setup_seconds or self.seconds
-        self._fraction = progress.fraction
-        with suppress(LibraryUnreachable):
-            if self._is_saving:
-                self._leave_engine()
+        self._progress, self._fraction = progress, progress.fraction
+        if self._is_saving:
+            self._leave_engine()
+
+    def report_progress(self) -> None:
+        """Store the latest progress, and see whether the job was cancelled."""
+        progress, self._progress = self._progress, None
+        if progress is None or self._is_saving:
+            return
+        try:
             if self._place.store.report(self.row.fence, progress):
                 self.interrupt("cancelled")
+        except LetGo:
+            self.interrupt("fenced")
 
     def _heed_interruption(self) -> None:
         """Raise LetGo or Cancelled if the job is not to go on.
@@ -263,16 +284,19 @@ class JobRun:
         if not self.is_at_engine:
             return
         self.is_at_engine = False
-        seconds = self.seconds
+        self._engine_seconds = self.seconds
         try:
             if self._is_saving:
                 self._place.store.leave_engine(self.row.fence)
-                if not self.is_adopted:
-                    self._place.store.learn_speed(self.row.backend, self.row.affinity, seconds)
         except (LetGo, LibraryUnreachable):
             pass  # the row says so once it has ended
         finally:
             self._on_left_engine(self)
+
+    def _learn_speed(self, seconds: float) -> None:
+        if not self.is_adopted and self.row.resource:
+            with suppress(LibraryUnreachable):
+                self._place.learn_speed(self.row.backend, self.row.affinity, seconds)
 
     # --- how it ended ---
 
@@ -303,6 +327,8 @@ class JobRun:
             return self._after_loss(error)
         if isinstance(error, Unavailable | RateLimited):
             return self._after_refusal(error)
+        if is_stopped_by_us(error, self.row.job):
+            return self._after_cancelling(Cancelled())
         if isinstance(error, OutputError) and error.lost:
             return self._try_again(error)  # the engine still has the images
         return self._fail(error)
@@ -311,9 +337,8 @@ class JobRun:
         if not error.is_stopped:
             # It stays submitted: whoever gets it next finds it, and cancels it again.
             return self._give_back(error, seconds=_CONFIRM_SECONDS)
-        if self._interruption == "late":
-            seconds = self.seconds
-            self._place.store.learn_speed(self.row.backend, self.row.affinity, seconds)
+        if not self.row.cancel and self._interruption != "cancelled":  # an idle engine begins anew
+            self._learn_speed(self.seconds)
             return self._give_back(error, keep_job=False)
         self._place.store.fail(self.row.fence, error, state="cancelled")
         return "cancelled"

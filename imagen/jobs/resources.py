@@ -1,12 +1,11 @@
-"""What jobs take turns on: the engines that a worker serves, and how many places each has."""
+"""What jobs take turns on: the engines that a worker serves, and the backends that share them."""
 
 from __future__ import annotations
 
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imagen.backends import configure
+from imagen.backends.resources import find_resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,33 +29,19 @@ class Resource:
 def find_resources(backends: Sequence[str], settings: Settings) -> list[Resource]:
     """The resources of these backends and pools, by default of all that are configured.
 
-    Backends with one resource share its places: the fewest that one of them allows.
+    Backends with one resource share its places: the fewest that one of them allows. Raises
+    UnknownBackend, and ConfigError for a backend that cannot be opened.
     """
     members = [member for name in backends for member in settings.members(name)]
     found: dict[str, Resource] = {}
     for name in dict.fromkeys(members or settings.backends or [settings.default_backend]):
-        new = _resource_of(name, settings)
-        known = found.get(new.name, new)
-        found[new.name] = replace(
-            known,
-            backends=tuple(dict.fromkeys((*known.backends, name))),
-            at_once=min(known.at_once, new.at_once),
-            rate=known.rate or new.rate,
-            is_remote=known.is_remote and new.is_remote,
+        new = find_resource(name, settings.backends, settings.shared())
+        known = found.get(new.name)
+        found[new.name] = Resource(
+            name=new.name,
+            backends=(*known.backends, name) if known else (name,),
+            at_once=min(known.at_once, new.at_once) if known else new.at_once,
+            rate=(known.rate if known else None) or new.rate,
+            is_remote=new.goes_on_alone and (known is None or known.is_remote),
         )
     return list(found.values())
-
-
-def _resource_of(name: str, settings: Settings) -> Resource:
-    adapter, config = configure(name, settings.backends, settings.shared())
-    with closing(adapter.open_redacted(config)) as engine:
-        own = engine.engine
-    is_remote = adapter.is_service or own.startswith("comfyui")
-    at_once = config.at_once or (4 if adapter.is_service else 1)
-    return Resource(
-        name=config.resource or own,
-        backends=(name,),
-        at_once=at_once,
-        rate=None,
-        is_remote=is_remote,
-    )

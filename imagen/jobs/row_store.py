@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from imagen.errors import ImagenError, LetGo, LibraryUnreachable, Lost
+from imagen.errors import Failed, ImagenError, LetGo, LibraryUnreachable, Lost
 from imagen.jobs.outage import retry_until_reachable
 from imagen.pipeline.record import with_job_settings
 
@@ -56,9 +56,11 @@ class RowJobStore:
         """About budgets."""
 
     @contextmanager
-    def keep(self, job: Job, *, is_resumed: bool = False) -> Iterator[RowJobStore]:  # noqa: ARG002
-        """Write the job, and keep it during the block; an error changes nothing."""
-        self.write(job)
+    def keep(self, job: Job, *, is_resumed: bool = False) -> Iterator[RowJobStore]:  # noqa: ARG002 - by its port
+        """Keep the job during the block; an error changes nothing.
+
+        It is written once it is submitted: before that, another worker would prepare it anew.
+        """
         yield self
 
     def write(self, job: Job) -> None:
@@ -80,6 +82,7 @@ class RowJobStore:
         """Record the finished job in the library, and end its row.
 
         One that was lost by an engine that charges nothing is left to the worker: it runs again.
+        So is one that an earlier worker had asked its engine to stop.
         """
         assert job.record is not None
         record = job.record.model_copy(update=self._facts)
@@ -90,6 +93,8 @@ class RowJobStore:
                 for image in record.images:
                     self._persist(partial(self._blobs.put, image.path))
             self._persist(lambda: self._store.finish(self._fence, record, own))
+        elif is_stopped_by_us(error, job):
+            return ""
         elif not isinstance(error, Lost):
             self._persist(lambda: self._store.fail(self._fence, error, record=record, settings=own))
         elif job.ticket.estimate is not None:
@@ -105,6 +110,11 @@ class RowJobStore:
             return retry_until_reachable(change, stop=self._stop)
         except LibraryUnreachable as error:
             raise LetGo("The worker stops while the database is away.") from error
+
+
+def is_stopped_by_us(error: ImagenError, job: Job | None) -> bool:
+    """Whether a job failed because its engine was asked to stop it, without confirming it then."""
+    return isinstance(error, Failed) and job is not None and "is_stopped" in job.ticket.engine
 
 
 def _clocks() -> tuple[float, float]:

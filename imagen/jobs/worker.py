@@ -49,9 +49,11 @@ _DECLINED_SECONDS = 0.2
 """How long to wait after declining: the others may turn out to be slower than it seemed."""
 _FIRST_SETUP_SECONDS = 0.2
 _NEWEST_WEIGHT = 0.3
+_MARGIN_SECONDS = 0.1
 _MOST_AHEAD = 0.25
 """The part of a job's usual time that its successor may be taken before its end."""
 _UNREACHABLE_SECONDS = 1.0
+_REPORT_SECONDS = 0.26
 _FINISH_SECONDS = 20.0
 """How long jobs on engines of this process may go on once the worker is to stop."""
 _ABORT_SECONDS = 3.0
@@ -238,6 +240,7 @@ class _Worker:
             worker=id,
             is_beat_known=self._is_beat_known,
             is_served=lambda name: any(name in each.backends for each in self._fleet),
+            learn_speed=self._learn_speed,
             report=self._report,
             abort=stop.abort,
         )
@@ -276,6 +279,10 @@ class _Worker:
         if not self._store.queue.is_beat_fresh():
             self._beat()  # a process that was frozen may own nothing any more
         look = self._look()
+        cancelled = {row.id for row in look.running if row.cancel and row.owner == self._id}
+        for run in list(self._runs.values()):
+            if run.row.id in cancelled:
+                run.interrupt("cancelled")
         for queue in look.waiting:
             if _is_adoption(queue) and queue.pool in self._resources:
                 self._start([[queue_name(queue.pool, queue.affinity)]], None, look)
@@ -300,16 +307,15 @@ class _Worker:
         usual = self._speeds.get((run.row.backend, run.row.affinity))
         if next or usual is None:
             return float("inf")
-        ahead = min(self._setup_seconds, usual.seconds * _MOST_AHEAD)
-        return run.seconds_left(usual.seconds) - ahead
+        ahead = min(1.5 * self._setup_seconds + _MARGIN_SECONDS, usual.seconds * _MOST_AHEAD)
+        return run.seconds_until_free(usual.seconds) - ahead
 
     def _look(self) -> _Look:
         waiting = self._store.waiting([*self._pools, *_WITHOUT_ENGINE])
         with self._store.library.reading() as connection:
             now = datetime_of(now_ms(connection))
-        if not waiting:
-            return _Look(now, [], [], {})
-        return _Look(now, waiting, self._store.running(), self._store.pauses())
+        running = self._store.running() if waiting or self._runs else []
+        return _Look(now, waiting, running, self._store.pauses() if waiting else {})
 
     def _can_start(self, lane: _Lane, look: _Look) -> bool:
         """Whether a place is free in the whole fleet. An engine that was down gets one probe."""
@@ -463,16 +469,16 @@ class _Worker:
     # --- the heart ---
 
     def _run_heart(self) -> None:
-        """Beat four times in a lease; at once where a job may have been cancelled."""
+        """Beat four times in a lease; twice a second, report progress and hear of cancellations."""
         seconds = self._settings.jobs.lease_seconds / 4
         due = time.monotonic() + seconds
-        while not self._has_ended.is_set():
-            self._store.queue.wait(max(0.0, min(due - time.monotonic(), _IDLE_SECONDS)))
+        while not self._has_ended.wait(_REPORT_SECONDS):
             if time.monotonic() >= due or not self._is_beat_known():
                 self._guard(self._beat)
                 due = time.monotonic() + seconds
-            elif self._runs:
-                self._guard(self._see_cancels)
+            for run in list(self._runs.values()):
+                self._guard(run.report_progress)
+            self._guard(self._interrupt_late)
 
     def _beat(self) -> None:
         """Say that this worker lives, and take over the jobs of those that do not."""
@@ -491,19 +497,21 @@ class _Worker:
         for delivery in store.queue.stalled():
             store.redeliver(delivery)
 
-    def _see_cancels(self) -> None:
-        """Interrupt jobs that were cancelled, and those that an idle engine would do sooner."""
-        runs = {run.row.id: run for run in self._runs.values()}
-        rows = [row for row in self._store.running() if row.owner == self._id]
-        for row in rows:
-            if row.cancel and row.id in runs:
-                runs[row.id].interrupt("cancelled")
+    def _interrupt_late(self) -> None:
+        """Interrupt the jobs of late engines that an idle engine would begin anew."""
         for lane in self._lanes:
             run = next(iter(lane.runs), None)
-            if run is not None and run.can_be_late:
+            if run is None or not run.can_be_late:
+                continue
+            usual = self._speeds.get((run.row.backend, run.row.affinity))
+            if usual is None or run.seconds > usual.seconds:
                 look = self._look()
-                if self._choice(lane, look, run).is_late(run.row.pool):
+                if self._choice(lane, look, run).is_late(run.row.pool, run.seconds_left):
                     run.interrupt("late")
+
+    def _learn_speed(self, backend: str, affinity: str, seconds: float) -> None:
+        self._store.learn_speed(backend, affinity, seconds)
+        self._speeds = self._speeds | self._store.speeds([backend])
 
     def _describe(self) -> WorkerInfo:
         resources = dict.fromkeys(lane.resource for lane in self._lanes if lane.resource)

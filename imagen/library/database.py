@@ -6,9 +6,10 @@ import logging
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -81,6 +82,8 @@ class Library:
     trash_folder: Path
     is_read_only: bool = False
     """Whether its file is on read-only storage."""
+    _turn: RLock = field(default_factory=RLock, repr=False, compare=False)
+    """Held to write to a file: SQLite lets those who wait for its lock sleep, in no order."""
 
     def __enter__(self) -> Library:
         return self
@@ -110,7 +113,8 @@ class Library:
                 f"The library {self.at} is read-only.",
                 remedy=_REMEDIES["readonly"],
             )
-        with translate_errors(self.at), self.engine.connect() as connection:
+        turn = self._turn if self.is_sqlite else nullcontext()
+        with turn, translate_errors(self.at), self.engine.connect() as connection:
             writer = connection.execution_options(**{_WRITES: True})
             with writer.begin():
                 yield writer

@@ -244,8 +244,8 @@ class _Fleet:
                 if engine.running is not None and engine.running[1] <= now:
                     self._learn(engine, now - engine.running[0])
                     engine.running, done, ends = None, done + 1, now
-            if self.rescue and not left:
-                left += self._rescue(now)
+            if self.rescue:
+                left += self._rescue(left, now)
             for engine in self.engines:
                 if engine.running is None and left and self._wants(engine, left, now):
                     left -= 1
@@ -257,25 +257,24 @@ class _Fleet:
         return ends
 
     def _wants(self, engine: _Engine, left: int, now: float) -> bool:
-        others = [
-            Place(
-                backends=(other.name,),
-                running=RunningJob(other.name, "sd15", now - other.running[0])
-                if other.running
+        return bool(self._choice(engine, left, now).groups(now))
+
+    def _choice(self, engine: _Engine, left: int, now: float) -> Choice:
+        places = {
+            each.name: Place(
+                backends=(each.name,),
+                running=RunningJob(each.name, "sd15", now - each.running[0])
+                if each.running
                 else None,
             )
-            for other in self.engines
-            if other is not engine
-        ]
-        names = tuple(each.name for each in self.engines)
-        return bool(
-            Choice(
-                place=Place(backends=(engine.name,)),
-                others=others,
-                waiting=[waiting(left)],
-                pools={"all": names},
-                speeds=self.known,
-            ).groups(now)
+            for each in self.engines
+        }
+        return Choice(
+            place=places[engine.name],
+            others=[place for name, place in places.items() if name != engine.name],
+            waiting=[waiting(left)] if left else [],
+            pools={"all": tuple(places)},
+            speeds=self.known,
         )
 
     def _duration(self, engine: _Engine, now: float) -> float:
@@ -287,18 +286,15 @@ class _Fleet:
         mean = old.seconds + (seconds - old.seconds) * max(1 / (old.runs + 1), 0.3)
         self.known[engine.name, "sd15"] = Speed(mean, seconds, old.runs + 1)
 
-    def _rescue(self, now: float) -> int:
-        """Jobs that are given back, as they take more than twice their usual time."""
+    def _rescue(self, left: int, now: float) -> int:
+        """Jobs that are given back, as another engine would do them sooner."""
         back = 0
         for engine in self.engines:
-            usual = self.known.get((engine.name, "sd15"))
-            if engine.running is None or usual is None:
-                continue
-            taken = now - engine.running[0]
-            is_other_idle = any(other.running is None for other in self.engines)
-            if is_other_idle and taken > 2 * usual.seconds:
-                self._learn(engine, taken)
-                engine.running, back = None, back + 1
+            if engine.running is not None:
+                began, ends, _ = engine.running
+                if self._choice(engine, left + back, now).is_late("all", ends - now):
+                    self._learn(engine, now - began)
+                    engine.running, back = None, back + 1
         return back
 
 

@@ -113,7 +113,7 @@ class FailureSwitches:
 
     instant_cached: bool = False
     late_from: int = 0
-    late_factor: float = 10.0
+    late_factor: int = 10
     silent_load: float = 0.0
     error: NodeError | None = None
     interrupt: bool = False

@@ -101,7 +101,7 @@ class PromptRun:
         self._prompt = prompt
         late_from = state.switches.late_from
         is_late = bool(late_from) and number >= late_from
-        self._slowness = state.switches.late_factor if is_late else 1.0
+        self._slowness = state.switches.late_factor if is_late else 1
         self._graph = prompt.graph
         self._messages: list[tuple[str, dict[str, object]]] = []
         self._progress: dict[str, dict[str, object]] = {}
@@ -244,8 +244,9 @@ class PromptRun:
         if self._state.options.live_previews or self._switches.previews:
             previews = images.render_previews(self._graph, node, self._state.options.images)
         for step in range(1, steps + 1):
-            self._state.sleep(self._state.options.step_seconds * self._slowness)
-            self._raise_if_interrupted(node)
+            for _ in range(self._slowness):
+                self._state.sleep(self._state.options.step_seconds)
+                self._raise_if_interrupted(node)
             self._send_step(node, step, steps, previews[step - 1] if previews else None)
             if step >= (steps + 1) // 2:
                 self._reach_half_way()
