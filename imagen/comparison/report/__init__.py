@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from imagen.comparison.axes import BACKEND_AXIS, describe_value
-from imagen.comparison.sheet import describe_request
+from imagen.comparison.sheet import describe_request, title_of
 from imagen.core.capabilities import format_value
 from imagen.core.filesystem import write_whole
 from imagen.core.text import format_duration, format_usd, one_line, printable
@@ -55,7 +55,7 @@ def build_report(comparison: Comparison, *, note: str = "") -> str:
         f"style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'"
     )
     data = json.dumps(_report_data(comparison), ensure_ascii=False, separators=(",", ":"))
-    title = printable(comparison.request.prompt or "No prompt")
+    title = printable(title_of(comparison))
     parts = {
         "policy": policy,
         "title": escape(title),
@@ -101,7 +101,7 @@ def _cell_data(cell: ComparisonCell) -> dict[str, object]:
     summary = (
         "" if cell.seed is None else f"seed {cell.seed}",
         "" if cell.seconds is None else format_duration(cell.seconds),
-        "" if cell.cost_usd is None else format_usd(cell.cost_usd),
+        format_usd(cell.cost_usd) if cell.cost_usd else "",
         cell.workflow if cell.workflow != cell.model else "",
     )
     receipt = [

@@ -45,7 +45,7 @@ const label = (axis, value) => `${axes[axis].name === "backend" ? "" : `${axes[a
 function differingParameters() {
   const hidden = (cell) => cell.place.some((value, axis) => view.hidden[axis].has(value));
   const seen = new Map();
-  const shown = cells.filter((cell) => cell.parameters && !hidden(cell));
+  const shown = cells.filter((cell) => cell.images.length && !hidden(cell));
   const names = new Set(shown.flatMap((cell) => Object.keys(cell.parameters)));
   for (const name of names) seen.set(name, new Set(shown.map((cell) => cell.parameters[name] ?? "")));
   const varied = new Set(axes.flatMap((axis) => axis.parameters));
@@ -71,7 +71,7 @@ function drawCell(cell, differing, alt) {
   for (const image of cell.images) td.append(drawFrame(image, alt));
   if (cell.error) td.append(make("p", { className: "error", textContent: cell.error }));
   if (cell.summary) td.append(make("p", { textContent: cell.summary }));
-  const changed = differing.filter((name) => name in (cell.parameters ?? {}));
+  const changed = differing.filter((name) => name in cell.parameters);
   const text = changed.map((name) => `${name} ${cell.parameters[name]}`).join(" · ");
   if (text) td.append(make("p", { className: "changed", textContent: text }));
   if (cell.notes.length) {

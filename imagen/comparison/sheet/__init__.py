@@ -52,7 +52,7 @@ def write_sheets(comparison: Comparison, folder: Path, *, note: str = "") -> Non
         draw_sheet(
             [_describe_cell(comparison, place, [*page], folder) for place in places],
             sheet_path(folder, number),
-            title=comparison.request.prompt or "No prompt",
+            title=title_of(comparison),
             note=" · ".join(filter(None, (about, note, *describe_request(comparison)))),
             columns=columns,
         )
@@ -70,6 +70,13 @@ def _arrange(comparison: Comparison) -> tuple[list[_Values], list[_Values], list
     if len(models.values) == 1:
         across = [{BACKEND_AXIS: models.values[0]} | values for values in across]
     return across, down, pages
+
+
+def title_of(comparison: Comparison) -> str:
+    """The prompt of all cells."""
+    if any("prompt" in axis.parameters for axis in comparison.axes):
+        return "Several prompts"
+    return comparison.request.prompt or "No prompt"
 
 
 def describe_request(comparison: Comparison) -> tuple[str, ...]:
