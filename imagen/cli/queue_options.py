@@ -167,7 +167,7 @@ _QUEUE_OPTIONS = (
 )
 
 
-def queue_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def queue_options(command: Callable[..., Any], *, has_pool: bool = True) -> Callable[..., Any]:
     """Add the options that submit to the queue, passed on as one `queue`."""
 
     @wraps(command)
@@ -177,7 +177,7 @@ def queue_options(command: Callable[..., Any]) -> Callable[..., Any]:
         priority: int | None,
         at: datetime | None,
         after: str | None,
-        pool: str | None,
+        pool: str | None = None,
         **values: Any,
     ) -> Any:
         given = {"--priority": priority, "--at": at, "--after": after}
@@ -189,7 +189,7 @@ def queue_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(queue=queue, **values)
 
-    for option in reversed(_QUEUE_OPTIONS):
+    for option in reversed(_QUEUE_OPTIONS if has_pool else _QUEUE_OPTIONS[:-1]):
         with_queue = option(with_queue)
     return with_queue
 

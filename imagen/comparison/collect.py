@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -26,29 +26,28 @@ from imagen.core.json_values import as_mapping, parse_json
 from imagen.core.request import Request
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import Ticket
-from imagen.errors import RequestError
+from imagen.errors import OutputError, RequestError
+from imagen.jobs.image_files import copy_image
+from imagen.jobs.prepare_queued import settings_of
+from imagen.library import images_of
 from imagen.outputs import SavedImage, find_saved, strip_folders
 from imagen.pipeline.generate import Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from imagen.config import Settings
+    from imagen.jobs.model import QueuedJob
+    from imagen.jobs.sql_store import SqlJobStore
+
+_JOBS_AT_ONCE = 500
 _NO_IMAGES = CellFailure(
     code="output",
     message="It was generated, and its images are not in the folder of the comparison.",
     remedy="If another machine has them, copy them with their sidecars into the folder. Run the "
     "comparison again to generate what is still missing.",
 )
-
-
-class EndedJob(NamedTuple):
-    """A job of the queue that generated a part of a cell, or failed."""
-
-    id: str
-    ticket: str
-    """The ticket that ran last: another one than the first if that was lost."""
-    error: Mapping[str, JsonValue] | None = None
-    """`code`, `message` and `remedy`; None if it succeeded."""
 
 
 class SheetCellJobs(BaseModel):
@@ -65,8 +64,6 @@ class SheetJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    folder: Path
-    note: str = ""
     skip: tuple[Axis, ...] = ()
     comparison: Comparison
     cells: tuple[SheetCellJobs, ...]
@@ -97,7 +94,31 @@ def _read_sidecar(path: Path) -> dict[str, object]:
         return {}
 
 
-def collect_comparison(sheet: Mapping[str, JsonValue], ended: Iterable[EndedJob]) -> Comparison:
+def draw_queued_sheet(row: QueuedJob, store: SqlJobStore, settings: Settings) -> Comparison:
+    """Run a job of kind `sheet`, without an engine: record and draw what its siblings generated.
+
+    Images that other machines made are copied into the folder. Raises RequestError if another
+    process works on the comparison, OutputError if a file cannot be written, LibraryUnreachable.
+    """
+    assert row.spec is not None
+    folder = settings_of(row.spec, row.spec.backend, settings).output.directory
+    images = FolderImages(folder)
+    jobs: dict[str, QueuedJob] = {}
+    before = None
+    while page := store.list_jobs(parent=row.parent, limit=_JOBS_AT_ONCE, before=before):
+        jobs |= {job.id: job for job in page if job.kind == "image"}
+        before = page[-1].id
+    for job in jobs.values():
+        if job.state == "done" and not images.find(job.ticket_id):
+            for image in images_of(store.library, job.ticket_id):
+                with suppress(OutputError):  # its cell says so
+                    copy_image(image, folder, store.library, settings)
+    return collect_comparison(row.spec.comparison, jobs, folder)
+
+
+def collect_comparison(
+    sheet: Mapping[str, JsonValue], jobs: Mapping[str, QueuedJob], folder: Path
+) -> Comparison:
     """Record the cells that jobs of the queue have generated, and draw sheet and report.
 
     `sheet` is the `SheetJob` that was submitted with the jobs. Nothing is generated. Raises
@@ -105,40 +126,44 @@ def collect_comparison(sheet: Mapping[str, JsonValue], ended: Iterable[EndedJob]
     written.
     """
     work = SheetJob.model_validate(sheet)
-    jobs = {job.id: job for job in ended}
-    with lock_comparison(work.folder):
-        comparison = read_comparison(work.folder) or work.comparison
+    with lock_comparison(folder):
+        comparison = read_comparison(folder) or work.comparison
         if comparison.token != work.comparison.token:
             raise RequestError(
-                f"{work.folder} holds another comparison.",
+                f"{folder} holds another comparison.",
                 remedy="Move its compare.json away, and retry the job.",
             )
-        images = FolderImages(work.folder)
+        images = FolderImages(folder)
         for planned in work.cells:
-            mine = [jobs.get(id, EndedJob(id, id)) for id in planned.jobs]
-            comparison = comparison.with_cell(_collect_cell(planned.cell, mine, images, work))
+            old = comparison.cell(planned.cell.model, planned.cell.values)
+            if old is None or old.attempt <= planned.cell.attempt:
+                cell = _collect_cell(planned, jobs, images, folder)
+                comparison = comparison.with_cell(cell)
         comparison = comparison.model_copy(update={"job": ""})
-        write_comparison(comparison, work.folder)
-        draw_comparison(comparison.without(work.skip), work.folder, note=work.note)
+        write_comparison(comparison, folder)
+        draw_comparison(comparison.without(work.skip), folder)
         return comparison
 
 
 def _collect_cell(
-    cell: ComparisonCell, jobs: Sequence[EndedJob], images: FolderImages, work: SheetJob
+    planned: SheetCellJobs, jobs: Mapping[str, QueuedJob], images: FolderImages, folder: Path
 ) -> ComparisonCell:
     generations: list[Generation] = []
     failures: list[CellFailure] = []
-    for job in jobs:
-        found = images.find(job.ticket)
-        if found:
-            generations.append(_rebuild_generation(job.ticket, found))
-        elif job.error is None:
+    for id in planned.jobs:
+        job = jobs.get(id)
+        ticket = id if job is None else job.ticket_id
+        if found := images.find(ticket):
+            generations.append(_rebuild_generation(ticket, found))
+        elif job is None or job.state == "done":
             failures.append(_NO_IMAGES)
         else:
-            words = {name: str(job.error.get(name) or "") for name in CellFailure.model_fields}
+            error = job.error or {"code": job.state, "message": f"Its job was {job.state}."}
+            words = {name: str(error.get(name) or "") for name in CellFailure.model_fields}
             failures.append(CellFailure(**words))
+    cell = planned.cell
     if generations:
-        cell = with_results(cell, generations, (), work.folder)
+        cell = with_results(cell, generations, (), folder)
     if failures:
         cell = cell.model_copy(update={"key": "", "error": failures[0]})
     return cell

@@ -123,7 +123,8 @@ def open_plan(
     """
     names = tuple(dict.fromkeys(models))
     for name in names:
-        require_known(name, settings.backends)
+        for member in settings.members(name):
+            require_known(member, settings.backends)
     delivery.check_settings(settings, os.environ)
     check_axes(axes, request, len(names), _parameter_names(axes, request, names, settings))
     request = with_local_images(request, settings)
@@ -160,6 +161,38 @@ def open_plan(
         yield comparison, cells
 
 
+def cell_settings(
+    settings: Settings, comparison: Comparison, cell: ComparisonCell, folder: Path
+) -> Settings:
+    """The settings for one cell: its images are named after backend, values and seed."""
+    numbers = [
+        [*map(repr, axis.values)].index(repr(cell.values[axis.name])) + 1
+        for axis in comparison.axes
+    ]
+    name = "-".join(("{backend}", *(f"{number:02d}" for number in numbers), "{seed}"))
+    output = settings.output.model_copy(update={"directory": folder, "name": name, "sidecar": True})
+    return settings.model_copy(update={"output": output})
+
+
+def refuse_queued(comparison: Comparison, folder: Path, settings: Settings) -> None:
+    """Raise RequestError if the queue is generating this comparison."""
+    if not comparison.job:
+        return
+    from imagen.jobs.model import ENDED
+    from imagen.jobs.sql_store import open_job_store
+
+    with open_job_store(settings) as store:
+        try:
+            state = store.read(comparison.job).state
+        except RequestError:  # it was never submitted, or deleted long after it ended
+            return
+    if state not in ENDED:
+        raise RequestError(
+            f"The comparison in {folder} is in the queue, as job {comparison.job}.",
+            remedy=f"Wait for it with: imagen jobs wait {comparison.job}",
+        )
+
+
 def number_tickets(
     comparison: Comparison, cell: ComparisonCell, tickets: Sequence[Ticket]
 ) -> tuple[Ticket, ...]:
@@ -186,8 +219,9 @@ class _ColumnPlan:
     """Closes the engines of the planned cells."""
 
     def plan(self, model: str) -> Iterator[ComparisonCell | PlannedCell]:
+        member = self.settings.members(model)[0]  # the backends of a pool are alike
         try:
-            engine = self.engines.enter_context(closing(open_named(model, self.settings)))
+            engine = self.engines.enter_context(closing(open_named(member, self.settings)))
         except ImagenError as error:
             yield from (self._fail(model, values, error) for values, _ in self.requests)
             return
@@ -200,7 +234,7 @@ class _ColumnPlan:
                 yield self._fail(model, values, error)
                 continue
             tickets = plan.tickets
-            key = _cell_key(model, tickets, self.settings)
+            key = _cell_key(member, tickets, self.settings)
             old = self.comparison.cell(model, values)
             if old is not None and old.is_done(key, self.folder):
                 yield old.model_copy(update={"error": None})
@@ -236,7 +270,8 @@ def _parameter_names(
     if all(name in Request.model_fields for axis in axes for name in axis.parameters):
         return names
     for model in models:
-        with suppress(ImagenError), closing(open_named(model, settings)) as engine:
+        member = settings.members(model)[0]
+        with suppress(ImagenError), closing(open_named(member, settings)) as engine:
             names |= engine.capabilities(request.task).parameters.keys()
     return names
 

@@ -291,9 +291,18 @@ def lock_comparison(folder: Path) -> Iterator[None]:
                 one.rmdir()
 
 
+def strip_record(comparison: Comparison) -> Comparison:
+    """The comparison with file names in place of the user's paths."""
+    return Comparison.model_validate(_plain_values(comparison))
+
+
+def _plain_values(comparison: Comparison) -> object:
+    return strip_folders(comparison.model_dump(mode="json"), comparison.request)
+
+
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write the record atomically."""
-    values = strip_folders(comparison.model_dump(mode="json"), comparison.request)
+    values = _plain_values(comparison)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from imagen.comparison.collect import FolderImages, draw_comparison, with_results
 from imagen.comparison.plan import (
     PlannedCell,
+    cell_settings,
     describe_failure,
     number_tickets,
     open_plan,
+    refuse_queued,
 )
 from imagen.comparison.record import lock_comparison, write_comparison
 from imagen.core.filesystem import file_sha256
@@ -45,19 +47,6 @@ def watch_nothing(label: str) -> AbstractContextManager[OnProgress]:  # noqa: AR
     return nullcontext(no_progress)
 
 
-def cell_settings(
-    settings: Settings, comparison: Comparison, cell: ComparisonCell, folder: Path
-) -> Settings:
-    """The settings for one cell: its images are named after backend, values and seed."""
-    numbers = [
-        [*map(repr, axis.values)].index(repr(cell.values[axis.name])) + 1
-        for axis in comparison.axes
-    ]
-    name = "-".join(("{backend}", *(f"{number:02d}" for number in numbers), "{seed}"))
-    output = settings.output.model_copy(update={"directory": folder, "name": name, "sidecar": True})
-    return settings.model_copy(update={"output": output})
-
-
 def compare(
     request: Request,
     models: Sequence[str],
@@ -87,6 +76,8 @@ def compare(
         request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict, draw=draw
     )
     with lock_comparison(folder), plan as (comparison, cells):
+        refuse_queued(comparison, folder, settings)
+        comparison = comparison.model_copy(update={"job": ""})
         planned = [
             ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.tickets
         ]

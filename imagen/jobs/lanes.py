@@ -214,6 +214,12 @@ class JobRun:
         if self._refusal is not None:
             raise self._refusal
         settings = settings_of(row.spec, row.backend, place.settings)
+        if row.kind == "sheet":
+            from imagen.comparison.collect import draw_queued_sheet  # with Pillow's fonts
+
+            self._persist(lambda: draw_queued_sheet(row, place.store, place.settings))
+            self._persist(lambda: place.store.finish(row.fence, None, settings))
+            return
         kept = RowJobStore(
             place.store,
             row.fence,

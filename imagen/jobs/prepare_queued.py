@@ -10,6 +10,7 @@ from imagen.core.capabilities import ParameterOutcome
 from imagen.errors import RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.library import images_of
+from imagen.outputs import strip_folders
 from imagen.pipeline.generate import create_jobs
 from imagen.pipeline.prepare import Preparation, with_local_images
 
@@ -65,7 +66,14 @@ def prepare_job(
             f"{row.backend} needs {len(tickets)} jobs for this request, which is one job.",
             remedy="Submit it again: the backends of its pool have changed since.",
         )
-    ticket = tickets[0].model_copy(update={"id": row.ticket_id})
+    # The request of the job names stored images; the receipt, the worker's own copies of them.
+    receipt = {
+        name: ParameterOutcome.model_validate(
+            strip_folders(outcome.model_dump(mode="json"), request)
+        )
+        for name, outcome in tickets[0].receipt.items()
+    }
+    ticket = tickets[0].model_copy(update={"id": row.ticket_id, "receipt": receipt})
     if row.backend not in settings.members(spec.backend):
         moved = ParameterOutcome(
             outcome="mapped",

@@ -30,6 +30,7 @@ from imagen.jobs.model import INTERPOLATION, ServedResource, WorkerInfo
 from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
 from imagen.jobs.resources import find_resources
 from imagen.jobs.sql_store import open_job_store
+from imagen.jobs.submission import SHEET_POOL
 from imagen.library.schema import datetime_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ _SYNC_SECONDS = 5.0
 _SCHEDULE_SECONDS = 2.0
 _MOVES_AFTER_FAILURES = 3
 """After so many failed probes, the jobs of an engine that is down fail over."""
-_WITHOUT_ENGINE = (INTERPOLATION,)
+_WITHOUT_ENGINE = (INTERPOLATION, SHEET_POOL)
 _PRELOADED = {
     "comfyui": ("imagen.backends.comfyui.job", "imagen.backends.comfyui.prepare"),
     "mock": ("imagen.backends.mock.painting",),

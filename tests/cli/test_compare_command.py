@@ -18,6 +18,7 @@ from imagen.comparison.record import CellImage, Comparison, ComparisonCell
 from imagen.config import load_settings
 from imagen.core.request import Request
 from imagen.errors import RequestError
+from imagen.jobs.sql_store import open_job_store
 from imagen.library import open_library
 from imagen.library.ledger import list_rows
 from imagen.testing.comfyui import ComfyUI
@@ -269,3 +270,27 @@ def test_a_terminal_shows_that_a_comparison_has_only_placeholders() -> None:
 def test_the_demo_ends_with_a_command_on_one_line() -> None:
     command = EXPLANATION.format(prompt=DEFAULT_PROMPT).splitlines()[-1]
     assert len(command) <= 80
+
+
+def test_compare_detach_prints_a_job(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["compare", "a fox", *_SMALL, "-m", "one", "--vary", "seed=1,2", "-o", "c", "--detach"]
+    assert run([*line, "--priority", "5"]) == 0
+    printed = capsys.readouterr()
+    id = printed.out.strip()
+    assert "Submitted 3 jobs." in printed.err
+    with open_job_store(load_settings()) as store:
+        jobs = store.list_jobs(parent=id)
+        assert [(job.kind, job.priority) for job in jobs] == [
+            ("image", 5),
+            ("image", 5),
+            ("sheet", 5),
+        ]
+    assert run(["worker", "--drain"]) == 0
+    capsys.readouterr()
+    assert run([*line, "-q"]) == 0  # nothing is left to submit
+    assert capsys.readouterr().out == f"{Path('c/contact-sheet.png')}\n"
+
+
+def test_compare_has_no_option_for_one_pool(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", "a fox", "-m", "one", "--pool", "x"]) == 2
+    assert "No such option" in capsys.readouterr().err

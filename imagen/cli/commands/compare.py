@@ -47,6 +47,7 @@ from imagen.cli.parsing import (
     PATH,
     request_from_args,
 )
+from imagen.cli.queue_options import print_submission, queue_options
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
 from imagen.core.text import format_duration, format_usd, one_line
@@ -55,6 +56,7 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from imagen.cli.queue_options import QueueOptions
     from imagen.comparison import Axis, Comparison, ComparisonCell
     from imagen.config import Settings
     from imagen.core.request import Request
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
 @no_cloud_option
 @json_option
 @quiet_option
+@partial(queue_options, has_pool=False)
 @config_option
 def compare(
     prompt: str | None,
@@ -126,18 +129,20 @@ def compare(
     no_cloud: bool,
     as_json: bool,
     quiet: bool,
+    queue: QueueOptions,
     config_path: Path | None,
 ) -> int:
     """Compare backends on the same prompt.
 
     PROMPT is optional if no backend needs one. The backends run one after another with the same
     seed. If one fails, its cell of the sheet shows the error, and the exit code is 4. Run the same
-    command again to generate only what is missing or failed.
+    command again to generate only what is missing or failed. With --detach, workers do all this.
     """
     from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
     from imagen.comparison import plan_comparison
     from imagen.comparison.sheet import SHEET_NAME
+    from imagen.comparison.submit import submit_comparison
     from imagen.delivery.background import sync_afterwards
 
     settings = settings_from_options(
@@ -153,11 +158,16 @@ def compare(
         cells = plan_comparison(request, names, settings, **what)
         _print_plan(cells, settings, folder, as_json=as_json)
         return 4 if any(cell.error for cell, _ in cells) else 0
+    if queue.is_detached:
+        options = queue.as_submit_options(names[0], strict=strict, over_budget=over_budget)
+        submission = submit_comparison(request, names, settings, options, **what)
+        if submission is not None:
+            print_submission(submission, as_json=as_json, quiet=quiet)
+            return 0
     previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
     with sync_afterwards(settings):
         watch = partial(show_progress, quiet=quiet)
-        comparison = run(request, names, settings, watch=watch, **what)
-        comparison = comparison.without(skipped)
+        comparison = run(request, names, settings, watch=watch, **what).without(skipped)
         print_comparison(comparison, folder, as_json=as_json)
         if not (as_json or quiet):
             explain_placeholders([cell.model for cell in comparison.cells if cell.files], settings)
