@@ -231,6 +231,45 @@ def test_compare_survives_mutated_records(data: st.DataObject) -> None:
     run_imagen("compare", "a fox", "--models", "mock", "-o", "compared", "--dry-run")
 
 
+_WILDCARDS = [
+    b"{2::a|b|{c|d}} __animal__ {1-3$$ and $$x|__a*__|z} \\{e|f\\} {-2$$g|h}",
+    b'{"a": "b|c {d|e}", "f": [1, {"g": "{2$$__animal__}"}]}',
+]
+_WORDS = [b"# animals\nfox\n2::bear\n{snowy|barn} owl\n__birds/*__\n", b"__animal__\n"]
+_LISTS = [b"animal: [fox, 2::bear]\nbirds:\n  owls: [barn owl, '__animal__']\n  n: 5\n"]
+_PROMPT_ROWS: dict[str, list[bytes]] = {
+    "odd.txt": [b"# foxes\na {red|blue} fox\n\nan owl\n"],
+    "odd.csv": [
+        b'prompt,size,lora,control,backend,output\n"a fox, red",64x64,i:0.8;b,canny:e.png,mock,a\n',
+        b"animal;place;steps;#x\nfox;snow;8;1\n;;;\n",
+    ],
+    "odd.jsonl": [
+        b'{"prompt": "a", "loras": [{"name": "ink"}], "size": "9"}\n{"animal": "b", "seed": 5}\n',
+        b'[{"prompt": "a", "output": "x.webp", "extra": {"y": [1]}}, {"prompt": "b"}]',
+    ],
+}
+
+
+@given(data=st.data())
+def test_wildcards_survive_mutated_files_and_prompts(data: st.DataObject) -> None:
+    Path("words/birds").mkdir(parents=True, exist_ok=True)
+    Path("imagen.yaml").write_text("wildcard_dirs: [words]\n", "utf-8")
+    Path("words/animal.txt").write_bytes(data.draw(mutated_bytes(_WORDS)))
+    Path("words/birds/owl.txt").write_bytes(data.draw(mutated_bytes(_WORDS)))
+    Path("words/lists.yaml").write_bytes(data.draw(_mutated_yaml(_LISTS)))
+    text = data.draw(mutated_bytes(_WILDCARDS)).decode("utf-8", "replace").replace("\0", " ")
+    more = data.draw(st.sampled_from([(), ("--combinatorial",), ("--count", "3")]))
+    run_imagen("generate", "-b", "mock", "--dry-run", *more, "--", text)
+
+
+@given(data=st.data())
+def test_batch_survives_mutated_prompt_files(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(_PROMPT_ROWS)))
+    _write(name, data.draw(mutated_bytes(_PROMPT_ROWS[name])))
+    more = data.draw(st.sampled_from([(), ("--prompt-template", "a {animal} in {place}")]))
+    run_imagen("batch", name, "-b", "mock", "--size", "64x64", "--dry-run", *more)
+
+
 @given(prompt=mutated_bytes([b"a (cat:1.5) <lora:ink:0.8:te> {a|b} [x] \\(y\\)", A1111.encode()]))
 def test_generate_survives_mutated_prompts(prompt: bytes) -> None:
     text = prompt.decode("utf-8", "replace").replace("\0", " ")
