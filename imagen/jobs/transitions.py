@@ -193,11 +193,13 @@ class Transition:
                 self.settle(self._settle_parent(parent))
 
     def _settle_successors(self, ended: Sequence[_EndedJob]) -> list[_EndedJob]:
-        """Delete the previews of ended jobs, and begin or end the jobs that wait for them."""
+        """Delete the progress of ended jobs, and begin or end the jobs that wait for them."""
         states = {job.id: job.state for job in ended}
         rows: list[Row[Any]] = []
         for some in _chunks(list(states)):
             self.connection.execute(delete(job_previews).where(job_previews.c.job.in_(some)))
+            of_progress = job_events.c.job.in_(some), job_events.c.kind == "progress"
+            self.connection.execute(delete(job_events).where(*of_progress))
             waits = select(jobs).where(jobs.c.after.in_(some), HELD)
             rows += self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
         self.release([row for row in rows if states[row.after] == "done"])

@@ -288,7 +288,8 @@ job_events = Table(
     Column("data", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Changes of state and progress, in the order of `seq`, which no other event gets again."""
+"""Changes of state, and the progress of jobs that run, in the order of `seq`, which no other event
+gets again."""
 
 job_previews = Table(
     "job_previews",

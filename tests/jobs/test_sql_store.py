@@ -377,6 +377,11 @@ def test_progress_is_stored_twice_a_second_and_each_stage_once(store: SqlJobStor
     assert progress_now["stage"] == "fetching"
     finish_job(store, taken)
     assert store.preview(id) is None
+    assert [event.data for event in store.events_after(0, job=id)] == [
+        {"state": "queued"},
+        {"state": "running"},
+        {"state": "done"},
+    ]
 
 
 def test_progress_says_that_the_job_is_to_be_cancelled(store: SqlJobStore) -> None:
