@@ -78,6 +78,10 @@ def library() -> None:
         pytest.param(["usage", "--raw", "--json"], id="usage --raw"),
         pytest.param(["show", "fox.png.json", "--json"], id="show, from the sidecar"),
         pytest.param(["resume", "--json"], id="resume"),
+        pytest.param(["generate", *_SMALL, "--detach"], id="generate --detach"),
+        pytest.param(["jobs", "every", "--list", "--json"], id="jobs every --list"),
+        pytest.param(["jobs", "prune", "--json"], id="jobs prune"),
+        pytest.param(["worker", "--status", "--json"], id="worker --status"),
     ],
 )
 def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,6 +89,21 @@ def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFi
     run(arguments)
     fields = set(_fields(json.loads(capsys.readouterr().out))) - {*TASKS}
     assert sorted(field for field in fields if not _is_documented(field)) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["list", "show last", "cancel last", "wait last", "retry last", "move last --first"],
+)
+def test_each_field_of_jobs_is_documented(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["generate", "a fox", "--detach", "--quiet"])
+    if line.startswith(("wait", "retry")):
+        run(["jobs", "cancel", "last"])
+    capsys.readouterr()
+    run(["jobs", *line.split(), "--json"])
+    fields = set(_fields(json.loads(capsys.readouterr().out)))
+    assert fields
+    assert [field for field in fields if not _is_documented(field)] == []
 
 
 @pytest.fixture
