@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.core.result import Progress
     from imagen.jobs.blobs import BlobStore
-    from imagen.jobs.model import QueuedJob, QueueState
+    from imagen.jobs.model import Job, QueuedJob, QueueState
     from imagen.jobs.queue import JobDelivery
     from imagen.jobs.sql_store import SqlJobStore
 
@@ -51,6 +51,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _CONFIRM_SECONDS = 2.0
 """How long to wait until a cancellation that was not confirmed is asked for again."""
 _LOOK_SECONDS = 0.1
+_SILENT_SECONDS = 2.0
+"""A job whose engine was not heard for so long may be further than it seems."""
 _ON_TIME = 0.5
 """The progress of a job that is as fast as usual, compared with its time: engines weigh their
 steps differently."""
@@ -149,6 +151,7 @@ class JobRun:
         self._progress: Progress | None = None
         """The latest that was not stored yet."""
         self._fraction = 0.0
+        self._heard_at = 0.0
         self._is_submitted = self.is_adopted
         self._is_saving = False
         self._interruption: Interruption = ""
@@ -184,7 +187,8 @@ class JobRun:
     @property
     def can_be_late(self) -> bool:
         """Whether it may be begun anew elsewhere: it is at an engine that costs nothing."""
-        return self._is_submitted and not self._is_saving and not self.is_paid
+        is_heard = time.monotonic() - self._heard_at < _SILENT_SECONDS
+        return self._is_submitted and not self._is_saving and not self.is_paid and is_heard
 
     def interrupt(self, why: Interruption) -> None:
         """Let it end early; it hears of it with its next progress."""
@@ -237,14 +241,19 @@ class JobRun:
                 job = row.job if self.is_adopted else None
                 job = job or prepare_job(row, engine, settings, place.store, place.blobs)
                 self.is_paid = job.ticket.estimate is not None
-                run_job(
-                    engine,
-                    job,
-                    settings,
-                    self._on_progress,
-                    store=kept,
-                    is_resumed=self.is_adopted,
-                )
+                try:
+                    self._run_job(engine, job, settings, kept)
+                except Lost as error:
+                    if not (error.never_ran and self.is_adopted):
+                        raise
+                    # Its former owner may have been frozen just before it submits the job.
+                    if place.abort.wait(place.settings.jobs.lease_seconds):
+                        raise LetGo("The worker ended.") from error
+                    self._run_job(engine, job, settings, kept)
+
+    def _run_job(self, engine: Backend, job: Job, settings: Settings, kept: RowJobStore) -> None:
+        told = self._on_progress
+        run_job(engine, job, settings, told, store=kept, is_resumed=self.is_adopted)
 
     # --- while it runs ---
 
@@ -255,6 +264,7 @@ class JobRun:
             self._is_submitted = progress.ticket.submitted
             self.setup_seconds = self.setup_seconds or self.seconds
         self._progress, self._fraction = progress, progress.fraction
+        self._heard_at = time.monotonic()
         if self._is_saving:
             self._leave_engine()
 

@@ -26,15 +26,16 @@ class Resource:
     """Whether its jobs go on without the process that submitted them."""
 
 
-def find_resources(backends: Sequence[str], settings: Settings) -> list[Resource]:
-    """The resources of these backends and pools, by default of all that are configured.
+def find_resources(backends: Sequence[str] | None, settings: Settings) -> list[Resource]:
+    """The resources of these backends and pools; None: of all that are configured.
 
     Backends with one resource share its places: the fewest that one of them allows. Raises
     UnknownBackend, and ConfigError for a backend that cannot be opened.
     """
-    members = [member for name in backends for member in settings.members(name)]
+    if backends is None:
+        backends = list(settings.backends) or [settings.default_backend]
     found: dict[str, Resource] = {}
-    for name in dict.fromkeys(members or settings.backends or [settings.default_backend]):
+    for name in dict.fromkeys(each for one in backends for each in settings.members(one)):
         new = find_resource(name, settings.backends, settings.shared())
         known = found.get(new.name)
         found[new.name] = Resource(

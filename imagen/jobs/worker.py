@@ -126,13 +126,15 @@ def stop_on_signals() -> Iterator[StopRequest]:
 def run_worker(
     settings: Settings,
     *,
-    backends: Sequence[str] = (),
+    backends: Sequence[str] | None = None,
     once: bool = False,
     drain: bool = False,
     stop: StopRequest | None = None,
     on_event: Callable[[WorkerEvent], None] = lambda _: None,
 ) -> None:
-    """Run jobs of these backends, by default of all that are configured, until asked to stop.
+    """Run jobs of these backends and pools until asked to stop; None: of all configured ones.
+
+    Jobs without an engine, such as sheets, are run in any case.
 
     With `once`, run one job; with `drain`, end once no job is due. Raises ConfigError for a backend
     that cannot be opened, and LibraryError if the library cannot be opened.

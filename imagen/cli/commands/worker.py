@@ -85,8 +85,9 @@ def worker(
     from imagen.pipeline.pools import members_of
 
     settings = settings_from_options(config_path)
-    backends = [name.strip() for name in (names or "").split(",") if name.strip()]
-    for name in backends:
+    listed = [name.strip() for name in (names or "").split(",") if name.strip()]
+    backends = listed or None
+    for name in listed:
         members_of(name, settings)
     form = log or ("text" if sys.stderr.isatty() else None)
     with ExitStack() as stack:
