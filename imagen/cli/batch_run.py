@@ -279,13 +279,14 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
         rows, places = [rows[n] for n in good], [places[n] for n in good]
         plans, warnings = plan_requests(rows, run.settings, options)
     tickets = [ticket for plan in plans for ticket in plan]
-    images = sum(ticket.images for ticket in tickets)
+    without_engine = sum(not plan for plan in plans)
+    images = sum(ticket.images for ticket in tickets) + without_engine
     seconds = estimate_seconds(rows, plans, run)
     if run.as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         body = {
             "requests": len(rows),
-            "jobs": len(tickets),
+            "jobs": len(tickets) + without_engine,
             "images": images,
             "backends": sorted({row.backend for row in rows}),
             "folder": str(run.settings.output.directory),
@@ -314,7 +315,7 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
         echo(f"And {count_noun(len(rows) - _SHOWN_ROWS, 'more request')}.")
     time_ = f" Time: about {format_duration(seconds)}." if seconds is not None else ""
     for line in (
-        f"Requests: {len(rows)}. Jobs: {len(tickets)}. Images: {images}.{time_}",
+        f"Requests: {len(rows)}. Jobs: {len(tickets) + without_engine}. Images: {images}.{time_}",
         f"Compute: {format_compute(tickets)} (megapixels × steps).",
         *estimate_lines(tickets),
         *warnings,

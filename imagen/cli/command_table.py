@@ -181,6 +181,11 @@ def _check_arguments(command: click.Command, ctx: click.Context, args: list[str]
         name = max(param.opts, key=len)
         ctx.fail(f"{name} is given {times} times{spelled}, but it takes one value.")
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
+    if rest and arguments and all(map(os.path.isfile, rest)):
+        ctx.fail(
+            f"{ctx.command_path} takes one file, a folder, or a pattern. Put quotes around a "
+            "pattern, such as 'photos/*.jpg'."
+        )
     if rest and arguments and arguments[-1].name == "prompt":
         words = [str(values["prompt"]), *rest]
         prompt = [" ".join(words)]

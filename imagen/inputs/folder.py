@@ -55,7 +55,7 @@ def find_folder_images(source: str) -> list[Path] | None:
             remedy=f"Images end in {', '.join(f'.{one}' for one in IMAGE_EXTENSIONS)}. "
             "For folders within folders, use a pattern in quotes, such as 'photos/**/*'.",
         )
-    return _sorted(paths)
+    return in_natural_order(paths)
 
 
 def is_image_name(path: PurePath) -> bool:
@@ -71,7 +71,7 @@ def _split_pattern(source: str) -> tuple[Path, str]:
     return Path(*parts[:first]), os.path.join(*parts[first:])
 
 
-def _sorted(paths: Iterable[Path]) -> list[Path]:
+def in_natural_order(paths: Iterable[Path]) -> list[Path]:
     """By name, in which numbers count as numbers: 2 before 10."""
 
     def key(path: Path) -> list[list[tuple[int, str]]]:

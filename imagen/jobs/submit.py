@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.config import load_settings
 from imagen.core.capabilities import not_honoured
-from imagen.core.image_file import blob_name, parse_blob_name
+from imagen.core.image_file import blob_name, parse_blob_name, read_image_file
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
 from imagen.core.text import one_line
@@ -297,6 +297,7 @@ class _RequestChecks:
         is_configured = INTERPOLATION in self.settings.backends
         if backend == INTERPOLATION and not is_configured and request.task == "upscale":
             check_request(apply_style(request, self.settings))
+            read_image_file(str(request.image))
             return _Check()
         members = members_of(backend, self.settings)
         if not members:

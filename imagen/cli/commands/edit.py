@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command, quote_words, usage_error
-from imagen.cli.generation import expand_prompts, generate_and_report
+from imagen.cli.folders import generate_for_images
+from imagen.cli.generation import expand_prompts
 from imagen.cli.options import (
     CONTROLS,
     SAMPLING,
@@ -40,16 +42,22 @@ def edit(
     values: dict[str, object],
     literal: bool,
     run: RunOptions,
-) -> None:
+) -> int:
     """Edit an image by instruction.
 
     FILE is the image to edit; further files are reference images for INSTRUCTION. With --mask, only
-    the white areas of the mask are repainted.
+    the white areas of the mask are repainted. The first FILE may also be a folder, or a pattern in
+    quotes: each of its images is edited.
     """
     if prompt is not None:  # then all positional words are files
         files, instruction = (*files, instruction), prompt
-    request = edit_request(files, instruction, values)
-    generate_and_report(expand_prompts(request, run.settings, literal=literal), run)
+    edit_request(files, instruction, values)  # before any file is looked for
+    return generate_for_images(
+        files[0],
+        lambda path: edit_request((path, *files[1:]), instruction, values),
+        run,
+        expand=partial(expand_prompts, settings=run.settings, literal=literal),
+    )
 
 
 def edit_request(files: tuple[str, ...], instruction: str, values: dict[str, object]) -> Request:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from imagen.cli.command_table import Command
+from imagen.cli.folders import generate_for_images
 from imagen.cli.generation import expand_prompts, generate_and_report
 from imagen.cli.options import (
     ALL_REQUEST_OPTIONS,
@@ -24,6 +26,7 @@ from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.cli.options import RunOptions
+    from imagen.core.request import Request
 
 
 @click.command(cls=Command)
@@ -41,25 +44,37 @@ def generate(
     literal: bool,
     combinatorial: bool,
     run: RunOptions,
-) -> None:
+) -> int:
     """Generate images from a prompt.
 
     PROMPT is the text itself, - for standard input, or @FILE for the text of a file; it is optional
     if the backend has a prompt of its own. The path of each image is printed on its own line. To
-    start from existing images, use --image, --mask, --reference and --control.
+    start from existing images, use --image, --mask, --reference and --control. --image may also
+    name a folder, or a pattern in quotes: each of its images is one request.
     """
     file = request_from_args(prompt, document, values, [run.backend] if run.backend else [])
-    requests = expand_prompts(
-        file.request,
-        run.settings,
+    expand = partial(
+        expand_prompts,
+        settings=run.settings,
         literal=literal,
         combinatorial=combinatorial,
         finished=file.finished,
     )
+    is_named = run.backend is not None
+    run = replace(run, backend=run.backend or file.backend)
+    image = file.request.image
     try:
-        generate_and_report(requests, replace(run, backend=run.backend or file.backend))
+        if image is None:
+            generate_and_report(expand(file.request), run)
+            return 0
+        build = partial(_with_image, file.request)
+        return generate_for_images(image, build, run, expand=expand)
     except UnknownBackend as error:
-        if run.backend is not None or file.backend != error.name:
+        if is_named or file.backend != error.name:
             raise
         remedy = f"{document} names it. Choose another with --backend. {error.remedy}"
         raise error.replace(remedy=remedy) from error
+
+
+def _with_image(request: Request, path: str) -> Request:
+    return request.model_copy(update={"image": path})

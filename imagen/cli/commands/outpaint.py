@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command, usage_error
-from imagen.cli.generation import generate_and_report
+from imagen.cli.folders import generate_for_images
 from imagen.cli.options import (
     SAMPLING,
     SIZE,
@@ -22,6 +22,7 @@ from imagen.core.image_file import is_url
 
 if TYPE_CHECKING:
     from imagen.cli.options import RunOptions
+    from imagen.core.request import Request
 
 _AXES = (("left", "right"), ("top", "bottom"))
 _SAMPLING = tuple(option for option in SAMPLING if option not in SIZE)
@@ -47,31 +48,33 @@ def outpaint(
     values: dict[str, object],
     run: RunOptions,
     **sides: int | None,
-) -> None:
+) -> int:
     """Extend an image beyond its edges.
 
-    PROMPT describes the whole image, including what is already there.
+    PROMPT describes the whole image, including what is already there. FILE may also be a folder, or
+    a pattern in quotes: each image is extended.
     """
     if to is not None and is_url(file):
         from imagen.pipeline.prepare import with_local_images
 
         file = with_local_images(build_request({"image": file}), run.settings).image or file
+    more = prompt_values(prompt) | values
     given = {side: pixels for side, pixels in sides.items() if pixels is not None}
     if to is not None and all_ is not None:
         raise usage_error("--all and --to exclude each other. Use one of them.")
-    if to is not None:
-        margins = _margins_to_size(to, file, given)
-    elif all_ is not None:
-        margins = dict.fromkeys(("left", "top", "right", "bottom"), all_) | given
-    elif given:
-        margins = given
-    else:
+    if all_ is not None:
+        given = dict.fromkeys(("left", "top", "right", "bottom"), all_) | given
+    if to is None and not given:
         raise usage_error(
             "Say how far to extend the image: --left, --right, --top or --bottom PX, --all PX, "
             "or --to WxH."
         )
-    request = build_request({"image": file, "outpaint": margins} | prompt_values(prompt) | values)
-    generate_and_report(request, run)
+
+    def build(path: str) -> Request:
+        margins = given if to is None else _margins_to_size(to, path, given)
+        return build_request({"image": path, "outpaint": margins} | more)
+
+    return generate_for_images(file, build, run)
 
 
 def _margins_to_size(to: str, file: str, given: dict[str, int]) -> dict[str, int]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command
-from imagen.cli.generation import generate_and_report
-from imagen.cli.options import build_request, request_options, run_options
+from imagen.cli.folders import generate_for_images
+from imagen.cli.options import build_request, keep_going_option, request_options, run_options
 from imagen.cli.parsing import FILE
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", type=FILE, help="File of the face restoration model.")
 @request_options("set")
+@keep_going_option
 @run_options
 def restore(
     file: str,
@@ -31,8 +32,13 @@ def restore(
     model: str | None,
     values: dict[str, object],
     run: RunOptions,
-) -> None:
-    """Restore the faces in an image."""
+) -> int:
+    """Restore the faces in an image.
+
+    FILE may also be a folder, or a pattern in quotes: each image is restored.
+    """
     given = {"fidelity": fidelity, "model": model}
     options = {name: value for name, value in given.items() if value is not None}
-    generate_and_report(build_request({"image": file, "restore": options} | values), run)
+    return generate_for_images(
+        file, lambda path: build_request({"image": path, "restore": options} | values), run
+    )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from imagen.cli.command_table import Command, usage_error
-from imagen.cli.generation import INTERPOLATION, generate_and_report
+from imagen.cli.folders import generate_for_images
+from imagen.cli.generation import INTERPOLATION
 from imagen.cli.options import (
     SAMPLING,
     SIZE,
     build_request,
+    keep_going_option,
     option_of,
     request_options,
     run_options,
@@ -39,6 +41,7 @@ _SAMPLING = tuple(name for name in SAMPLING if name not in (*SIZE, "count", "lat
 )
 @click.option("--prompt", help="Redraw the enlarged image with this prompt.")
 @request_options("strength", *_SAMPLING, "set")
+@keep_going_option
 @run_options
 def upscale(
     file: str,
@@ -47,8 +50,10 @@ def upscale(
     prompt: str | None,
     values: dict[str, object],
     run: RunOptions,
-) -> None:
+) -> int:
     """Enlarge an image.
+
+    FILE may also be a folder, or a pattern in quotes: each image is enlarged.
 
     There are three ways: interpolation, which needs no backend; an upscale model, with --backend or
     with its file as --method; and, with --prompt or --strength, interpolation followed by a light
@@ -60,7 +65,8 @@ def upscale(
     options: dict[str, object] = {"factor": factor}
     if method is not None:
         options["method"] = method
-    request = build_request({"image": file, "upscale": options} | prompt_values(prompt) | values)
+    more = prompt_values(prompt) | values
+    request = build_request({"image": file, "upscale": options} | more)
     if request.task != "upscale":
         if method not in (None, *INTERPOLATIONS):
             name = run.backend or run.settings.default_backend
@@ -73,7 +79,9 @@ def upscale(
                     )
     elif _is_interpolation(method, values, run.backend):
         run = replace(run, backend=INTERPOLATION)
-    generate_and_report(request, run)
+    return generate_for_images(
+        file, lambda path: build_request({"image": path, "upscale": options} | more), run
+    )
 
 
 def _is_interpolation(method: str | None, values: dict[str, object], backend: str | None) -> bool:
