@@ -177,12 +177,12 @@ class BatchWatch:
             worker = threading.Thread(target=work, args=(stop,))
             worker.start()
             while worker.is_alive():
-                self._read_events(show)
+                self.read_events(show)
                 show(self._describe(time.monotonic() - started))
                 if not self._open and not stop.is_set:
                     stop.set()
                 worker.join(_POLL_SECONDS)
-            self._read_events(show)
+            self.read_events(show)
         if faults:
             raise faults[0]
         if self._open:
@@ -223,7 +223,13 @@ class BatchWatch:
             return settings
         return settings.model_copy(update={"budgets": load_settings(settings.source).budgets})
 
-    def _read_events(self, show: Callable[[str], None]) -> None:
+    def add(self, jobs: Sequence[str]) -> None:
+        """Report these jobs too."""
+        self._open |= {*jobs}
+        self._total += len(jobs)
+
+    def read_events(self, show: Callable[[str], None] = lambda _: None) -> None:
+        """Report the jobs that have ended by now."""
         while events := self._store.events_after(self._seq, limit=_EVENTS_AT_ONCE):
             self._seq = events[-1].seq
             for event in events:

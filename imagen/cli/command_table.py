@@ -27,6 +27,7 @@ SECTIONS = {
         "again": ("again:again", "Regenerate an image and report what changed."),
         "compare": ("compare:compare", "Compare backends on the same prompt."),
         "batch": ("batch:batch", "Generate many images from a file of prompts."),
+        "watch": ("watch:watch", "Run a command for each image that appears in a folder."),
         "demo": ("demo:demo", "Run a comparison with simulated images, without a GPU."),
     },
     "Library": {

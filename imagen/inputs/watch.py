@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -112,6 +113,11 @@ class FolderWatch:
             now = self._clock()
             self._candidates[path] = _Candidate(None, now, now)
 
+    def put_back(self, path: Path) -> None:
+        """Hand a file out again, which could not be used yet."""
+        self._known.pop(path, None)
+        self.notice(path)
+
     def _is_wanted(self, path: Path) -> bool:
         try:
             below = path.relative_to(self._folder)
@@ -168,6 +174,12 @@ def _sign(path: Path) -> _Signature | None:
     return (status.st_size, status.st_mtime_ns) if path.is_file() else None
 
 
+def require_watchfiles() -> None:
+    """Raises MissingDependency without the package that reports changes."""
+    if find_spec("watchfiles") is None:
+        raise MissingDependency("watchfiles", "watch", purpose="watching a folder")
+
+
 def watch_changes(
     folder: Path, stop: threading.Event, *, is_recursive: bool, is_polled: bool
 ) -> Iterator[list[Path]]:
@@ -175,10 +187,9 @@ def watch_changes(
 
     `is_polled` is for network shares, which report no changes. Raises MissingDependency.
     """
-    try:
-        from watchfiles import Change, watch
-    except ModuleNotFoundError as error:
-        raise MissingDependency("watchfiles", "watch", purpose="watching a folder") from error
+    require_watchfiles()
+    from watchfiles import Change, watch
+
     batches = watch(
         folder,
         watch_filter=None,
