@@ -38,12 +38,15 @@ def _save(name: str, colour: int) -> None:
 @contextmanager
 def _watching(*words: str) -> Iterator[subprocess.Popen[str]]:
     """`imagen watch` with these words, in a process of its own; it ends in an orderly way."""
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP
     process = subprocess.Popen(
         [sys.executable, "-m", "imagen", "watch", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
+        creationflags=flags,
     )
     try:
         yield process
