@@ -35,17 +35,22 @@ def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[
                 )
             elif (meant := _find_typo(member, members, blocks)) is not None:
                 yield Problem(path, f"names an unknown backend, {member!r}.{meant}")
-    known = {*blocks, *settings.pools, "mock"}
+    known = {*blocks, "mock"}
     nexts: dict[str, set[str]] = {}
     for number, chain in enumerate(settings.failover):
         for place, name in enumerate(chain):
             path = ("failover", number, place)
             if name in chain[:place]:
                 yield Problem(path, f"names {name!r} twice: a chain must not go back")
+            elif name in settings.pools:
+                what = f"names the pool {name!r}; a chain consists of backends"
+                yield Problem(
+                    path, what, f"Write its backends: {', '.join(settings.members(name))}."
+                )
             elif name not in known:
                 meant = did_you_mean(name, known)
                 remedy = f"Known: {', '.join(sorted(known))}."
-                yield Problem(path, f"names an unknown backend or pool, {name!r}.{meant}", remedy)
+                yield Problem(path, f"names an unknown backend, {name!r}.{meant}", remedy)
         for before, after in pairwise(dict.fromkeys(chain)):
             nexts.setdefault(before, set()).add(after)
     yield from _find_circles(nexts)

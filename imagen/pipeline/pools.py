@@ -71,14 +71,9 @@ def list_candidates(name: str, settings: Settings) -> list[Candidate]:
     members = rank_members(_configured_members(name, settings), settings)
     later: list[str] = []
     for chain in settings.failover:
-        places = [place for place, one in enumerate(chain) if one in (name, *members)]
+        places = [place for place, one in enumerate(chain) if one in members]
         later += chain[places[-1] + 1 :] if places else ()
-    configured = available(settings.backends)
-    moved = [one for each in later for one in settings.members(each) if one in configured]
-    return [
-        *map(Candidate, members),
-        *(Candidate(one, name) for one in dict.fromkeys(moved) if one not in members),
-    ]
+    return [*map(Candidate, members), *(Candidate(one, name) for one in dict.fromkeys(later))]
 
 
 def _configured_members(name: str, settings: Settings) -> tuple[str, ...]:

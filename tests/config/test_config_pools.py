@@ -22,11 +22,11 @@ def refused(text: str) -> list[str]:
 
 def test_pools_and_chains_are_read() -> None:
     FILE.write_text(
-        f"{BACKENDS}pools: {{sd15: [gpu1, gpu2], far: [gpu8, gpu9]}}\nfailover: [sd15, cloud]\n"
+        f"{BACKENDS}pools: {{sd15: [gpu1, gpu2], far: [gpu8, gpu9]}}\nfailover: [gpu1, cloud]\n"
     )
     settings = load_settings()
     assert settings.members("sd15") == ("gpu1", "gpu2")
-    assert settings.failover == (("sd15", "cloud"),)
+    assert settings.failover == (("gpu1", "cloud"),)
 
 
 @pytest.mark.parametrize(
@@ -46,19 +46,25 @@ def test_pools_and_chains_are_read() -> None:
         ("pools: {all: []}", "pools.all: must list at least 1"),
         (
             "failover: [gpu1, clod]",
-            "failover[0][1]: names an unknown backend or pool, 'clod'. Did you mean 'cloud'?",
+            "failover[0][1]: names an unknown backend, 'clod'. Did you mean 'cloud'?",
         ),
         (
             "failover: [gpu1, cloud, gpu1]",
             "failover[0][2]: names 'gpu1' twice: a chain must not go back",
         ),
         ("failover: [[gpu1, gpu2], [gpu2, gpu1]]", "failover: leads from 'gpu1' back to it"),
+        (
+            "pools: {all: [gpu1]}\nfailover: [all, cloud]",
+            "failover[0][0]: names the pool 'all'; a chain consists of backends",
+        ),
         ("failover: [gpu1]", "failover[0]: must list at least 2"),
     ],
 )
 def test_wrong_pool_or_chain_is_named_with_its_line(text: str, problem: str) -> None:
     (line,) = refused(text)
-    assert line.startswith(f"imagen.yaml, line 2: {problem}")
+    place, _, sentence = line.partition(": ")
+    assert sentence.startswith(problem)
+    assert place == f"imagen.yaml, line {2 + text.count(chr(10))}"
 
 
 def test_invalid_backend_hides_no_pool() -> None:
