@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,11 +169,11 @@ _PERIODS = {"s": 1, "m": 60, "h": 3600}
 
 def parse_rate(text: str) -> tuple[int, float]:
     """A number of jobs, and of seconds, from a text such as `10/1m`; raises ValueError."""
-    match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d+(?:\.\d*)?|)\s*([smh])\s*", text)
+    match = re.fullmatch(r"(\d{1,6})/(\d{0,6}(?:\.\d{1,3})?)([smh])", text.replace(" ", ""))
     jobs, seconds = 0, 0.0
     if match is not None:
         jobs, seconds = int(match[1]), float(match[2] or 1) * _PERIODS[match[3]]
-    if jobs < 1 or not 0 < seconds < math.inf:
+    if jobs < 1 or seconds <= 0:
         raise ValueError("must be a number of jobs and a time, such as 10/1m, 1/30s or 500/1h")
     return jobs, seconds
 

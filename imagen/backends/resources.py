@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 _SERVICE_PLACES = 4
 """How many jobs of an online service run at once, unless it is configured."""
-_URL = re.compile(r"\w+://\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +45,11 @@ def find_resource(
     adapter, config = configure(name, blocks, shared)
     with closing(adapter.open_redacted(config)) as engine:
         own = engine.engine
-    url = _URL.search(own)
-    is_elsewhere = adapter.is_service or (url is not None and not is_loopback(url[0]))
+    _, is_url, rest = own.partition("://")
+    is_elsewhere = adapter.is_service or (bool(is_url) and not is_loopback(f"http://{rest}"))
     return BackendResource(
         name=config.resource or (own if is_elsewhere else f"{host_name()}: {own}"),
         at_once=config.at_once or (_SERVICE_PLACES if adapter.is_service else 1),
         rate=parse_rate(config.rate) if config.rate else None,
-        goes_on_alone=adapter.is_service or url is not None,
+        goes_on_alone=adapter.is_service or bool(is_url),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from imagen.core.text import did_you_mean, nearest
+from imagen.core.text import did_you_mean
 from imagen.core.validation import Problem
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _RESERVED = ("mock", "interpolation", "sheet")
 
 def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[Problem]:
     """What is wrong with the pools and chains; `blocks` are the names of all backends."""
+    known = {*blocks, "mock"}
     for pool, members in settings.pools.items():
         if pool in blocks or pool in _RESERVED:
             remedy = "Give the pool another name."
@@ -33,9 +34,9 @@ def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[
                 yield Problem(
                     path, what, f"Write its backends: {', '.join(settings.members(member))}."
                 )
-            elif (meant := _find_typo(member, members, blocks)) is not None:
+            elif member not in known and (meant := did_you_mean(member, known - {*members})):
+                # Without one that is meant, it may be a backend of another machine.
                 yield Problem(path, f"names an unknown backend, {member!r}.{meant}")
-    known = {*blocks, "mock"}
     nexts: dict[str, set[str]] = {}
     for number, chain in enumerate(settings.failover):
         for place, name in enumerate(chain):
@@ -65,17 +66,6 @@ def find_pool_warnings(settings: Settings) -> Iterator[Problem]:
                 what = f"names a backend that is not configured here, {member!r}"
                 remedy = "Only workers of machines that have it run its jobs."
                 yield Problem(("pools", pool, number), what, remedy)
-
-
-def _find_typo(member: str, members: Collection[str], blocks: Collection[str]) -> str | None:
-    """Which backend an unknown member probably means, in a sentence.
-
-    It may also be a backend of another machine: then its name is like those of the other members.
-    """
-    others = {*blocks, "mock"} - {*members}
-    if member in {*blocks, "mock"} or nearest(member, others) is None:
-        return None
-    return did_you_mean(member, others)
 
 
 def _find_circles(nexts: dict[str, set[str]]) -> Iterator[Problem]:

@@ -93,7 +93,7 @@ class JobPlace(Protocol):
 
 
 class KilledError(BaseException):
-    """The process is dead: nothing of ours runs any more."""
+    """The process was killed."""
 
 
 class DyingStore:
