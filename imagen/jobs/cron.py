@@ -36,10 +36,9 @@ from imagen.jobs.submit import (
 from imagen.pipeline.record import find_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from imagen.config import Settings
-    from imagen.core.request import Request
     from imagen.jobs.sql_store import SqlJobStore
 
 _LONGEST_CRON = 200
@@ -187,7 +186,11 @@ def _submit(schedule: Schedule, store: SqlJobStore, settings: Settings) -> None:
         styles = {name: Style.model_validate(one) for name, one in spec.styles.items()}
         output = OutputSettings.model_validate(settings.output.model_dump() | spec.output)
         own = settings.model_copy(update={"output": output, "styles": settings.styles | styles})
-        requests = list(_expand(spec.request, own))
+        request, requests = spec.request, [spec.request]
+        if request.template is not None:  # a new seed, and new texts with it
+            anew = {"prompt": request.template, "template": None, "seed": None}
+            wildcards = Wildcards(settings.wildcard_dirs)
+            requests = expand_request(request.with_values(anew), wildcards, own)
         submit_requests(
             [JobRequest(request, spec.backend) for request in requests],
             own,
@@ -205,12 +208,3 @@ def _submit(schedule: Schedule, store: SqlJobStore, settings: Settings) -> None:
             name=name_of(spec.request),
             store=store,
         )
-
-
-def _expand(request: Request, settings: Settings) -> Iterator[Request]:
-    """The requests of this time: a template gets a new seed, and new texts with it."""
-    if request.template is None:
-        yield request
-        return
-    again = request.with_values({"prompt": request.template, "template": None, "seed": None})
-    yield from expand_request(again, Wildcards(settings.wildcard_dirs), settings)

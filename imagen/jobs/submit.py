@@ -271,7 +271,15 @@ class _RequestChecks:
 
     def check(self, request: Request, backend: str) -> _Check:
         """What a request needs; raises RequestError if its backend cannot honour it."""
-        shape = f"{backend}\n{self._shape(request)}"
+        # Requests that differ only in this are honoured alike, so that one check will do.
+        same: dict[str, object] = {"template": None}
+        same["seed"] = request.seed and (0 if request.seed > 0 else -1)
+        for name in ("prompt", "negative"):
+            text = getattr(request, name)
+            if text and not lora_tags(text) and not (self._options.strict and _SYNTAX & {*text}):
+                same[name] = "x"
+        alike = request.model_copy(update=same).model_dump_json(exclude_defaults=True)
+        shape = f"{backend}\n{alike}"
         found = self._checks.get(shape)
         if found is None:
             try:
@@ -282,16 +290,6 @@ class _RequestChecks:
         if isinstance(found, ImagenError):
             raise found
         return found
-
-    def _shape(self, request: Request) -> str:
-        """The request without what makes no difference to whether it can be honoured."""
-        values: dict[str, object] = {"seed": request.seed and (0 if request.seed > 0 else -1)}
-        values["template"] = None
-        for name in ("prompt", "negative"):
-            text = getattr(request, name)
-            if text and not lora_tags(text) and not (self._options.strict and _SYNTAX & {*text}):
-                values[name] = "x"
-        return request.model_copy(update=values).model_dump_json(exclude_defaults=True)
 
     def _check(self, request: Request, backend: str) -> _Check:
         is_configured = INTERPOLATION in self.settings.backends
@@ -317,11 +315,18 @@ class _RequestChecks:
                 or any(each[name].default is None for each in parameters)
             )
         ]
-        tickets = max((plan.tickets for plan in plans), key=_weigh)
+        # Those of the backend with the most jobs, and then the highest cost, stand for all.
+        tickets = max(
+            (plan.tickets for plan in plans),
+            key=lambda each: (
+                len(each),
+                sum(one.estimate.usd or 0 for one in each if one.estimate),
+            ),
+        )
         return _Check(
             tickets=tickets,
             controls={n: one for plan in plans for n, one in plan.controls_to_make.items()},
-            images=tuple({*_own_images(request, plans)}),
+            images=tuple({n for p in plans for n in image_parameters(request, p.capabilities)}),
             seeds=min(count_seeds(each["seed"]) if "seed" in each else 0 for each in parameters),
             drawn=tuple(drawn),
             warnings=(*not_honoured(tickets[0].receipt), *tickets[0].warnings),
@@ -343,17 +348,6 @@ class _RequestChecks:
                 raise
             message = f"{member}, which is in the pool {backend}, cannot do it: {error.message}"
             raise error.replace(message=message) from error
-
-
-def _weigh(tickets: Sequence[Ticket]) -> tuple[int, float]:
-    """By what to choose the backend of a pool whose tickets stand for those of the others."""
-    costs = [ticket.estimate.usd or 0.0 for ticket in tickets if ticket.estimate is not None]
-    return len(tickets), sum(costs)
-
-
-def _own_images(request: Request, plans: Sequence[Preparation]) -> Iterator[str]:
-    for plan in plans:
-        yield from image_parameters(request, plan.capabilities)
 
 
 class _CheckedRow(NamedTuple):

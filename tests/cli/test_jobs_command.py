@@ -318,10 +318,14 @@ def test_logs_prints_changes_and_progress(
     id = _submit(capsys, "a fox")
     taken = _take(store)
     store.report(taken.fence, Progress(stage="running", fraction=0.5, step=2, steps=4))
+
+    def lines(*words: str) -> list[str]:
+        assert run(["jobs", "logs", id, *words]) == 0
+        return [line.split("  ", 2)[2] for line in capsys.readouterr().out.splitlines()]
+
+    assert lines() == ["queued", "running", "running, step 2 of 4"]
     store.finish(taken.fence, None, load_settings())
-    assert run(["jobs", "logs", id, "--follow"]) == 0  # it has ended, so this ends too
-    lines = [line.split("  ", 2)[2] for line in capsys.readouterr().out.splitlines()]
-    assert lines == ["queued", "running", "running, step 2 of 4", "done"]
+    assert lines("--follow") == ["queued", "running", "done"]  # it has ended, so this ends too
     assert run(["jobs", "logs", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [event["seq"] for event in events] == sorted(event["seq"] for event in events)

@@ -121,7 +121,7 @@ def list_jobs(
 
     A batch is one line. Start and end are estimated from what earlier jobs took.
     """
-    from imagen.cli.job_tables import job_json, plain_json
+    from imagen.cli.job_tables import JOB_COLUMNS, job_json, job_row, plain_json, plain_row
     from imagen.jobs.overview import read_overview
 
     with open_queue(config_path) as (store, settings):
@@ -139,13 +139,7 @@ def list_jobs(
         listed = [plain_json(one) for one in overview.plain]
         listed += [job_json(job, overview) for job in overview.jobs]
         click.echo(json.dumps({"jobs": listed}, indent=2))
-    else:
-        _print_overview(overview)
-
-
-def _print_overview(overview: QueueOverview) -> None:
-    from imagen.cli.job_tables import JOB_COLUMNS, job_row, plain_row
-
+        return
     rows = [plain_row(one, overview.now) for one in overview.plain]
     rows += [job_row(job, overview) for job in overview.jobs]
     print_table(JOB_COLUMNS, rows)
@@ -260,9 +254,9 @@ def _print_job(job: QueuedJob, overview: QueueOverview, events: Sequence[JobEven
 @json_option
 @config_option
 def logs(word: str | None, follow: bool, as_json: bool, config_path: Path | None) -> None:
-    """Print the events of a job, or of all jobs: changes of state, and progress.
+    """Print the events of a job, or of all jobs.
 
-    With --json, each event is one line.
+    These are changes of state, and the progress of those that run. With --json, each is one line.
     """
     from imagen.cli.progress import interruptible
     from imagen.jobs.model import ENDED

@@ -92,7 +92,13 @@ def every(
             store.delete_schedule(schedule.id)
             done = "Deleted"
         else:
-            schedule = _with_pause(schedule, is_paused=pause is not None)
+            from imagen.jobs.cron import next_due
+
+            # What was missed in a pause is not made up for.
+            following = next_due(schedule.cron, schedule.timezone, datetime.now(UTC))
+            next_ = schedule.next if pause is not None else max(schedule.next, following)
+            changes = {"is_paused": pause is not None, "next": next_}
+            schedule = schedule.model_copy(update=changes)
             store.put_schedule(schedule)
             done = "Paused" if pause is not None else "Resumed"
     if as_json:
@@ -123,15 +129,6 @@ def _add(
             options = replace(submit_options(request, run), at=None, after=None)
             rows.append((JobRequest(request, options.backend), run.settings, options))
         return add_schedule(cron, zone, rows, store)
-
-
-def _with_pause(schedule: Schedule, *, is_paused: bool) -> Schedule:
-    """The schedule, paused or not; what was missed in a pause is not made up for."""
-    from imagen.jobs.cron import next_due
-
-    following = next_due(schedule.cron, schedule.timezone, datetime.now(UTC))
-    next_ = schedule.next if is_paused else max(schedule.next, following)
-    return schedule.model_copy(update={"is_paused": is_paused, "next": next_})
 
 
 def _find(word: str, store: SqlJobStore) -> Schedule:

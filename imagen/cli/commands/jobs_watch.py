@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.jobs.model import QueuedJob
-    from imagen.jobs.overview import PlainJob, QueueOverview
+    from imagen.jobs.overview import QueueOverview
 
 _REFRESH_SECONDS = 0.5
 _MOST_WAITING, _MOST_ENDED = 100, 20
@@ -85,7 +85,10 @@ def draw_overview(overview: QueueOverview, width: int, height: int) -> list[str]
     waiting = [job for job in waiting if job.kind not in PARENTS]
     parents = [job for job in overview.jobs if job.kind in PARENTS and job.state not in ENDED]
     running = [line for job in overview.running for line in _running_lines(job, overview)]
-    running += [f"{one.id[:8]}  {_plain_text(one)}" for one in plain]
+    for one in plain:
+        ticket = one.job.ticket if one.job is not None else None
+        what = f"{ticket.backend}: {ticket.request.prompt or ''}" if ticket is not None else ""
+        running.append(f"{one.id[:8]}  a plain command, {one_line(what)}")
     sections = [
         ("RUNNING", running),
         ("BATCHES", [_parent_line(job, overview) for job in parents]),
@@ -144,22 +147,11 @@ def _line(job: QueuedJob, overview: QueueOverview) -> str:
         one_line(job.backend or job.pool),
         describe_time(job, overview),
     )
-    padded = [_pad(truncate(cell, size), size) for cell, size in zip(cells, _WIDTHS, strict=True)]
-    return "  ".join((*padded, job.name))
-
-
-def _plain_text(plain: PlainJob) -> str:
-    """A plain command, which runs its job itself."""
-    if plain.job is None:
-        return "a plain command"
-    ticket = plain.job.ticket
-    return one_line(f"{ticket.backend}, a plain command: {ticket.request.prompt or ''}")
+    fitted = [truncate(cell, size) for cell, size in zip(cells, _WIDTHS, strict=True)]
+    blanks = (" " * (n - display_width(cell)) for cell, n in zip(fitted, _WIDTHS, strict=True))
+    return "  ".join((*map("".join, zip(fitted, blanks, strict=True)), job.name))
 
 
 def _bar(fraction: float) -> str:
     full = round(_BAR * min(max(fraction, 0.0), 1.0))
     return "█" * full + "░" * (_BAR - full)
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - display_width(text))

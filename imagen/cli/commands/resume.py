@@ -152,8 +152,14 @@ def _recover(
     lost = _find_lost_in_queue(settings)
 
     def recover_one(id: str, *, resubmit: bool) -> RecoveredJob:
+        if id in lost and resubmit:
+            from imagen.jobs.sql_store import open_job_store
+
+            with open_job_store(settings) as store:
+                store.retry(id, is_confirmed=True)
+            return replace(lost[id], outcome="queued", error=None)
         if id in lost:
-            return _retry_in_queue(lost[id], settings) if resubmit else lost[id]
+            return lost[id]
         with watch(id[:8]) as on_progress:
             return recover(id, settings, on_progress, output=output, resubmit=resubmit)
 
@@ -219,15 +225,6 @@ def _find_lost_in_queue(settings: Settings) -> dict[str, RecoveredJob]:
         )
         for row in rows
     }
-
-
-def _retry_in_queue(lost: RecoveredJob, settings: Settings) -> RecoveredJob:
-    """Put a lost job in line again, for a worker."""
-    from imagen.jobs.sql_store import open_job_store
-
-    with open_job_store(settings) as store:
-        store.retry(lost.id, is_confirmed=True)
-    return replace(lost, outcome="queued", error=None)
 
 
 def _ask(one: RecoveredJob) -> bool:

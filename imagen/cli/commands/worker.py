@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.config import Settings
-    from imagen.jobs.model import WorkerInfo
     from imagen.jobs.worker import WorkerEvent
     from imagen.jobs.worker_log import LogFormat
 
@@ -187,7 +186,18 @@ def _print_status(config_path: Path | None, *, as_json: bool) -> None:
     jobs = {one.id: [job.id for job in running if job.owner == one.id] for one in workers}
     if as_json:
         body = {
-            "workers": [_worker_json(one, jobs[one.id]) for one in workers],
+            "workers": [
+                {
+                    "id": one.id,
+                    "host": one.host,
+                    "pid": one.pid,
+                    "started": local_time(one.started).isoformat(timespec="seconds"),
+                    "seen": local_time(one.seen).isoformat(timespec="seconds"),
+                    "backends": list(one.backends),
+                    "jobs": jobs[one.id],
+                }
+                for one in workers
+            ],
             "paused": {
                 name: {
                     "until": local_time(one.until).isoformat(timespec="seconds"),
@@ -217,15 +227,3 @@ def _print_status(config_path: Path | None, *, as_json: bool) -> None:
         echo(f"{one_line(name)} is paused until {local_time(pause.until):%H:%M:%S}. {why}".strip())
     for pool, number in unserved.items():
         echo(f"{count_noun(number, 'job')} for {one_line(pool)}, which no running worker serves.")
-
-
-def _worker_json(worker: WorkerInfo, jobs: Sequence[str]) -> dict[str, object]:
-    return {
-        "id": worker.id,
-        "host": worker.host,
-        "pid": worker.pid,
-        "started": local_time(worker.started).isoformat(timespec="seconds"),
-        "seen": local_time(worker.seen).isoformat(timespec="seconds"),
-        "backends": list(worker.backends),
-        "jobs": list(jobs),
-    }
