@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from imagen.testing.comfyui import ComfyUI
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_JOBS = 6
+_JOBS = 10
 _END_SECONDS = 120.0
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it kills with signals of POSIX")
 
@@ -59,10 +58,9 @@ class _Machine:
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command("worker", "--log", "json"), env=self.environ, cwd=self.home
-        )
+    def start_worker(self, backends: str) -> subprocess.Popen[bytes]:
+        words = self.command("worker", "--log", "json", "--backends", backends)
+        return subprocess.Popen(words, env=self.environ, cwd=self.home)
 
 
 @pytest.fixture
@@ -93,6 +91,12 @@ def machines(postgres_url: str, servers: list[ComfyUI], tmp_path: Path) -> list[
     return made
 
 
+def _history(machine: _Machine) -> list[dict[str, Any]]:
+    found = json.loads(machine.run("history", "--limit", "50", "--json"))
+    images: list[dict[str, Any]] = found["images"]
+    return images
+
+
 def test_images_of_killed_workers_are_read_on_the_third_machine(
     machines: list[_Machine], servers: list[ComfyUI]
 ) -> None:
@@ -103,30 +107,34 @@ def test_images_of_killed_workers_are_read_on_the_third_machine(
     job = submitter.run(*sized, "--detach").split()[-1]
     (submitter.home / "red.png").unlink()  # workers have the bytes from the database
 
-    workers = [machine.start_worker() for machine in three]
+    def posts() -> list[str]:
+        requests = [one for server in servers for one in list(server.requests)]
+        sent = [one for one in requests if (one.method, one.path) == ("POST", "/prompt")]
+        return [one.json()["prompt_id"] for one in sent]
+
+    workers = [machine.start_worker(f"gpu{n}") for n, machine in enumerate(three[:2])]
     try:
-
-        def posts() -> list[str]:
-            requests = [one for server in servers for one in list(server.requests)]
-            sent = [one for one in requests if (one.method, one.path) == ("POST", "/prompt")]
-            return [one.json()["prompt_id"] for one in sent]
-
-        until(lambda: len(posts()) >= 2, seconds=_END_SECONDS)
-        for worker in workers[:2]:
+        both = {machine.name for machine in three[:2]}
+        until(lambda: {one["host"] for one in _history(submitter)} == both, seconds=_END_SECONDS)
+        for worker in workers:
             worker.kill()
+        workers.append(three[2].start_worker("gpu0,gpu1"))
         shown = json.loads(submitter.run("jobs", "wait", job, "--timeout", "100", "--json"))
     finally:
         for worker in workers:
-            worker.send_signal(signal.SIGTERM)
+            worker.terminate()
         for worker in workers:
             worker.wait(60)
     assert "failed" not in json.dumps(shown)
     assert len(posts()) == len(set(posts())) == _JOBS
 
+    for machine in three[:2]:  # their disks are not the third one's
+        machine.outputs.rename(machine.home / "elsewhere")
     third = three[2]
     fetched = json.loads(third.run("library", "fetch", "--all", "-o", "all", "--json"))
-    history = json.loads(third.run("history", "--limit", "50", "--json"))["images"]
+    history = _history(third)
     assert len(history) == _JOBS
+    assert {one["host"] for one in history} == {machine.name for machine in three}
     own = [one for one in history if one["host"] == third.name]
     assert fetched["here"] == len(own)
     assert len(fetched["images"]) == _JOBS - len(own)
@@ -137,5 +145,5 @@ def test_images_of_killed_workers_are_read_on_the_third_machine(
     sidecars = [json.loads(Path(f"{path}.json").read_text()) for path in paths]
     assert {sidecar["request"]["prompt"] for sidecar in sidecars} == {"a red fox"}
     for machine in three:
-        text = "".join(one.read_text() for one in machine.outputs.rglob("*.json"))
+        text = "".join(one.read_text() for one in machine.home.rglob("*.png.json"))
         assert str(submitter.home) not in text
