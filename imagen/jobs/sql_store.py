@@ -25,7 +25,6 @@ from imagen.jobs.user_changes import UserChanges
 from imagen.jobs.worker_rows import WorkerRows
 from imagen.library import open_library
 from imagen.library.schema import job_previews, jobs
-from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
 from imagen.pipeline.budgets import lock_budgets, refuse_over_budget
 
 if TYPE_CHECKING:
@@ -230,6 +229,9 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
         environ: Mapping[str, str],
         values: dict[str, Any],
     ) -> None:
+        # With Pillow, which a command that only submits does not need.
+        from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
+
         prepared = None
         if record is not None:
             assert settings is not None

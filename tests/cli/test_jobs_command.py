@@ -366,3 +366,34 @@ def test_resume_lists_the_lost_jobs_of_the_queue_and_runs_them_again_if_asked(
     assert store.read(id).state == "queued"
     assert run(["resume"]) == 0
     assert capsys.readouterr().err == "There are no interrupted jobs.\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "edit fox.png brighter",
+        "outpaint fox.png hills --right 64",
+        "upscale fox.png --factor 2",
+        "upscale fox.png --backend mock",
+        "restore fox.png",
+        "preprocess canny fox.png",
+        "generate bear --image fox.png --control canny:fox.png --preprocess",
+        "again fox.png",
+        "compare fox -m mock,other -o sheet",
+        "batch prompts.txt",
+    ],
+)
+def test_each_command_that_makes_images_can_be_detached_and_run_by_a_worker(
+    line: str, store: SqlJobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["generate", "a fox", "--size", "64x64", "-o", "fox.png", "-q"])
+    Path("prompts.txt").write_text("a cat\na dog\n")
+    capsys.readouterr()
+    assert run([*line.split(), "--detach", "--json"]) == 0
+    printed = capsys.readouterr().out
+    id = json.loads(printed[printed.index("{") :])["job"]
+    assert store.read(id).state == "queued"
+    assert run(["worker", "--drain"]) == 0
+    assert store.read(id).state == "done", store.read(id).error
+    assert run(["jobs", "wait", id, "-q"]) == 0
+    assert all(Path(path).is_file() for path in capsys.readouterr().out.splitlines())
