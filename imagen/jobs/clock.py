@@ -1,4 +1,4 @@
-"""The clock of the library's database: the one that all of its workers agree on."""
+"""The clock of the library's database, on which all workers agree; and a stopwatch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _POSTGRES = text("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)")
+
+
+class Stopwatch:
+    """How long ago something was.
+
+    The monotonic clock stops while a computer sleeps, and the other one may be set: the one that
+    has moved farther counts.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic(), time.time()
+
+    @property
+    def seconds(self) -> float:
+        return max(time.monotonic() - self._began[0], time.time() - self._began[1])
 
 
 def now_ms(connection: Connection) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, literal, select, union_all, update
 
 from imagen.core.ticket import new_id
-from imagen.jobs.clock import now_ms
+from imagen.jobs.clock import Stopwatch, now_ms
 from imagen.jobs.queue import HeldDelivery, JobDelivery, Put
 from imagen.jobs.wakeup import QueueWatcher, notify
 from imagen.library.schema import deliveries
@@ -45,19 +44,8 @@ class EmbeddedQueue:
         self._library = library
         self._worker = worker_id or new_id()
         self._stall_seconds = stall_seconds
-        self._beat_at: tuple[float, float] | None = None
+        self._last_beat: Stopwatch | None = None
         self._watcher = QueueWatcher(library)
-
-    def put(
-        self,
-        connection: Connection,
-        job: str,
-        queue: str,
-        *,
-        priority: int = 0,
-        delay_seconds: float = 0.0,
-    ) -> str:
-        return self.put_many(connection, [Put(job, queue, priority, delay_seconds)])[0]
 
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
         if not puts:
@@ -134,15 +122,12 @@ class EmbeddedQueue:
         else:
             with self._library.reading() as connection:
                 now_ms(connection)  # or a worker without a database would count as alive
-        self._beat_at = time.monotonic(), time.time()
+        self._last_beat = Stopwatch()
         return {token: HeldDelivery(token in mine, mine.get(token, False)) for token in held}
 
     def is_beat_fresh(self) -> bool:
-        if self._beat_at is None:
-            return False
-        # The monotonic clock stops while a computer sleeps.
-        age = max(time.monotonic() - self._beat_at[0], time.time() - self._beat_at[1])
-        return age < self._stall_seconds / 2
+        last = self._last_beat
+        return last is not None and last.seconds < self._stall_seconds / 2
 
     def finish(self, token: str) -> None:
         with self._library.writing() as connection:

@@ -26,6 +26,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import text
 
 from imagen.errors import ImagenError, LibraryError, LibraryUnreachable
+from imagen.jobs.clock import Stopwatch
 from imagen.jobs.queue import HeldDelivery, JobDelivery, Put
 from imagen.jobs.wakeup import QueueWatcher, notify
 from imagen.library.database import SCHEMA, is_temporary
@@ -68,23 +69,12 @@ class FleetQueue:
         # Never opened: it is used on connections of the library alone.
         self._sync = App(connector=SyncPsycopgConnector()).job_manager
         self._watcher = QueueWatcher(library)
-        self._beat_at: tuple[float, float] | None = None
+        self._last_beat: Stopwatch | None = None
         self._unnamed_since: dict[int, float] = {}
         """Deliveries that this worker has by Procrastinate's word, and that no beat named."""
         self._lock = threading.Lock()
         self._client: _AsyncClient | None = None
         migrate_queue(library)
-
-    def put(
-        self,
-        connection: Connection,
-        job: str,
-        queue: str,
-        *,
-        priority: int = 0,
-        delay_seconds: float = 0.0,
-    ) -> str:
-        return self.put_many(connection, [Put(job, queue, priority, delay_seconds)])[0]
 
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
         if not puts:
@@ -129,7 +119,7 @@ class FleetQueue:
     def beat(self, held: Collection[str]) -> dict[str, HeldDelivery]:
         mine = self._call(lambda client: client.beat())
         now = time.monotonic()
-        self._beat_at = now, time.time()
+        self._last_beat = Stopwatch()
         unnamed = {id for id in mine if str(id) not in held}
         self._unnamed_since = {id: self._unnamed_since.get(id, now) for id in unnamed}
         cancelled = {str(id): is_cancelled for id, is_cancelled in mine.items()}
@@ -138,11 +128,8 @@ class FleetQueue:
         }
 
     def is_beat_fresh(self) -> bool:
-        if self._beat_at is None:
-            return False
-        # The monotonic clock stops while a computer sleeps.
-        age = max(time.monotonic() - self._beat_at[0], time.time() - self._beat_at[1])
-        return age < self._stall_seconds / 2
+        last = self._last_beat
+        return last is not None and last.seconds < self._stall_seconds / 2
 
     def finish(self, token: str) -> None:
         self._call(lambda client: client.finish(int(token)))

@@ -42,22 +42,11 @@ class JobQueue(Protocol):
     It is then unknown whether the call took effect. Threads may share a queue.
     """
 
-    def put(
-        self,
-        connection: Connection,
-        job: str,
-        queue: str,
-        *,
-        priority: int = 0,
-        delay_seconds: float = 0.0,
-    ) -> str:
-        """Put a job in line, in the caller's transaction; the token of the delivery.
-
-        The caller keeps the token in the row of the job, in the same transaction.
-        """
-
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
-        """`put` for many jobs at once: the tokens, in order."""
+        """Put jobs in line, in the caller's transaction: the tokens of their deliveries, in order.
+
+        The caller keeps each token in the row of its job, in the same transaction.
+        """
 
     def fetch(self, groups: Sequence[Sequence[str]]) -> JobDelivery | None:
         """The best due delivery of the first of these groups of queues that has one.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from imagen.errors import Failed, ImagenError, LetGo, LibraryUnreachable, Lost
+from imagen.jobs.clock import Stopwatch
 from imagen.jobs.outage import retry_until_reachable
 from imagen.pipeline.record import with_job_settings
 
@@ -71,12 +71,11 @@ class RowJobStore:
         """
         is_late = True
         while is_late:
-            began = _clocks()
+            watch = Stopwatch()
             self.warnings += self._persist(
                 lambda: self._store.write(self._fence, job, self._settings)
             )
-            age = max(now - then for now, then in zip(_clocks(), began, strict=True))
-            is_late = age > self._store.lease_seconds / 3
+            is_late = watch.seconds > self._store.lease_seconds / 3
 
     def record(self, job: Job, settings: Settings, *, error: ImagenError | None = None) -> str:
         """Record the finished job in the library, and end its row.
@@ -115,8 +114,3 @@ class RowJobStore:
 def is_stopped_by_us(error: ImagenError, job: Job | None) -> bool:
     """Whether a job failed because its engine was asked to stop it, without confirming it then."""
     return isinstance(error, Failed) and job is not None and "is_stopped" in job.ticket.engine
-
-
-def _clocks() -> tuple[float, float]:
-    """The monotonic clock stops while a computer sleeps, and the other one may be set."""
-    return time.monotonic(), time.time()

@@ -95,12 +95,7 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             if resource:
                 change.lock_resource(resource)
             row = change.lock(delivery.job)
-            is_valid = (
-                row is not None
-                and row.token == delivery.token
-                and row.state not in ENDED
-                and row.owner in ("", worker)
-            )
+            is_valid = row is not None and row.token == delivery.token and row.state not in ENDED
             if row is None or not is_valid:
                 taken = None
             elif not keeps_engine(row) and (wait := _busy_for(change, resource, at_once, rate)):

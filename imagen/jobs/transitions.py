@@ -128,13 +128,10 @@ class Transition:
         """
         pool = row.pool if pool is None else pool
         queue_pool = row.backend if is_kept else pool
-        token = self.queue.put(
-            self.connection,
-            row.id,
-            queue_name(queue_pool, row.affinity),
-            priority=row.priority + (ADOPTION_PRIORITY if is_kept or is_first else 0),
-            delay_seconds=delay_seconds,
-        )
+        priority = row.priority + (ADOPTION_PRIORITY if is_kept or is_first else 0)
+        queue = queue_name(queue_pool, row.affinity)
+        put = Put(row.id, queue, priority, delay_seconds)
+        (token,) = self.queue.put_many(self.connection, [put])
         values = _FREED | {"token": token, "pool": pool, "queue_pool": queue_pool} | values
         if is_kept:
             del values["reserved_usd"]

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from imagen.core.ticket import new_id
 from imagen.errors import RequestError
 from imagen.jobs.model import ENDED
-from imagen.jobs.queue import ADOPTION_PRIORITY, queue_name
+from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
 from imagen.jobs.transitions import QueueTables, is_submitted, keeps_engine
 from imagen.library.schema import job_blobs, job_events, job_previews, jobs, milliseconds
 
@@ -192,13 +192,10 @@ def _move(change: Transition, row: Row[Any], changes: dict[str, Any]) -> None:
     if row.token is not None:
         change.queue.cancel_many(change.connection, [row.token])
         due = changes.get("due_ms", row.due_ms)
-        is_kept = keeps_engine(row)
-        token = change.queue.put(
-            change.connection,
-            row.id,
-            queue_name(row.queue_pool, row.affinity),
-            priority=changes.get("priority", row.priority) + is_kept * ADOPTION_PRIORITY,
-            delay_seconds=max(0.0, (due - change.now) / 1000),
-        )
+        priority = changes.get("priority", row.priority)
+        priority += ADOPTION_PRIORITY if keeps_engine(row) else 0
+        delay = max(0.0, (due - change.now) / 1000)
+        put = Put(row.id, queue_name(row.queue_pool, row.affinity), priority, delay)
+        (token,) = change.queue.put_many(change.connection, [put])
         changes = changes | {"token": token}
     change.set_state(row.id, row.state, **changes)

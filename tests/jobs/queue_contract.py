@@ -38,7 +38,7 @@ class Line:
 
     def put(self, job: str, queue: str = "q/", *, priority: int = 0, delay: float = 0.0) -> str:
         with self.library.writing() as connection:
-            return self.first.put(connection, job, queue, priority=priority, delay_seconds=delay)
+            return self.first.put_many(connection, [Put(job, queue, priority, delay)])[0]
 
     def cancel(self, token: str) -> None:
         with self.library.writing() as connection:
@@ -79,7 +79,7 @@ class QueueContract:
 
     def test_a_put_is_rolled_back_with_its_caller(self, line: Line) -> None:
         with suppress(ZeroDivisionError), line.library.writing() as connection:
-            line.first.put(connection, "a", "q/")
+            line.first.put_many(connection, [Put("a", "q/")])
             raise ZeroDivisionError
         assert line.second.fetch([["q/"]]) is None
         assert line.first.live() == set()
@@ -269,7 +269,7 @@ class QueueContract:
         token = line.put("a")
         _fetch(line.first)
         with line.library.writing() as connection:
-            new = line.second.put(connection, "a", "q/")
+            (new,) = line.second.put_many(connection, [Put("a", "q/")])
         line.second.finish(token)
         assert line.first.beat([token])[token] == (False, False)
         assert _fetch(line.second).token == new

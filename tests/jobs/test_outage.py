@@ -15,6 +15,7 @@ from imagen.config import LibrarySettings, Settings
 from imagen.errors import LibraryError, LibraryUnreachable
 from imagen.jobs.fleet import FleetQueue
 from imagen.jobs.outage import retry_until_reachable
+from imagen.jobs.queue import Put
 from imagen.library import open_library
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def test_the_queue_says_soon_that_the_database_is_away(
 ) -> None:
     queue = FleetQueue(library)
     with library.writing() as connection:
-        token = queue.put(connection, "a-job", "mock/")
+        (token,) = queue.put_many(connection, [Put("a-job", "mock/")])
     queue.beat([])
     if state == "refused":
         proxy.cut("refused")
