@@ -45,7 +45,13 @@ def generate_for_images(
     from imagen.cli.batch_run import run_rows
     from imagen.jobs.submit import JobRequest
 
-    _check_output(source, run)
+    if run.is_stdout or (run.output is not None and run.output.name is not None):
+        raise usage_error("--output must name a folder: the images are named after their inputs.")
+    if os.path.realpath(run.settings.output.directory) == os.path.realpath(source):
+        raise usage_error(
+            f"The images would be saved in {source}, and be inputs the next time. Name another "
+            "folder with --output."
+        )
     requests = _build_all(paths, build, run)
     run = name_after_input(next(iter(requests.values())), run)
     keys = KeyCounter(run.settings)
@@ -84,17 +90,6 @@ def _build_all(
     for line in list_faults(faults):
         echo(line, err=True)
     return requests
-
-
-def _check_output(source: str, run: RunOptions) -> None:
-    """Raises UsageError for an output that cannot take many images."""
-    if run.is_stdout or (run.output is not None and run.output.name is not None):
-        raise usage_error("--output must name a folder: the images are named after their inputs.")
-    if os.path.realpath(run.settings.output.directory) == os.path.realpath(source):
-        raise usage_error(
-            f"The images would be saved in {source}, and be inputs the next time. Name another "
-            "folder with --output."
-        )
 
 
 def name_after_input(request: Request, run: RunOptions) -> RunOptions:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator
 
-    from imagen.core.image_file import ImageFile
-
 _SETTLED_SECONDS = 1.0
 """A file that has not changed for so long may be complete."""
 _GIVE_UP_SECONDS = 15.0
@@ -142,7 +140,9 @@ class FolderWatch:
                 candidate.next_look = now + _SETTLED_SECONDS
             elif now >= candidate.next_look:
                 try:
-                    image = _read_complete(path)
+                    image = read_image_file(str(path))
+                    if not is_complete(image.data):
+                        raise RequestError(f"image: {path} is not complete.")
                 except RequestError as error:
                     if now - candidate.since < _GIVE_UP_SECONDS:  # a slow copy may have paused
                         candidate.next_look = now + (now - candidate.since)
@@ -155,14 +155,6 @@ class FolderWatch:
                 self._known[path] = signature
                 del self._candidates[path]
                 yield result
-
-
-def _read_complete(path: Path) -> ImageFile:
-    """Read an image; raises RequestError, also if a part of it is missing."""
-    image = read_image_file(str(path))
-    if not is_complete(image.data):
-        raise RequestError(f"image: {path} is not complete.")
-    return image
 
 
 def _sign(path: Path) -> _Signature | None:

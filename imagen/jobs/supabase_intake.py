@@ -63,7 +63,7 @@ _LAST_SECONDS = 30.0
 """For writing back what has ended, when the worker stops."""
 _MOST_INPUTS = 16
 _FIELDS = frozenset(Request.model_fields) - {"extra", "template"}
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://\S+", re.IGNORECASE)
 _MESSAGES = {
     "over_budget": "The spending limit of this service is reached.",
     "unavailable": "The engine cannot be reached.",
@@ -91,8 +91,12 @@ def take_supabase_jobs(
     ConfigError if a setting is missing, and other ImagenErrors if the table cannot be used.
     """
     check_intake_settings(settings, environ)
+    schema, library = settings.cloud.db_schema, library_id(store.library)
     with connect(settings, environ) as client:
-        intake = SupabaseIntake(_open_rows(settings, store, client), client, store, settings, say)
+        rows: SupabaseJobs = RestSupabaseJobs(client, schema, library)
+        if is_in_library(store.library, schema):
+            rows = SqlSupabaseJobs(store.library, schema, library)
+        intake = SupabaseIntake(rows, client, store, settings, say)
         intake.step()
         stop = threading.Event()
         thread = threading.Thread(target=intake.run, args=(stop,), name="supabase", daemon=True)
@@ -129,13 +133,6 @@ def check_intake_settings(settings: Settings, environ: Mapping[str, str]) -> Non
             "get an image.",
             remedy="Set it to auto.",
         )
-
-
-def _open_rows(settings: Settings, store: SqlJobStore, client: SupabaseClient) -> SupabaseJobs:
-    schema, library = settings.cloud.db_schema, library_id(store.library)
-    if is_in_library(store.library, schema):
-        return SqlSupabaseJobs(store.library, schema, library)
-    return RestSupabaseJobs(client, schema, library)
 
 
 class SupabaseIntake:
@@ -253,18 +250,21 @@ class SupabaseIntake:
             return JobReport(id=row.id, state="failed", error=error)
         if job.state in ENDED:
             return self._describe_ended(row, job)
-        state: RowState = "queued" if job.state in ("held", "queued") else "running"
-        return JobReport(id=row.id, state=state, progress=self._progress(job))
-
-    def _progress(self, job: QueuedJob) -> dict[str, JsonValue] | None:
         if job.kind in PARENTS:
             counts = self._store.children_counts([job.id]).get(job.id, {})
             ended = sum(counts.get(state, 0) for state in ENDED)
-            return {"stage": "running", "images": ended, "of": sum(counts.values())}
-        known = job.progress or {}
-        fraction = known.get("fraction")
-        shown = round(fraction, 3) if isinstance(fraction, int | float) else 0
-        return {"stage": known.get("stage") or "queued", "fraction": shown}
+            fraction = ended / max(1, sum(counts.values()))
+            is_waiting = not counts.keys() - {"held", "queued"}
+            stage: JsonValue = "running"
+        else:
+            known = job.progress or {}
+            share = known.get("fraction")
+            fraction = share if isinstance(share, int | float) else 0.0
+            is_waiting = job.state in ("held", "queued")
+            stage = known.get("stage") or "queued"
+        state: RowState = "queued" if is_waiting else "running"
+        progress = {"stage": "queued" if is_waiting else stage, "fraction": round(fraction, 3)}
+        return JobReport(id=row.id, state=state, progress=progress)
 
     def _describe_ended(self, row: OpenSupabaseJob, job: QueuedJob) -> JobReport:
         made = self._store.list_jobs(parent=job.id, limit=1024) if job.kind in PARENTS else [job]

@@ -141,6 +141,14 @@ def test_detached_images_are_one_batch(capsys: pytest.CaptureFixture[str]) -> No
     assert _json(capsys, "upscale", "photos", "--detach")["job"] == printed["job"]
 
 
+def test_a_folder_by_interpolation_runs_nobody_elses_jobs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _run(capsys, "generate", "a fox", "--detach")
+    _run(capsys, "upscale", "photos")
+    assert [job["state"] for job in _jobs(capsys) if job["name"] == "a fox"] == ["queued"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

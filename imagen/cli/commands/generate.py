@@ -26,7 +26,6 @@ from imagen.errors import UnknownBackend
 
 if TYPE_CHECKING:
     from imagen.cli.options import RunOptions
-    from imagen.core.request import Request
 
 
 @click.command(cls=Command)
@@ -67,14 +66,14 @@ def generate(
         if image is None:
             generate_and_report(expand(file.request), run)
             return 0
-        build = partial(_with_image, file.request)
-        return generate_for_images(image, build, run, expand=expand)
+        return generate_for_images(
+            image,
+            lambda path: file.request.model_copy(update={"image": path}),
+            run,
+            expand=expand,
+        )
     except UnknownBackend as error:
         if is_named or file.backend != error.name:
             raise
         remedy = f"{document} names it. Choose another with --backend. {error.remedy}"
         raise error.replace(remedy=remedy) from error
-
-
-def _with_image(request: Request, path: str) -> Request:
-    return request.model_copy(update={"image": path})
