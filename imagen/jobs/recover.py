@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from imagen.core.result import Facts, Result, no_progress
 from imagen.core.ticket import new_id
-from imagen.errors import Cancelled, ImagenError, Lost, OverBudget, RequestError
+from imagen.errors import Cancelled, ImagenError, LetGo, Lost, OverBudget, RequestError
 from imagen.jobs import file_store
 from imagen.outputs import SavedImage
 from imagen.pipeline.budgets import within_budgets
@@ -127,7 +127,7 @@ def recover(
                 remedy = f"{remedy}\n{_FORGET}".format(id=id)
                 raise error.with_remedy(remedy) from error
             return RecoveredJob(id=id, outcome=outcome, job=job, generation=generation)
-    except Cancelled:
+    except (Cancelled, LetGo):
         raise
     except ImagenError as error:
         if job is None and isinstance(error, RequestError):

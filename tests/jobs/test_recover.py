@@ -14,7 +14,7 @@ from imagen.config import Budget, LibrarySettings, OutputSettings, Settings
 from imagen.core.request import Request
 from imagen.core.result import Progress, no_progress
 from imagen.core.ticket import Estimate
-from imagen.errors import Cancelled, Failed, Lost, OverBudget, RequestError, Unavailable
+from imagen.errors import Cancelled, Failed, LetGo, Lost, OverBudget, RequestError, Unavailable
 from imagen.jobs import file_store
 from imagen.jobs.recover import recover, recover_all, resume
 from imagen.library import Query, search_images
@@ -88,6 +88,21 @@ def test_recover_fetches_a_submitted_job(server: ComfyUI, settings: Settings) ->
     done = recover(id, settings, no_progress)
     assert (done.outcome, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
     assert file_store.pending(settings.state_dir) == []
+
+
+def test_recovered_job_can_be_let_go_and_recovered_again(
+    server: ComfyUI, settings: Settings
+) -> None:
+    def let_go(progress: Progress) -> None:
+        if progress.stage == "running":
+            raise LetGo("not now")
+
+    job = _planned(settings)
+    with pytest.raises(LetGo):
+        recover(job.id, settings, let_go)
+    assert file_store.read(job.id, settings.state_dir).state == "submitted"
+    done = recover(job.id, settings, no_progress)
+    assert (done.outcome, len(server.prompts), _in_library(settings)) == ("fetched", 1, 1)
 
 
 def test_recover_submits_a_planned_job(server: ComfyUI, settings: Settings) -> None:
