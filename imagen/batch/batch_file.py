@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
-from imagen.batch.expand import combine_request, count_combinations, expand_request
+from imagen.batch.expand import combine_request, expand_request
 from imagen.batch.keys import KeyCounter
 from imagen.batch.prompt_files import (
     MAX_ROWS,
@@ -23,7 +23,7 @@ from imagen.jobs.submit import JobRequest
 from imagen.outputs.naming import template_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from imagen.batch.prompt_files import PromptRow
     from imagen.config import Settings
@@ -103,7 +103,12 @@ class _BatchReader:
         request = row.build_request(self._options.defaults)
         name, format = self._read_output(row)
         key = self._keys.key_of(request, backend, row.output)
-        for place, one in enumerate(self._expand(request)):
+        requests: Iterable[Request] = [request]
+        if self._options.is_combinatorial:
+            requests = combine_request(request, self._wildcards, self._options.settings)
+        elif not self._options.is_literal:
+            requests = expand_request(request, self._wildcards, self._options.settings)
+        for place, one in enumerate(requests):
             yield JobRequest(
                 one,
                 backend,
@@ -111,15 +116,6 @@ class _BatchReader:
                 key=f"{key}-{place}" if place else key,
                 output_format=format,
             )
-
-    def _expand(self, request: Request) -> Iterator[Request]:
-        options = self._options
-        if options.is_literal:
-            return iter([request])
-        if not options.is_combinatorial:
-            return iter(expand_request(request, self._wildcards, options.settings))
-        count_combinations(request, self._wildcards)
-        return combine_request(request, self._wildcards, options.settings)
 
     def _read_output(self, row: PromptRow) -> tuple[str, ImageFormat | None]:
         """The name template and the format that the output of a row says."""

@@ -124,7 +124,17 @@ def parse_rows(
     Blank lines, and lines of text that begin with #, are skipped. Raises RequestError for a file
     that is wrong as a whole, also after its first rows.
     """
-    text = _decode(data, source)
+    if len(data) > MAX_BYTES:
+        limit = f"{MAX_BYTES // 1024**2} MB"
+        raise RequestError(f"{source} is larger than {limit}.", remedy="Split it.")
+    try:
+        text = decode_text(data)
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{source} is not text in UTF-8 or UTF-16: {error.reason}.", remedy="Save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise RequestError(f"{source} is not text: it holds NUL.", remedy="Save it as UTF-8.")
     readers: dict[PromptFormat, Callable[[str, PromptTemplate | None], Iterator[_Parsed]]] = {
         "text": _read_text,
         "csv": _read_csv,
@@ -169,22 +179,6 @@ def list_faults(faults: Sequence[tuple[str, str]]) -> list[str]:
 
 
 _Parsed = PromptRow | RowFault
-
-
-def _decode(data: bytes, source: str) -> str:
-    if len(data) > MAX_BYTES:
-        raise RequestError(
-            f"{source} is larger than {MAX_BYTES // 1024**2} MB.", remedy="Split it."
-        )
-    try:
-        text = decode_text(data)
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{source} is not text in UTF-8 or UTF-16: {error.reason}.", remedy="Save it as UTF-8."
-        ) from error
-    if "\0" in text:
-        raise RequestError(f"{source} is not text: it holds NUL.", remedy="Save it as UTF-8.")
-    return text
 
 
 # --- text ---

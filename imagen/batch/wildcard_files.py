@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 from imagen.core.filesystem import read_at_most
@@ -95,7 +95,7 @@ class WildcardFiles:
                     found.setdefault(name, []).append((path, None))
                     continue
                 try:
-                    lists = dict(_find_lists(_read_lists(path), name, path.relative_to(folder)))
+                    lists = dict(_find_lists(path, path.relative_to(folder)))
                 except RequestError as error:  # fails what needs it, and nothing else
                     self._faults.append(error.message)
                     continue
@@ -144,25 +144,22 @@ def _read_source(source: tuple[Path, list[object] | None]) -> Iterator[WildcardV
             yield WildcardValue(str(value).strip("\n"), f"{path}, value {number}")
 
 
-def _read_lists(path: Path) -> object:
+def _find_lists(path: Path, place: PurePath) -> Iterator[tuple[str, list[object]]]:
+    """The lists in a file by name; other values are left out. Raises RequestError."""
     from yaml import YAMLError
 
     from imagen.core.yaml_values import parse_yaml
 
     try:
-        return parse_yaml(_read_text(path))  # JSON is YAML
+        value = parse_yaml(_read_text(path))  # JSON is YAML
     except YAMLError as error:
         raise RequestError(f"{path} is not valid YAML: {one_line(str(error))}.") from error
     except ValueError as error:
         raise RequestError(f"{path} {error}.") from error
-
-
-def _find_lists(value: object, name: str, path: Path) -> Iterator[tuple[str, list[object]]]:
-    """The lists in a file by name; other values are left out."""
     if isinstance(value, list):
-        yield name, value
+        yield place.with_suffix("").as_posix(), value
     elif isinstance(value, dict):
-        pairs = [("/".join(path.parent.parts), value)]
+        pairs = [("/".join(place.parent.parts), value)]
         while pairs:
             above, mapping = pairs.pop()
             for key, inner in mapping.items():

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +20,7 @@ from imagen.cli.queue_options import print_submission
 from imagen.cli.terminal import echo
 from imagen.core.json_values import as_mapping, as_text
 from imagen.core.text import format_duration, one_line
-from imagen.errors import Cancelled, ImagenError, RequestError
+from imagen.errors import Cancelled, ImagenError, LibraryUnreachable, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
 
     from imagen.batch.keys import KnownRows
     from imagen.cli.options import RunOptions
-    from imagen.config import Settings
-    from imagen.core.ticket import Ticket
-    from imagen.jobs.model import JobEvent
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.submit import JobRequest, RefusedRows, Submission
     from imagen.jobs.worker import StopRequest
@@ -37,6 +37,7 @@ _POLL_SECONDS = 0.2
 _EVENTS_AT_ONCE = 1000
 _SHOWN_ROWS = 5
 _LONGEST_REMEDY = 3
+_LONGEST_MESSAGE = 400
 
 
 def run_rows(
@@ -53,6 +54,7 @@ def run_rows(
     from imagen.batch.keys import find_known
     from imagen.delivery.background import sync_afterwards
     from imagen.jobs.sql_store import open_job_store
+    from imagen.jobs.submit import Submission
 
     places = places or [row.label or f"request {n}" for n, row in enumerate(rows, 1)]
     if run.dry_run:
@@ -69,8 +71,14 @@ def run_rows(
             jobs += submission.ids
         _print_known(known, run)
         if run.queue.is_detached:
-            _print_submitted(submission, jobs, store, run)
+            if submission is None:  # all of them are in the queue already, or done
+                first = store.read(jobs[0]) if jobs else None
+                id = "" if first is None else first.parent or first.id
+                submission = Submission(id=id, ids=jobs, jobs=len(jobs))
+            print_submission(submission, as_json=run.as_json, quiet=run.quiet)
             return 0
+        for sentence in submission.warnings if submission and not run.quiet else ():
+            echo(sentence, err=True)
         watch = BatchWatch(store, jobs, seq, run)
         members = {member for row in rows for member in run.settings.members(row.backend)}
         with sync_afterwards(run.settings):
@@ -91,6 +99,7 @@ def _submit(
     if not rows:
         return None
     options = submit_options(rows[0].request, run)
+    options = replace(options, is_served=not run.queue.is_detached)
     try:
         return submit_requests(rows, run.settings, options, kind="batch", name=name, store=store)
     except RefusedRows as refused:
@@ -130,18 +139,6 @@ def _print_known(known: KnownRows, run: RunOptions) -> None:
         echo(f"  imagen jobs retry {id} --resubmit", err=True)
 
 
-def _print_submitted(
-    submission: Submission | None, jobs: Sequence[str], store: SqlJobStore, run: RunOptions
-) -> None:
-    if submission is None:
-        from imagen.jobs.submit import Submission
-
-        first = store.read(jobs[0]) if jobs else None
-        id = "" if first is None else first.parent or first.id
-        submission = Submission(id=id, ids=list(jobs), jobs=len(jobs))
-    print_submission(submission, as_json=run.as_json, quiet=run.quiet)
-
-
 class BatchWatch:
     """Runs a worker in this process until some jobs have ended, and reports each of them."""
 
@@ -160,15 +157,20 @@ class BatchWatch:
 
         Other workers may run some of them; this one also runs other jobs of these backends.
         """
+        from imagen.config import load_settings
         from imagen.jobs.worker import run_worker, stop_on_signals
 
         if not self._open:
             return
         faults: list[ImagenError] = []
+        settings = self._run.settings
+        if self._run.over_budget:  # that holds for these jobs, and not for others
+            budgets = load_settings(settings.source).budgets
+            settings = settings.model_copy(update={"budgets": budgets})
 
         def work(stop: StopRequest) -> None:
             try:
-                run_worker(self._worker_settings(), backends=backends, stop=stop)
+                run_worker(settings, backends=backends, stop=stop)
             except ImagenError as error:
                 faults.append(error)
 
@@ -176,12 +178,16 @@ class BatchWatch:
         with stop_on_signals() as stop, show_status(quiet=self._run.quiet) as show:
             worker = threading.Thread(target=work, args=(stop,))
             worker.start()
-            while worker.is_alive():
-                self.read_events(show)
-                show(self._describe(time.monotonic() - started))
-                if not self._open and not stop.is_set:
+            try:
+                while self._open and worker.is_alive():
+                    with suppress(LibraryUnreachable):  # the worker waits for it too
+                        self.read_events(show)
+                    self._show_status(show, time.monotonic() - started)
+                    worker.join(_POLL_SECONDS)
+            finally:
+                if not stop.is_set:
                     stop.set()
-                worker.join(_POLL_SECONDS)
+                worker.join()
             self.read_events(show)
         if faults:
             raise faults[0]
@@ -192,6 +198,15 @@ class BatchWatch:
                 remedy="Go on with: imagen worker --drain\n"
                 "Or run the same command again; what is done is not made again.",
             )
+
+    def _show_status(self, show: Callable[[str], None], elapsed: float) -> None:
+        ended = self._total - len(self._open)
+        status = f"{ended} of {self._total} jobs"
+        if self._failures:
+            status += f", {len(self._failures)} failed"
+        if ended and self._open:
+            status += f", about {format_duration(elapsed / ended * len(self._open))} left"
+        show(status)
 
     def report(self, known: KnownRows, submission: Submission | None) -> int:
         """Print how it ended; the exit code."""
@@ -214,60 +229,36 @@ class BatchWatch:
             echo(f"{count_noun(made, 'job')} done{end}", err=True)
         return _FAILED_EXIT_CODE if failed else 0
 
-    def _worker_settings(self) -> Settings:
-        """The settings for all jobs, with the budgets that --over-budget lifts only for these."""
-        from imagen.config import load_settings
-
-        settings = self._run.settings
-        if not self._run.over_budget:
-            return settings
-        return settings.model_copy(update={"budgets": load_settings(settings.source).budgets})
-
     def add(self, jobs: Sequence[str]) -> None:
         """Report these jobs too."""
         self._open |= {*jobs}
         self._total += len(jobs)
 
     def read_events(self, show: Callable[[str], None] = lambda _: None) -> None:
-        """Report the jobs that have ended by now."""
-        while events := self._store.events_after(self._seq, limit=_EVENTS_AT_ONCE):
-            self._seq = events[-1].seq
-            for event in events:
-                if event.job in self._open and event.kind == "state":
-                    self._take_event(event, show)
-
-    def _take_event(self, event: JobEvent, show: Callable[[str], None]) -> None:
-        """Report a job that has ended."""
+        """Report the jobs that have ended since the last look."""
         from imagen.jobs.model import ENDED
         from imagen.library import paths_of
 
-        state = as_text(event.data.get("state"))
-        if state not in ENDED:
-            return
-        self._open.discard(event.job)
-        if state == "done":
-            id = self._store.read(event.job).ticket_id
-            for place in paths_of(self._store.library, [id])[id]:
-                self._images.append(place.path)
-                if not self._run.as_json:
+        while events := self._store.events_after(self._seq, limit=_EVENTS_AT_ONCE):
+            self._seq = events[-1].seq
+            for event in events:
+                state = as_text(event.data.get("state"))
+                if event.job not in self._open or event.kind != "state" or state not in ENDED:
+                    continue
+                self._open.discard(event.job)
+                job = self._store.read(event.job)
+                if state == "done":
+                    found = paths_of(self._store.library, [job.ticket_id])[job.ticket_id]
+                    self._images += [place.path for place in found]
                     show("")
-                    click.echo(str(place.path))
-            return
-        error = as_mapping(self._store.read(event.job).error)
-        message = one_line(as_text(error.get("message")) or f"It was {state}.", limit=400)
-        self._failures.append((event.job, message))
-        if not self._run.quiet:
-            show("")
-            echo(f"Job {event.job} {state}: {message}", err=True, hanging=2)
-
-    def _describe(self, elapsed: float) -> str:
-        ended = self._total - len(self._open)
-        text = f"{ended} of {self._total} jobs"
-        if self._failures:
-            text += f", {len(self._failures)} failed"
-        if ended and self._open:
-            text += f", about {format_duration(elapsed / ended * len(self._open))} left"
-        return text
+                    for place in () if self._run.as_json else found:
+                        click.echo(str(place.path))
+                    continue
+                message = as_text(as_mapping(job.error).get("message")) or f"It was {state}."
+                self._failures.append((job.id, one_line(message, limit=_LONGEST_MESSAGE)))
+                if not self._run.quiet:
+                    show("")
+                    echo(f"Job {job.id} {state}: {self._failures[-1][1]}", err=True, hanging=2)
 
 
 # --- dry runs ---
@@ -275,6 +266,7 @@ class BatchWatch:
 
 def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptions) -> int:
     """Print what would be submitted, what it would cost, and the first requests."""
+    from imagen.comparison.plan import estimate_seconds
     from imagen.jobs.submit import RefusedRows, plan_requests
 
     options = submit_options(rows[0].request, run)
@@ -287,7 +279,15 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
     tickets = [ticket for plan in plans for ticket in plan]
     without_engine = sum(not plan for plan in plans)
     images = sum(ticket.images for ticket in tickets) + without_engine
-    seconds = estimate_seconds(rows, plans, run)
+    seconds: float | None = None
+    usual = estimate_seconds(tickets, run.settings)
+    if tickets and None not in usual:  # backends work side by side, and those of a pool share jobs
+        busy: dict[str, float] = defaultdict(float)
+        for row, plan in zip(rows, plans, strict=True):
+            mine, usual = usual[: len(plan)], usual[len(plan) :]
+            shares = len(run.settings.members(row.backend))
+            busy[row.backend] += sum(each or 0.0 for each in mine) / shares
+        seconds = max(busy.values())
     if run.as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         body = {
@@ -328,33 +328,3 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
     ):
         echo(line, hanging=2)
     return 0
-
-
-def estimate_seconds(
-    rows: Sequence[JobRequest], plans: Sequence[Sequence[Ticket]], run: RunOptions
-) -> float | None:
-    """How long the jobs take, from what earlier ones took; None if that is unknown.
-
-    The backends work side by side, and those of a pool share its jobs.
-    """
-    from imagen.jobs.sql_store import open_job_store
-    from imagen.jobs.submit import affinity_of
-
-    jobs: dict[tuple[str, str], int] = {}
-    for row, plan in zip(rows, plans, strict=True):
-        key = row.backend, affinity_of(row.request, row.backend, run.settings)
-        jobs[key] = jobs.get(key, 0) + len(plan)
-    try:
-        with open_job_store(run.settings) as store:
-            speeds = store.speeds({m for name, _ in jobs for m in run.settings.members(name)})
-    except ImagenError:
-        return None
-    busy: dict[str, float] = {}
-    for (name, affinity), count in jobs.items():
-        members = run.settings.members(name)
-        found = [speeds.get((member, affinity)) for member in members]
-        known = [speed.seconds for speed in found if speed is not None]
-        if not known:
-            return None
-        busy[name] = busy.get(name, 0.0) + count / sum(1 / max(each, 0.001) for each in known)
-    return max(busy.values(), default=None)

@@ -67,6 +67,8 @@ class SubmitOptions:
     """Submitted twice with one key, it is submitted once."""
     caller: str = ""
     """Who asks for it, in the ledger; by default as the configuration says."""
+    is_served: bool = False
+    """Whether a worker is certain to run it: no warning that there is none."""
     owner: str = ""
     """The Supabase user who gets the images; by default `owner_user_id`."""
 
@@ -179,7 +181,8 @@ def submit_requests(
             plan.add_sheet(name, rows, sheet)
         has_parent = kind != "request" or len(plan.jobs) > 1
         ids = store.submit(plan.with_parent(kind, name) if has_parent else [plan.only_job()])
-        warnings += _warn_unserved({row.backend for row in rows}, settings, store)
+        if not options.is_served:
+            warnings += _warn_unserved({row.backend for row in rows}, settings, store)
     children = ids[1:] if has_parent else ids
     return Submission(id=ids[0], ids=children, jobs=len(children), warnings=warnings)
 

@@ -188,6 +188,15 @@ def test_ctrl_c_leaves_the_rest_in_the_queue(
     assert len(list(Path("outputs").rglob("*.png"))) == 8
 
 
+def test_warnings_are_printed_before_the_images(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prompts.txt").write_text("a fox\na bear\n")
+    assert run(["batch", "prompts.txt", *_SMALL, "--set", "sparkle=1"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("sparkle: 1 was dropped") == 1
+    assert "No worker is running" not in err
+    assert err.endswith("2 jobs done.\n")
+
+
 # --- detached ---
 
 
@@ -246,7 +255,7 @@ def test_rows_that_a_backend_refuses_are_listed(capsys: pytest.CaptureFixture[st
     Path("rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert run(["batch", "rows.jsonl", *_SMALL, "--detach"]) == 2
     err = capsys.readouterr().err
-    assert "rows.jsonl, line 2: Unknown backend or pool 'mok'. Did you mean 'mock'?" in err
+    assert "rows.jsonl, line 2: Unknown backend" in err
     assert "rows.jsonl, line 3: " in err
     assert "missing.png" in err
     with open_job_store(load_settings(None)) as store:
@@ -308,7 +317,15 @@ def test_a_dry_run_counts_and_submits_nothing(capsys: pytest.CaptureFixture[str]
 def test_a_dry_run_estimates_the_time_from_earlier_jobs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    Path("imagen.yaml").write_text(
+        "backends: {one: {type: mock}, two: {type: mock}}\npools: {both: [one, two]}\n"
+    )
     Path("prompts.txt").write_text("a fox\na bear\n")
-    with open_job_store(load_settings(None)) as store:
-        store.learn_speed("mock", "mock", 3.0)
-    assert _batch(capsys, "prompts.txt", *_SMALL, "--dry-run")["seconds"] == pytest.approx(6.0)
+    for name in ("one", "two"):
+        assert run(["generate", "an owl", "--size", "32x32", "-b", name, "--quiet"]) == 0
+    capsys.readouterr()
+    words = ("prompts.txt", "--size", "32x32", "--dry-run")
+    alone = _batch(capsys, *words, "-b", "one")["seconds"]
+    assert alone > 0
+    together = _batch(capsys, *words, "-b", "both")["seconds"]
+    assert 0 < together < alone * 50

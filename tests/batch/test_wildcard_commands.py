@@ -126,3 +126,20 @@ def test_several_images_are_not_written_to_stdout(capsys: pytest.CaptureFixture[
 def test_detached_prompts_are_one_submission(capsys: pytest.CaptureFixture[str]) -> None:
     printed = _json(capsys, "generate", "a {b|c}", "--combinatorial", "--seed", "7", "--detach")
     assert len(printed["jobs"]) == 2
+
+
+def test_cells_of_a_comparison_share_seed_and_prompt(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text("backends: {one: {type: mock}, two: {type: mock}}\n")
+    text = "a {red|blue|green|white} fox"
+    words = ["compare", text, "--models", "one,two", "--size", "32x32", "--quiet", "--json"]
+    assert run([*words, "--count", "2"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert run([*words, "--count", "2"]) == 0  # continues in the same folder
+    second = json.loads(capsys.readouterr().out)
+    request = first["request"]
+    assert request["prompt"] == Wildcards().expand(text, request["seed"], "prompt")
+    assert request["template"] == text
+    assert second["request"] == request
+    assert [cell["files"] for cell in second["cells"]] == [cell["files"] for cell in first["cells"]]
+    assert run([*words, "--literal", "-o", "as-is"]) == 0
+    assert json.loads(capsys.readouterr().out)["request"]["prompt"] == text

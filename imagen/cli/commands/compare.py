@@ -16,6 +16,7 @@ from imagen.cli.command_table import Command, Option
 from imagen.cli.completers import complete_backend_list
 from imagen.cli.generation import (
     describe_budgets,
+    expand_prompts,
     explain_placeholders,
     plan_previews,
     show_files,
@@ -26,6 +27,7 @@ from imagen.cli.options import (
     dry_run_option,
     from_json_option,
     json_option,
+    literal_option,
     no_cloud_option,
     no_metadata_option,
     over_budget_option,
@@ -47,6 +49,7 @@ from imagen.cli.parsing import (
     PATH,
     request_from_args,
 )
+from imagen.cli.progress import show_progress
 from imagen.cli.queue_options import print_submission, queue_options
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
@@ -56,6 +59,7 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from imagen.cli.parsing import RequestFile
     from imagen.cli.queue_options import QueueOptions
     from imagen.comparison import Axis, Comparison, ComparisonCell
     from imagen.config import Settings
@@ -103,6 +107,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Folder for the result; if it exists, only missing images are generated.",
 )
+@literal_option
 @strict_option
 @dry_run_option
 @over_budget_option
@@ -121,6 +126,7 @@ def compare(
     vary: tuple[str, ...],
     skip: tuple[str, ...],
     output: Path | None,
+    literal: bool,
     strict: bool,
     dry_run: bool,
     over_budget: bool,
@@ -138,7 +144,6 @@ def compare(
     seed. If one fails, its cell of the sheet shows the error, and the exit code is 4. Run the same
     command again to generate only what is missing or failed. With --detach, workers do all this.
     """
-    from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
     from imagen.comparison import plan_comparison
     from imagen.comparison.sheet import SHEET_NAME
@@ -149,15 +154,15 @@ def compare(
         config_path, no_metadata=no_metadata, no_cloud=no_cloud, over_budget=over_budget
     )
     names = parse_backends(models)
-    request = request_from_args(prompt, document, values, names).request
+    file = request_from_args(prompt, document, values, names)
     axes = [parse_axis(text) for text in vary]
     skipped = [parse_axis(text, "--skip") for text in skip]
-    folder = output or _default_folder(settings, request, axes)
+    folder = output or _default_folder(settings, file.request, axes)
+    request = file.request if literal else _expand_prompt(file, settings, folder)
     what: dict[str, Any] = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
     if dry_run:
         cells = plan_comparison(request, names, settings, **what)
-        _print_plan(cells, settings, folder, as_json=as_json)
-        return 4 if any(cell.error for cell, _ in cells) else 0
+        return _print_plan(cells, settings, folder, as_json=as_json)
     if queue.is_detached:
         options = queue.as_submit_options(names[0], strict=strict, over_budget=over_budget)
         submission = submit_comparison(request, names, settings, options, **what)
@@ -181,6 +186,22 @@ def parse_backends(models: str) -> list[str]:
     if not names:
         raise RequestError("--models does not name a backend. Write it as --models a,b,c.")
     return names
+
+
+def _expand_prompt(file: RequestFile, settings: Settings, folder: Path) -> Request:
+    """The request without wildcards: all cells share the seed, and so the prompt.
+
+    It is that of the comparison which the folder holds already.
+    """
+    from imagen.comparison.record import read_comparison
+
+    request = file.request
+    old = read_comparison(folder) if request.draws_seed else None
+    if old is not None:
+        request = request.with_values({"seed": old.request.seed})
+    alone = request.model_copy(update={"count": None})
+    (expanded,) = expand_prompts(alone, settings, finished=file.finished)
+    return expanded.model_copy(update={"count": request.count})
 
 
 def _default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
@@ -263,7 +284,8 @@ def _print_plan(
     folder: Path,
     *,
     as_json: bool,
-) -> None:
+) -> int:
+    """Print what would be done; the exit code."""
     from imagen.comparison.plan import estimate_seconds
 
     tickets = [ticket for _, missing in cells for ticket in missing]
@@ -272,6 +294,7 @@ def _print_plan(
         for ticket, usual in zip(tickets, estimate_seconds(tickets, settings), strict=True)
     }
     budgets = describe_budgets(tickets, settings)
+    failed = sum(cell.error is not None for cell, _ in cells)
     if as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         body = {
@@ -296,9 +319,8 @@ def _print_plan(
             "folder": str(folder),
         }
         click.echo(json.dumps(body, indent=2))
-        return
+        return 4 if failed else 0
     planned = sum(bool(missing) for _, missing in cells)
-    failed = sum(cell.error is not None for cell, _ in cells)
     total = (
         f"Cells to generate: {planned}. Images: {sum(ticket.images for ticket in tickets)}. "
         f"Compute: {format_compute(tickets)} (megapixels × steps). "
@@ -312,6 +334,7 @@ def _print_plan(
     ]
     for line in (*lines, total, *estimate_lines(tickets), *budgets):
         echo(line, hanging=2)
+    return 4 if failed else 0
 
 
 def _sum_known(seconds: Iterable[float | None]) -> float | None:
