@@ -117,7 +117,7 @@ def list_jobs(
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """List jobs: those that run, those that wait, and the last that ended.
+    """List running and waiting jobs, and the last that ended.
 
     A batch is one line. Start and end are estimated from what earlier jobs took.
     """

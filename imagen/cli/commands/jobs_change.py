@@ -203,7 +203,7 @@ def retry(
     quiet: bool,
     config_path: Path | None,
 ) -> int:
-    """Run jobs again that failed, or were cancelled or lost, or the interrupted one of a command.
+    """Run failed, cancelled or lost jobs again.
 
     Of a batch, all such jobs run again. An interrupted job of a plain command is finished at once,
     as by imagen resume; jobs of the queue wait for a worker.
@@ -259,7 +259,7 @@ def move(
     as_json: bool,
     config_path: Path | None,
 ) -> None:
-    """Change the place in line of a job that waits, or of those of a batch."""
+    """Change the place in line of a waiting job or batch."""
     if first and priority is not None:
         raise usage_error("--first and --priority exclude each other. Use one of them.")
     if not first and priority is None and at is None:
