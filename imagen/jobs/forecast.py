@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import select
 
-from imagen.jobs.model import PARENTS
+from imagen.jobs.job_rows import IN_LINE
 from imagen.library.schema import datetime_of, jobs
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def read_line(library: Library) -> list[WaitingJob]:
     """The jobs that wait for a worker, the next one first."""
     columns = (jobs.c.id, jobs.c.parent, jobs.c.pool, jobs.c.affinity, jobs.c.due_ms)
     order = (jobs.c.priority.desc(), jobs.c.created_ms, jobs.c.number, jobs.c.id)
-    queued = jobs.c.state == "queued", jobs.c.kind.not_in(PARENTS)
-    waiting = select(*columns).where(*queued).order_by(*order)
+    waiting = select(*columns).where(*IN_LINE, jobs.c.state == "queued").order_by(*order)
     with library.reading() as connection:
         rows = connection.execute(waiting.limit(_MOST_WAITING))
         return [WaitingJob(*row[:4], datetime_of(row.due_ms)) for row in rows]
