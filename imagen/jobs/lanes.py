@@ -20,11 +20,12 @@ from imagen.errors import (
     RateLimited,
     Unavailable,
 )
-from imagen.jobs.model import INTERPOLATION
+from imagen.jobs.model import ENDED, INTERPOLATION
 from imagen.jobs.outage import retry_until_reachable
 from imagen.jobs.prepare_queued import prepare_job, settings_of
 from imagen.jobs.row_store import RowJobStore, is_stopped_by_us
 from imagen.jobs.sql_store import error_data
+from imagen.library import images_of
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import run_job, upscale_locally
 from imagen.pipeline.pools import open_named
@@ -51,6 +52,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _CONFIRM_SECONDS = 2.0
 """How long to wait until a cancellation that was not confirmed is asked for again."""
 _LOOK_SECONDS = 0.1
+_REMOVE_SECONDS = 600.0
 _SILENT_SECONDS = 2.0
 """A job whose engine was not heard for so long may be further than it seems."""
 _ON_TIME = 0.5
@@ -145,6 +147,8 @@ class JobRun:
         self.is_paid = False
         self.stop_by = float("inf")
         """Until when it may go on although the worker stops."""
+        self.is_let_go = False
+        self._kept: RowJobStore | None = None
         self._engine_seconds = 0.0
         self.setup_seconds: float | None = None
         """How long it took until it was submitted."""
@@ -204,6 +208,7 @@ class JobRun:
             self._learn_speed(self._engine_seconds)
             self._place.report("done", self, "")
         except LetGo:
+            self.is_let_go = True
             self._hand_over()
         except ImagenError as error:
             self._settle(error)
@@ -224,7 +229,7 @@ class JobRun:
             self._persist(lambda: draw_queued_sheet(row, place.store, place.settings))
             self._persist(lambda: place.store.finish(row.fence, None, settings))
             return
-        kept = RowJobStore(
+        kept = self._kept = RowJobStore(
             place.store,
             row.fence,
             settings,
@@ -328,6 +333,29 @@ class JobRun:
             is_kept = self._is_submitted and self.is_remote
             with suppress(LetGo, LibraryUnreachable):
                 self._place.store.again(self.row.fence, keep_job=is_kept, is_failure=False)
+
+    def remove_unrecorded(self) -> None:
+        """Delete images that were saved after another worker had got the job.
+
+        A worker that is frozen for long may save what the other one saves as well. Which images
+        count is known once the job is done.
+        """
+        saved = () if self._kept is None else self._kept.saved
+        until = time.monotonic() + _REMOVE_SECONDS
+        with suppress(ImagenError, OSError):
+            while saved and time.monotonic() < until:
+                row = self._place.store.read(self.row.id)
+                if row.state in ENDED:
+                    images = images_of(self._place.store.library, row.ticket_id)
+                    known = {image.path for image in images}
+                    for image in saved if row.state == "done" else ():
+                        if image.path not in known:
+                            image.path.unlink(missing_ok=True)
+                            if image.sidecar is not None:
+                                image.sidecar.unlink(missing_ok=True)
+                    return
+                if self._place.abort.wait(_CONFIRM_SECONDS):
+                    return
 
     def _settle(self, error: ImagenError) -> None:
         """Write down what becomes of the job after an error."""

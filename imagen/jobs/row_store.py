@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from imagen.jobs.blobs import BlobStore
     from imagen.jobs.model import Fence, Job
     from imagen.jobs.sql_store import SqlJobStore
+    from imagen.library.records import StoredImage
 
 T = TypeVar("T")
 
@@ -54,6 +55,8 @@ class RowJobStore:
         self._stop = stop
         self.warnings: list[str] = []
         """About budgets."""
+        self.saved: tuple[StoredImage, ...] = ()
+        """The images that were saved, recorded or not."""
 
     @contextmanager
     def keep(self, job: Job, *, is_resumed: bool = False) -> Iterator[RowJobStore]:  # noqa: ARG002 - by its port
@@ -87,6 +90,7 @@ class RowJobStore:
         record = job.record.model_copy(update=self._facts)
         own = with_job_settings(settings, job)
         if error is None:
+            self.saved = record.images
             self.write(job)
             if self._blobs is not None:  # before they can be found in the library
                 for image in record.images:

@@ -443,6 +443,8 @@ class _Worker:
             self._runs.pop(run.token, None)
             self._has_ended_jobs.set()
             self._store.queue.wake()
+        if run.is_let_go:
+            run.remove_unrecorded()
 
     def _free(self, run: JobRun, lane: _Lane | None, *, is_probe: bool) -> None:
         """Give the place of a job to the next one; its engine is well if it has images."""
@@ -475,7 +477,7 @@ class _Worker:
         """Beat four times in a lease; twice a second, report progress and hear of cancellations."""
         seconds = self._settings.jobs.lease_seconds / 4
         due = time.monotonic() + seconds
-        while not self._has_ended.wait(_REPORT_SECONDS):
+        while not self._has_ended.wait(_REPORT_SECONDS if self._runs else _IDLE_SECONDS):
             if time.monotonic() >= due or not self._is_beat_known():
                 self._guard(self._beat)
                 due = time.monotonic() + seconds
