@@ -152,7 +152,9 @@ class JobRows:
             if before is not None:
                 chosen = select(jobs.c.created_ms, jobs.c.number, jobs.c.id)
                 row = connection.execute(chosen.where(jobs.c.id == before)).first()
-                last = None if row is None else tuple(row)
+                if row is None:
+                    return []
+                last = tuple(row)
             pages = [
                 _page([jobs.c.state == state, *_listed(parent, pool)], parent, last, limit)
                 for state in wanted

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHEET_POOL = "sheet"
 """The pool of jobs of kind `sheet`, which need no engine."""
 _LONGEST_NAME = 500
+_LONGEST_AFFINITY = 200
+"""Characters; it is in indexes, which PostgreSQL limits to 2700 bytes."""
 _CHUNK = 500
 """Ids in one statement."""
 
@@ -147,7 +149,7 @@ def _row(
         "state": "held" if is_held or is_sheet else "queued",
         "pool": stored_text(pool),
         "queue_pool": stored_text(pool),
-        "affinity": stored_text(job.affinity),
+        "affinity": stored_text(job.affinity)[:_LONGEST_AFFINITY],
         "priority": job.priority,
         "due_ms": now if job.due is None else milliseconds(job.due),
         "created_ms": now,

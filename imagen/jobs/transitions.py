@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from imagen.errors import LetGo, LibraryError
 from imagen.jobs.clock import now_ms
@@ -153,8 +153,16 @@ class Transition:
             )
             for row in rows
         ]
-        for row, token in zip(rows, self.queue.put_many(self.connection, puts), strict=True):
-            self.set_state(row.id, "queued", token=token)
+        if not rows:
+            return
+        tokens = self.queue.put_many(self.connection, puts)
+        released = update(jobs).where(jobs.c.id == bindparam("row"))
+        self.connection.execute(
+            released.values(state="queued", token=bindparam("new_token")),
+            [{"row": row.id, "new_token": token} for row, token in zip(rows, tokens, strict=True)],
+        )
+        for row in rows:
+            self.note(row.id, state="queued")
 
     def end(self, row: Row[Any], state: QueueState, **values: Any) -> None:
         """End a job. Jobs that wait for it begin or end, and so do its parents."""

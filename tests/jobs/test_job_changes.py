@@ -282,6 +282,7 @@ def test_jobs_are_listed_page_by_page(store: SqlJobStore) -> None:
         pages += [job.id for job in page]
         before = page[-1].id
     assert pages == sorted(ids, reverse=True)
+    assert store.list_jobs(before=new_id()) == []
 
 
 def test_jobs_are_listed_by_state_pool_and_parent(store: SqlJobStore) -> None:

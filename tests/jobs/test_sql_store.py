@@ -116,6 +116,14 @@ def test_a_name_has_no_control_characters(store: SqlJobStore) -> None:
     assert len(name) <= 500
 
 
+def test_a_long_model_name_is_shortened(store: SqlJobStore) -> None:
+    """It is in indexes, which have a limit."""
+    (id,) = store.submit([new_job(affinity="雪" * 5000)])
+    affinity = store.read(id).affinity
+    assert len(affinity) == 200
+    assert take_next(store, queue=f"gpu/{affinity}").id == id
+
+
 def test_priorities_have_bounds() -> None:
     with pytest.raises(ValueError, match="less than or equal"):
         new_job(priority=1001)
@@ -228,6 +236,15 @@ def test_no_job_comes_after_one_that_failed(store: SqlJobStore) -> None:
     with pytest.raises(RequestError, match="not found"):
         store.submit([new_job(), new_job(after=new_id())])
     assert fetch_all(store) == []
+
+
+def test_many_jobs_may_wait_for_one(store: SqlJobStore) -> None:
+    first = new_job()
+    others = [new_job(after=first.id, priority=n % 3) for n in range(1200)]
+    store.submit([first, *others])
+    finish_job(store, take_next(store))
+    assert [each.jobs for each in store.waiting()] == [400, 400, 400]
+    assert store.redeliver_missing() == 0
 
 
 def test_a_batch_may_come_after_a_batch(store: SqlJobStore) -> None:
