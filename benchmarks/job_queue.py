@@ -25,6 +25,7 @@ from imagen.config import JobSettings, LibrarySettings, Settings
 from imagen.core.result import Progress
 from imagen.core.ticket import Ticket, new_id
 from imagen.jobs.model import Job, JobSpec, NewJob
+from imagen.jobs.overview import read_overview
 from imagen.jobs.sql_store import SqlJobStore, open_job_store
 from imagen.library.records import GenerationRecord
 from imagen.library.schema import jobs
@@ -228,6 +229,11 @@ def measure(url: str, history: int, queue: str) -> list[Within]:
             *measure_claims(store, place),
             Within(
                 f"{place}: list the newest 50", timed(lambda: store.list_jobs(limit=50), 9), 0.5
+            ),
+            Within(
+                f"{place}: what `jobs list` reads, with estimates",
+                timed(lambda: read_overview(store, settings, most_active=50, most_ended=10), 9),
+                0.5,
             ),
             Within(
                 f"{place}: list failed jobs of a pool",

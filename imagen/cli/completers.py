@@ -6,6 +6,7 @@ No server is contacted. Errors are suppressed by the caller.
 from __future__ import annotations
 
 import glob
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -164,19 +165,22 @@ def complete_queued_jobs(
     incomplete: str,
 ) -> list[CompletionItem]:
     """`last` and the newest jobs of the queue, and the interrupted ones of commands."""
-    from imagen.core.text import one_line
     from imagen.jobs import file_store
-    from imagen.jobs.sql_store import open_job_store
 
     settings = _settings(ctx)
-    with open_job_store(settings) as store:
-        newest = store.list_jobs(limit=_RECENT)
-    known = {job.id[:8]: f"{job.state}: {one_line(job.name, limit=60)}" for job in newest}
+    known: dict[str, str] = {}
+    if settings.library.enabled and os.path.exists(settings.library_at):
+        from imagen.core.text import one_line
+        from imagen.jobs.sql_store import open_job_store
+
+        with open_job_store(settings) as store:
+            newest = store.list_jobs(limit=_RECENT)
+        known = {job.id[:8]: f"{job.state}: {one_line(job.name, limit=60)}" for job in newest}
+        known = ({"last": known[newest[0].id[:8]]} if newest else {}) | known
     known |= dict.fromkeys(file_store.list_ids(settings.state_dir), "interrupted")
-    names = ({"last": known[next(iter(known))]} if newest else {}) | known
     return [
         CompletionItem(name, help=text)
-        for name, text in names.items()
+        for name, text in known.items()
         if name.startswith(incomplete)
     ]
 

@@ -145,6 +145,19 @@ def test_interrupted_jobs_are_completed(complete: Complete, tmp_path: Path) -> N
     assert complete("resume ") == ["last", "5b6c8e5e-0000"]
 
 
+def test_jobs_of_the_queue_and_pools_are_completed(
+    complete: Complete, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("imagen.yaml").write_text(_CONFIG)
+    assert complete("jobs show ") == []  # and no library is made for it
+    assert complete("generate x --detach --pool f") == ["fast"]
+    run(["generate", "a fox", "-b", "sketch", "--detach"])
+    id = capsys.readouterr().out.strip()
+    for line in ("jobs show ", "jobs wait ", "jobs list --batch ", "generate x --after "):
+        assert complete(line) == ["last", id[:8]]
+    assert complete(f"jobs cancel {id[:3]}") == [id[:8]]
+
+
 @pytest.mark.parametrize(
     "line",
     [
