@@ -60,7 +60,17 @@ def find_image_file(
     except LibraryError as error:
         downloaded = _download(image, settings, environ)
         if downloaded is None:
-            raise _missing(image) from error
+            where = one_line(str(image.path), limit=400)
+            if image.host == host_name():
+                raise OutputError(
+                    f"The file of {image.id} no longer exists: {where}",
+                    remedy="If it was moved, add its new folder: imagen library add DIR",
+                ) from error
+            raise OutputError(
+                f"{image.id} is on another machine, {one_line(image.host)}: {where}",
+                remedy="No copy of it is stored: open it there. Workers store copies of what they "
+                "generate if the library is in PostgreSQL.",
+            ) from error
         data = downloaded
     return cache_image(data, image.path.name, folder)
 
@@ -76,20 +86,6 @@ def _download(image: LibraryImage, settings: Settings, environ: Mapping[str, str
             return client.download(str(image.cloud["bucket"]), str(image.cloud["path"]))
     except (BackendError, ConfigError, KeyError):
         return None
-
-
-def _missing(image: LibraryImage) -> OutputError:
-    where = one_line(str(image.path), limit=400)
-    if image.host == host_name():
-        return OutputError(
-            f"The file of {image.id} no longer exists: {where}",
-            remedy="If it was moved, add its new folder: imagen library add DIR",
-        )
-    return OutputError(
-        f"{image.id} is on another machine, {one_line(image.host)}: {where}",
-        remedy="No copy of it is stored: open it there. Workers store copies of what they generate "
-        "if the library is in PostgreSQL.",
-    )
 
 
 def find_delivery_file(

@@ -15,14 +15,11 @@ _FIRST_PAUSE_SECONDS = 0.25
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
-def _ignore(_: LibraryUnreachable | None) -> None: ...
-
-
 def retry_until_reachable(
     work: Callable[[], T],
     *,
     stop: threading.Event | None = None,
-    on_outage: Callable[[LibraryUnreachable | None], None] = _ignore,
+    on_outage: Callable[[LibraryUnreachable | None], None] = lambda _: None,
 ) -> T:
     """The result of `work`, which is repeated while it raises LibraryUnreachable.
 

@@ -36,35 +36,29 @@ class WorkerLog:
 
     def __call__(self, event: WorkerEvent) -> None:
         now = time.monotonic()
+        at = datetime.now().astimezone()
+        is_about_engine = not event.job or event.code in _ABOUT_ENGINES
+        message = one_line(event.message, limit=400) if is_about_engine else ""
         with self._lock:
             if event.kind == "started":
                 self._began[event.job] = now
             began = None if event.kind == "started" else self._began.pop(event.job, None)
             seconds = None if began is None else now - began
-            line = self._json(event, seconds) if self._format == "json" else _text(event, seconds)
+            if self._format == "json":
+                values = {
+                    "at": at.isoformat(timespec="milliseconds"),
+                    "event": event.kind,
+                    "job": event.job,
+                    "backend": event.backend,
+                    "code": event.code,
+                    "message": message,
+                    "seconds": None if seconds is None else round(seconds, 3),
+                }
+                known = {name: one for name, one in values.items() if one not in ("", None)}
+                line = json.dumps(known)
+            else:
+                took = "" if seconds is None else f"after {format_duration(seconds)}"
+                place = event.backend and f"on {event.backend}"
+                words = (event.kind, event.job, place, took, event.code, message)
+                line = f"{at:%Y-%m-%d %H:%M:%S}  " + one_line(" ".join(filter(None, words)))
             print(line, file=self._stream, flush=True)
-
-    def _json(self, event: WorkerEvent, seconds: float | None) -> str:
-        values: dict[str, object] = {
-            "at": datetime.now().astimezone().isoformat(timespec="milliseconds"),
-            "event": event.kind,
-            "job": event.job,
-            "backend": event.backend,
-            "code": event.code,
-            "message": _message(event),
-            "seconds": None if seconds is None else round(seconds, 3),
-        }
-        return json.dumps({name: one for name, one in values.items() if one not in ("", None)})
-
-
-def _text(event: WorkerEvent, seconds: float | None) -> str:
-    at = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-    took = "" if seconds is None else f"after {format_duration(seconds)}"
-    at_backend = event.backend and f"on {event.backend}"
-    words = (at, event.kind, event.job, at_backend, took, event.code, _message(event))
-    return one_line(" ".join(filter(None, words)), limit=1000)
-
-
-def _message(event: WorkerEvent) -> str:
-    is_about_engine = not event.job or event.code in _ABOUT_ENGINES
-    return one_line(event.message, limit=400) if is_about_engine else ""
