@@ -85,7 +85,8 @@ def complete_models(
     from imagen.backends.model_choice import list_models
 
     settings = _settings(ctx)
-    name = ctx.params.get("backend") or settings.default_backend
+    name = str(ctx.params.get("backend") or settings.default_backend)
+    name = settings.members(name)[0]
     _, config = configure(name, settings.backends, settings.shared())
     folder = None if getattr(config, "url", "") else getattr(config, "models_dir", None)
     is_mock = settings.backends.get(name, {}).get("type", name) == "mock"

@@ -332,3 +332,8 @@ def test_model_completes_the_models_of_the_mock(complete: Complete) -> None:
 def test_model_completes_files_for_a_server(complete: Complete) -> None:
     Path("imagen.yaml").write_text(_CONFIG, encoding="utf-8")
     assert complete("generate x --backend remote --model x") == ["<file>"]
+
+
+def test_model_completes_the_models_of_a_pool(complete: Complete) -> None:
+    Path("imagen.yaml").write_text(_CONFIG, encoding="utf-8")
+    assert complete("generate x --backend fast --model mock-") == ["mock-dusk"]

@@ -128,3 +128,10 @@ def test_a_terminal_shows_a_table_for_each_kind() -> None:
     assert headings == ["CHECKPOINT", "LORA", "CONTROLNET", "UPSCALER"]
     assert lines[1].split() == ["CHECKPOINT", "FAMILY", "DEFAULT"]
     assert lines[2].split() == ["mock", "mock", "default"]
+
+
+def test_models_of_a_pool_are_those_of_its_backends(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("imagen.yaml").write_text(
+        "backends: {a: {type: mock}, b: {type: mock}, c: {type: mock}}\npools: {both: [a, b]}\n"
+    )
+    assert [*_listed(capsys, "--backend", "both")] == ["a", "b"]

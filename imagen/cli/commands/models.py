@@ -14,7 +14,7 @@ import click
 
 from imagen.backends.base import ModelKind
 from imagen.cli.command_table import Command
-from imagen.cli.completers import complete_backends
+from imagen.cli.completers import complete_backends_and_pools
 from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.tables import Column, format_paragraph, print_table
 from imagen.cli.terminal import echo, terminal_width
@@ -47,9 +47,9 @@ class BackendModels:
     "-b",
     "names",
     multiple=True,
-    shell_complete=complete_backends,
+    shell_complete=complete_backends_and_pools,
     metavar="NAME",
-    help="Only this backend; may be repeated.",
+    help="Only this backend, or those of this pool; may be repeated.",
 )
 @click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help="Only models of this kind.")
 @config_option
@@ -63,13 +63,12 @@ def models(
     more. --model takes the name of a checkpoint or diffusion model, or a part of it that is unique.
     Backends that do not answer are reported on stderr; if none answers, the exit code is 4.
     """
-    from imagen.backends import load_adapter, require_known
-    from imagen.pipeline.generate import open_named
+    from imagen.backends import load_adapter
+    from imagen.pipeline.pools import members_of, open_named
 
     settings = settings_from_options(config_path)
-    chosen = dict.fromkeys(names or settings.backends or ("mock",))
-    for name in chosen:
-        require_known(name, settings.backends)
+    named = names or tuple(settings.backends) or ("mock",)
+    chosen = dict.fromkeys(member for name in named for member in members_of(name, settings))
     each: list[BackendModels] = []
     for name in chosen:
         try:
