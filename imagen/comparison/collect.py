@@ -27,9 +27,6 @@ from imagen.core.request import Request
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import Ticket
 from imagen.errors import OutputError, RequestError
-from imagen.jobs.image_files import copy_image
-from imagen.jobs.prepare_queued import settings_of
-from imagen.library import images_of
 from imagen.outputs import SavedImage, find_saved, strip_folders
 from imagen.pipeline.generate import Generation
 
@@ -100,6 +97,10 @@ def draw_queued_sheet(row: QueuedJob, store: SqlJobStore, settings: Settings) ->
     Images that other machines made are copied into the folder. Raises RequestError if another
     process works on the comparison, OutputError if a file cannot be written, LibraryUnreachable.
     """
+    from imagen.jobs.image_files import copy_image  # with the library
+    from imagen.jobs.prepare_queued import settings_of
+    from imagen.library import images_of
+
     assert row.spec is not None
     folder = settings_of(row.spec, row.spec.backend, settings).output.directory
     images = FolderImages(folder)

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict, Unpack
 from uuid import UUID
 
 from imagen import delivery
@@ -52,22 +52,30 @@ class PlannedCell(NamedTuple):
         return self.cell.values
 
 
+class ComparisonOptions(TypedDict, total=False):
+    """What is compared, beside the request and the backends."""
+
+    folder: Required[Path]
+    """Where everything is saved; an existing comparison continues."""
+    axes: Sequence[Axis]
+    skip: Sequence[Axis]
+    """Values that are neither generated nor drawn this time."""
+    strict: bool
+    has_wildcards: bool
+    """Whether wildcards in texts are expanded; the seed of a cell decides them."""
+
+
 def plan_comparison(
     request: Request,
     models: Sequence[str],
     settings: Settings,
-    *,
-    folder: Path,
-    axes: Sequence[Axis] = (),
-    skip: Sequence[Axis] = (),
-    strict: bool = False,
+    **options: Unpack[ComparisonOptions],
 ) -> list[tuple[ComparisonCell, tuple[Ticket, ...]]]:
     """What `compare` would do with these arguments: each cell, and the tickets it still needs.
 
     Nothing is sent or written. Raises what `compare` raises before it starts, except OverBudget.
     """
-    plan = open_plan(request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict)
-    with plan as (comparison, cells):
+    with open_plan(request, models, settings, **options) as (comparison, cells):
         planned = {one.place: one for one in cells}
         places = [
             (model, values_key(values))
@@ -113,6 +121,7 @@ def open_plan(
     axes: Sequence[Axis] = (),
     skip: Sequence[Axis] = (),
     strict: bool = False,
+    has_wildcards: bool = False,
     draw: Callable[[], int] = draw_small_seed,
 ) -> Iterator[tuple[Comparison, list[ComparisonCell | PlannedCell]]]:
     """The comparison to continue, with the seed that all cells share, and the wanted cells.
@@ -133,12 +142,13 @@ def open_plan(
     if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
+    expand = _wildcard_expansion(settings) if has_wildcards else lambda asked: asked
     shown = comparison.without(skip)
     wanted = {values_key(values) for values in combine(shown.axes)}
     requests = [
         (
             {axis.name: kept[axis.name] for axis in axes},
-            with_local_images(apply_values(comparison.request, values), settings),
+            with_local_images(expand(apply_values(comparison.request, values)), settings),
         )
         for kept, values in zip(
             combine(sort_by_cost(recorded)), combine(sort_by_cost(axes)), strict=True
@@ -260,6 +270,20 @@ class _ColumnPlan:
 def describe_failure(error: ImagenError) -> CellFailure:
     """What the record keeps of an error."""
     return CellFailure(code=error.code, message=error.message, remedy=error.remedy)
+
+
+def _wildcard_expansion(settings: Settings) -> Callable[[Request], Request]:
+    """A function that expands the wildcards of a request; all its images share the texts."""
+    from imagen.batch.expand import expand_request
+    from imagen.batch.wildcards import Wildcards
+
+    wildcards = Wildcards(settings.wildcard_dirs)
+
+    def expand(asked: Request) -> Request:
+        (expanded,) = expand_request(asked.with_values({"count": None}), wildcards, settings)
+        return expanded.with_values({"count": asked.count})
+
+    return expand
 
 
 def _parameter_names(

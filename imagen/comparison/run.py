@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from imagen.comparison.collect import FolderImages, draw_comparison, with_results
 from imagen.comparison.plan import (
+    ComparisonOptions,
     PlannedCell,
     cell_settings,
     describe_failure,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.backends import Backend
-    from imagen.comparison.axes import Axis
     from imagen.comparison.record import CellFailure, Comparison, ComparisonCell
     from imagen.config import Settings
     from imagen.core.request import Request
@@ -52,29 +52,24 @@ def compare(
     models: Sequence[str],
     settings: Settings,
     *,
-    folder: Path,
-    axes: Sequence[Axis] = (),
-    skip: Sequence[Axis] = (),
-    strict: bool = False,
     watch: Watch = watch_nothing,
     note: str = "",
     draw: Callable[[], int] = draw_small_seed,
+    **options: Unpack[ComparisonOptions],
 ) -> Comparison:
     """Run one request on each of these backends in turn, and save all results in `folder`.
 
     All cells share one seed, drawn once. A backend that fails becomes a cell with an error. Run
-    again with the same folder, only missing and failed cells are generated. The values of `skip`
-    are neither generated nor drawn; images of earlier runs stay. `watch` gets the label of a cell
-    and returns the callback for its progress; `note` appears on the sheet.
+    again with the same folder, only missing and failed cells are generated. `watch` gets the label
+    of a cell and returns the callback for its progress; `note` appears on the sheet.
 
     Raises UnknownBackend and ConfigError before anything is generated, OverBudget if all of it
     would exceed a budget for one run, RequestError if the folder holds another comparison or
     another process works there, OutputError if it cannot be written, and Cancelled with all
     finished cells saved.
     """
-    plan = open_plan(
-        request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict, draw=draw
-    )
+    folder, skip = options["folder"], options.get("skip", ())
+    plan = open_plan(request, models, settings, draw=draw, **options)
     with lock_comparison(folder), plan as (comparison, cells):
         refuse_queued(comparison, folder, settings)
         comparison = comparison.model_copy(update={"job": ""})

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from imagen.comparison.collect import FolderImages, SheetCellJobs, SheetJob
-from imagen.comparison.plan import PlannedCell, cell_settings, open_plan, refuse_queued
+from imagen.comparison.plan import (
+    ComparisonOptions,
+    PlannedCell,
+    cell_settings,
+    open_plan,
+    refuse_queued,
+)
 from imagen.comparison.record import (
     RECORD_NAME,
     ComparisonCell,
@@ -21,9 +27,7 @@ from imagen.jobs.submit import JobRequest, RefusedRows, name_of, submit_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
-    from imagen.comparison.axes import Axis
     from imagen.comparison.record import Comparison
     from imagen.config import Settings
     from imagen.core.request import Request
@@ -35,18 +39,15 @@ def submit_comparison(
     models: Sequence[str],
     settings: Settings,
     options: SubmitOptions,
-    *,
-    folder: Path,
-    axes: Sequence[Axis] = (),
-    skip: Sequence[Axis] = (),
-    strict: bool = False,
+    **what: Unpack[ComparisonOptions],
 ) -> Submission | None:
     """Submit the missing cells to the queue; None if nothing is to be generated.
 
     The last job draws sheet and report. Raises what `compare` raises before it starts, and
     RequestError if the queue already has this comparison, or if it was interrupted.
     """
-    plan = open_plan(request, models, settings, folder=folder, axes=axes, skip=skip, strict=strict)
+    folder, skip = what["folder"], what.get("skip", ())
+    plan = open_plan(request, models, settings, **what)
     with lock_comparison(folder), plan as (comparison, cells):
         refuse_queued(comparison, folder, settings)
         planned = [one for one in cells if isinstance(one, PlannedCell)]

@@ -136,10 +136,11 @@ def test_cells_of_a_comparison_share_seed_and_prompt(capsys: pytest.CaptureFixtu
     first = json.loads(capsys.readouterr().out)
     assert run([*words, "--count", "2"]) == 0  # continues in the same folder
     second = json.loads(capsys.readouterr().out)
-    request = first["request"]
-    assert request["prompt"] == Wildcards().expand(text, request["seed"], "prompt")
-    assert request["template"] == text
-    assert second["request"] == request
+    expanded = Wildcards().expand(text, first["request"]["seed"], "prompt")
+    assert [cell["parameters"]["prompt"] for cell in first["cells"]] == [expanded, expanded]
     assert [cell["files"] for cell in second["cells"]] == [cell["files"] for cell in first["cells"]]
+    sidecar = Path(first["folder"], first["cells"][0]["files"][0]["path"] + ".json")
+    assert json.loads(sidecar.read_text("utf-8"))["request"]["template"] == text
     assert run([*words, "--literal", "-o", "as-is"]) == 0
-    assert json.loads(capsys.readouterr().out)["request"]["prompt"] == text
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert {cell["parameters"]["prompt"] for cell in cells} == {text}

@@ -294,3 +294,12 @@ def test_compare_detach_prints_a_job(capsys: pytest.CaptureFixture[str]) -> None
 def test_compare_has_no_option_for_one_pool(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["compare", "a fox", "-m", "one", "--pool", "x"]) == 2
     assert "No such option" in capsys.readouterr().err
+
+
+def test_compare_expands_wildcards_unless_literal(capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["compare", *_SMALL, "a {red|red} fox", "-m", "one", "--json", "-q"]
+    for more, prompt in (("c", "a red fox"), ("d", "a {red|red} fox")):
+        literal = ["--literal"] if more == "d" else []
+        assert run([*line, "-o", more, *literal]) == 0
+        (cell,) = json.loads(capsys.readouterr().out)["cells"]
+        assert cell["parameters"]["prompt"] == prompt

@@ -237,6 +237,20 @@ def test_other_axes_need_another_folder(settings: Settings, tmp_path: Path) -> N
         _compare(settings, tmp_path / "c", "steps=1")
 
 
+def test_the_seed_of_a_cell_decides_its_wildcards(settings: Settings, tmp_path: Path) -> None:
+    asked = Request(prompt="a {red|blue|green|white} fox", width=32, height=32, steps=1, count=2)
+    more: dict[str, Any] = {"asked": asked, "models": ("one", "two"), "has_wildcards": True}
+    made, _ = _compare(settings, tmp_path / "c", "seed=1..8", **more)
+    prompts: dict[int, set[str]] = {}
+    for cell in made.cells:
+        prompts.setdefault(cell.values["seed"], set()).add(cell.parameters["prompt"])
+        assert len(cell.files) == 2
+    assert all(len(texts) == 1 for texts in prompts.values())
+    assert len(set.union(*prompts.values())) > 1
+    assert "{" not in "".join(set.union(*prompts.values()))
+    assert _compare(settings, tmp_path / "c", "seed=1..8", **more)[1] == []
+
+
 # --- records of format 1 ---
 
 

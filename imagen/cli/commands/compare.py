@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from hashlib import sha256
 from pathlib import Path, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,6 @@ from imagen.cli.command_table import Command, Option
 from imagen.cli.completers import complete_backend_list
 from imagen.cli.generation import (
     describe_budgets,
-    expand_prompts,
     explain_placeholders,
     plan_previews,
     show_files,
@@ -49,7 +48,6 @@ from imagen.cli.parsing import (
     PATH,
     request_from_args,
 )
-from imagen.cli.progress import show_progress
 from imagen.cli.queue_options import print_submission, queue_options
 from imagen.cli.terminal import echo
 from imagen.core.capabilities import not_honoured
@@ -59,15 +57,12 @@ from imagen.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from imagen.cli.parsing import RequestFile
     from imagen.cli.queue_options import QueueOptions
     from imagen.comparison import Axis, Comparison, ComparisonCell
+    from imagen.comparison.plan import ComparisonOptions
     from imagen.config import Settings
     from imagen.core.request import Request
     from imagen.core.ticket import Ticket
-
-    PlannedCell = tuple[ComparisonCell, Sequence[Ticket]]
-    """A cell and the tickets it still needs; none if it is complete or would fail."""
 
 
 @click.command(cls=Command)
@@ -141,13 +136,11 @@ def compare(
     """Compare backends on the same prompt.
 
     PROMPT is optional if no backend needs one. The backends run one after another with the same
-    seed. If one fails, its cell of the sheet shows the error, and the exit code is 4. Run the same
-    command again to generate only what is missing or failed. With --detach, workers do all this.
+    seed. If one fails, its cell shows the error, and the exit code is 4. Run the same command again
+    to generate only what is missing or failed. With --detach, workers do all this.
     """
+    from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
-    from imagen.comparison import plan_comparison
-    from imagen.comparison.sheet import SHEET_NAME
-    from imagen.comparison.submit import submit_comparison
     from imagen.delivery.background import sync_afterwards
 
     settings = settings_from_options(
@@ -155,28 +148,30 @@ def compare(
     )
     names = parse_backends(models)
     file = request_from_args(prompt, document, values, names)
+    request = file.request
     axes = [parse_axis(text) for text in vary]
     skipped = [parse_axis(text, "--skip") for text in skip]
-    folder = output or _default_folder(settings, file.request, axes)
-    request = file.request if literal else _expand_prompt(file, settings, folder)
-    what: dict[str, Any] = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
+    folder = output or _default_folder(settings, request, axes)
+    what: ComparisonOptions = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
+    what["has_wildcards"] = not (literal or file.finished)
     if dry_run:
-        cells = plan_comparison(request, names, settings, **what)
-        return _print_plan(cells, settings, folder, as_json=as_json)
+        return _print_plan(request, names, settings, what, as_json=as_json)
     if queue.is_detached:
+        from imagen.comparison.submit import submit_comparison
+
         options = queue.as_submit_options(names[0], strict=strict, over_budget=over_budget)
         submission = submit_comparison(request, names, settings, options, **what)
         if submission is not None:
             print_submission(submission, as_json=as_json, quiet=quiet)
             return 0
     previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
+    watch = partial(show_progress, quiet=quiet)
     with sync_afterwards(settings):
-        watch = partial(show_progress, quiet=quiet)
         comparison = run(request, names, settings, watch=watch, **what).without(skipped)
-        print_comparison(comparison, folder, as_json=as_json)
+        sheet = print_comparison(comparison, folder, as_json=as_json)
         if not (as_json or quiet):
             explain_placeholders([cell.model for cell in comparison.cells if cell.files], settings)
-        show_files(previews, {folder / SHEET_NAME: request})
+        show_files(previews, {sheet: request})
     return 4 if comparison.failed_among(names, axes) else 0
 
 
@@ -186,22 +181,6 @@ def parse_backends(models: str) -> list[str]:
     if not names:
         raise RequestError("--models does not name a backend. Write it as --models a,b,c.")
     return names
-
-
-def _expand_prompt(file: RequestFile, settings: Settings, folder: Path) -> Request:
-    """The request without wildcards: all cells share the seed, and so the prompt.
-
-    It is that of the comparison which the folder holds already.
-    """
-    from imagen.comparison.record import read_comparison
-
-    request = file.request
-    old = read_comparison(folder) if request.draws_seed else None
-    if old is not None:
-        request = request.with_values({"seed": old.request.seed})
-    alone = request.model_copy(update={"count": None})
-    (expanded,) = expand_prompts(alone, settings, finished=file.finished)
-    return expanded.model_copy(update={"count": request.count})
 
 
 def _default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
@@ -219,12 +198,16 @@ def _default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) 
 # --- results ---
 
 
-def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> None:
-    """Print a line for each cell and the paths of the sheets; or the record, and these paths."""
+def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> Path:
+    """Print a line for each cell and the paths of the sheets; or the record, and these paths.
+
+    Returns the path of the first sheet.
+    """
     from imagen.comparison.report import REPORT_NAME
     from imagen.comparison.sheet import sheet_paths
 
-    sheets = [str(path) for path in sheet_paths(comparison, folder)]
+    paths = sheet_paths(comparison, folder)
+    sheets = [str(path) for path in paths]
     report = str(folder / REPORT_NAME)
     if as_json:
         body = comparison.model_dump(mode="json")
@@ -236,13 +219,13 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
         ]
         body |= {"folder": str(folder), "sheet": sheets[0], "sheets": sheets, "report": report}
         click.echo(json.dumps(body, indent=2))
-        return
+        return paths[0]
     for cell in comparison.cells:
         label = cell.label
         if cell.error is not None:
             echo(f"{label}: failed: {one_line(cell.error.message)}", err=True, hanging=2)
         else:
-            paths = ", ".join(str(folder / file.path) for file in cell.files)
+            images = ", ".join(str(folder / file.path) for file in cell.files)
             cost = format_usd(cell.cost_usd) if cell.cost_usd else ""
             if sys.stderr.isatty():
                 file = cell.files[0] if cell.files else None
@@ -254,11 +237,11 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
                     cost=cost,
                     images=len(cell.files),
                 )
-                echo(f"{label}: {paths}", err=True, hanging=2)
+                echo(f"{label}: {images}", err=True, hanging=2)
                 echo(f"  {summary}", err=True, hanging=2, dim=True)
             else:
                 time = "" if cell.seconds is None else format_duration(cell.seconds)
-                line = ", ".join(filter(None, (paths, time, cost)))
+                line = ", ".join(filter(None, (images, time, cost)))
                 echo(f"{label}: {line}", err=True, hanging=2)
         for sentence in (*not_honoured(cell.receipt), *cell.warnings):
             echo(f"  {sentence}", err=True, hanging=2)
@@ -268,6 +251,7 @@ def print_comparison(comparison: Comparison, folder: Path, *, as_json: bool) -> 
     echo(f"Report: {report}", err=True)
     for sheet in sheets:
         click.echo(sheet)
+    return paths[0]
 
 
 def _only_value(cell: ComparisonCell) -> dict[str, object]:
@@ -279,22 +263,24 @@ def _only_value(cell: ComparisonCell) -> dict[str, object]:
 
 
 def _print_plan(
-    cells: Sequence[PlannedCell],
+    request: Request,
+    names: Sequence[str],
     settings: Settings,
-    folder: Path,
+    what: ComparisonOptions,
     *,
     as_json: bool,
 ) -> int:
-    """Print what would be done; the exit code."""
-    from imagen.comparison.plan import estimate_seconds
+    """Print what would be generated; the exit code."""
+    from imagen.comparison.plan import estimate_seconds, plan_comparison
 
+    cells = plan_comparison(request, names, settings, **what)
+    code = 4 if any(cell.error for cell, _ in cells) else 0
     tickets = [ticket for _, missing in cells for ticket in missing]
     seconds = {
         ticket.id: usual
         for ticket, usual in zip(tickets, estimate_seconds(tickets, settings), strict=True)
     }
     budgets = describe_budgets(tickets, settings)
-    failed = sum(cell.error is not None for cell, _ in cells)
     if as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         body = {
@@ -316,11 +302,12 @@ def _print_plan(
             "cost_usd": sum(cost.usd for cost in costs if cost.usd is not None),
             "unknown_costs": sum(cost.usd is None for cost in costs),
             "budgets": budgets,
-            "folder": str(folder),
+            "folder": str(what["folder"]),
         }
         click.echo(json.dumps(body, indent=2))
-        return 4 if failed else 0
+        return code
     planned = sum(bool(missing) for _, missing in cells)
+    failed = sum(cell.error is not None for cell, _ in cells)
     total = (
         f"Cells to generate: {planned}. Images: {sum(ticket.images for ticket in tickets)}. "
         f"Compute: {format_compute(tickets)} (megapixels × steps). "
@@ -334,7 +321,7 @@ def _print_plan(
     ]
     for line in (*lines, total, *estimate_lines(tickets), *budgets):
         echo(line, hanging=2)
-    return 4 if failed else 0
+    return code
 
 
 def _sum_known(seconds: Iterable[float | None]) -> float | None:
