@@ -32,21 +32,21 @@ _TIME = re.compile(r"(?:(today|tomorrow)\b ?(?:at )?)?(?:(\d{1,2}):(\d\d)(?::(\d
 def parse_when(text: str, now: datetime) -> datetime:
     """`22:30`, `tomorrow 7:00`, `in 2h`, `in 1h 30min` or `2026-12-01 22:30` as a moment.
 
-    A time of day is the next such time; times without a zone are in that of `now`. Raises
-    ValueError for anything else, and OverflowError for a time beyond the calendar.
+    A time of day is the next such time, by this machine's clock. Raises ValueError for anything
+    else, and OverflowError for a time beyond the calendar.
     """
     word = " ".join(text.lower().split())
     if word.startswith("in "):
         return now + _duration_of(word[3:])
     match = _TIME.fullmatch(word)
     if match is None or not word:
-        moment = datetime.fromisoformat(text.strip())
-        return moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+        return datetime.fromisoformat(text.strip()).astimezone()
     day, hour, minute, second = match.groups()
-    moment = datetime.combine(now.date(), datetime.min.time(), now.tzinfo)
+    # Without a zone, as its offset may be another one tomorrow.
+    moment = datetime.combine(now.astimezone().date(), datetime.min.time())
     moment = moment.replace(hour=int(hour or 0), minute=int(minute or 0), second=int(second or 0))
-    is_over = day is None and moment <= now
-    return moment + timedelta(days=int(day == "tomorrow" or is_over))
+    is_over = day is None and moment.astimezone() <= now
+    return (moment + timedelta(days=int(day == "tomorrow" or is_over))).astimezone()
 
 
 def _duration_of(text: str) -> timedelta:
@@ -74,7 +74,7 @@ def parse_start(ctx: click.Context, param: click.Parameter, text: str | None) ->
         return None
     now = datetime.now().astimezone()
     try:
-        moment = parse_when(text, now).astimezone()
+        moment = parse_when(text, now)
     except (ValueError, OverflowError, OSError) as error:
         raise click.BadParameter(
             f"{text!r} is not a valid time. Write it as 22:30, 'tomorrow 7:00', 'in 2h' or "
