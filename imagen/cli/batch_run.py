@@ -299,7 +299,7 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
             "compute": total_compute(tickets),
             "cost_usd": sum(cost.usd for cost in costs if cost.usd is not None),
             "unknown_costs": sum(cost.usd is None for cost in costs),
-            "seconds": seconds,
+            "usual_seconds": seconds,
             "warnings": warnings,
             "rows": [
                 {

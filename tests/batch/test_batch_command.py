@@ -188,6 +188,25 @@ def test_ctrl_c_leaves_the_rest_in_the_queue(
     assert len(list(Path("outputs").rglob("*.png"))) == 8
 
 
+def test_a_killed_batch_goes_on_where_it_was(
+    capsys: pytest.CaptureFixture[str], slow_server: ComfyUI
+) -> None:
+    config = json.loads(Path("imagen.yaml").read_text()) | {"jobs": {"lease_seconds": 1}}
+    Path("imagen.yaml").write_text(json.dumps(config))
+    Path("prompts.txt").write_text("\n".join(f"a {{red|blue}} fox {n}" for n in range(6)))
+    words = ("batch", "prompts.txt", "--size", "64x64", "--steps", "4")
+    for _ in range(2):
+        with running_imagen(*words) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.kill()
+    done = _batch(capsys, *words[1:])
+    assert done["done"] + done["done_earlier"] == 6
+    ids = [prompt["prompt_id"] for prompt in slow_server.prompts]
+    assert len(ids) == len({*ids}) == 6
+    assert len(list(Path("outputs").rglob("*.png"))) == 6
+
+
 def test_warnings_are_printed_before_the_images(capsys: pytest.CaptureFixture[str]) -> None:
     Path("prompts.txt").write_text("a fox\na bear\n")
     assert run(["batch", "prompts.txt", *_SMALL, "--set", "sparkle=1"]) == 0
@@ -308,7 +327,7 @@ def test_a_dry_run_counts_and_submits_nothing(capsys: pytest.CaptureFixture[str]
         "Compute: 0.1434 (megapixels × steps).",
     ]
     printed = _batch(capsys, *words)
-    assert (printed["requests"], printed["images"], printed["seconds"]) == (7, 14, None)
+    assert (printed["requests"], printed["images"], printed["usual_seconds"]) == (7, 14, None)
     assert printed["rows"][6]["place"] == "prompts.txt, line 7"
     with open_job_store(load_settings(None)) as store:
         assert store.list_jobs() == []
@@ -325,7 +344,7 @@ def test_a_dry_run_estimates_the_time_from_earlier_jobs(
         assert run(["generate", "an owl", "--size", "32x32", "-b", name, "--quiet"]) == 0
     capsys.readouterr()
     words = ("prompts.txt", "--size", "32x32", "--dry-run")
-    alone = _batch(capsys, *words, "-b", "one")["seconds"]
+    alone = _batch(capsys, *words, "-b", "one")["usual_seconds"]
     assert alone > 0
-    together = _batch(capsys, *words, "-b", "both")["seconds"]
+    together = _batch(capsys, *words, "-b", "both")["usual_seconds"]
     assert 0 < together < alone * 50

@@ -36,6 +36,7 @@ def library() -> None:
     """An image fox.png with its sidecar, and a generation that failed."""
     run(["generate", *_SMALL, "--quiet", "--output", "fox.png"])
     png("cat.png", parameters=A1111)
+    Path("prompts.txt").write_text("a bear\nan owl\n")
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
     with open_library(load_settings()) as library:
         record_generation(library, make_failure())
@@ -51,6 +52,8 @@ def library() -> None:
         pytest.param(["generate", "a fox", "--backend", "missing", "--json"], id="another error"),
         pytest.param(["compare", *_SMALL, "--models", "mock"], id="compare"),
         pytest.param(["compare", *_SMALL, "-m", "mock", "--dry-run"], id="compare --dry-run"),
+        pytest.param(["batch", "prompts.txt", *_SMALL[1:]], id="batch"),
+        pytest.param(["batch", "prompts.txt", *_SMALL[1:], "--dry-run"], id="batch --dry-run"),
         pytest.param(["backends", "--json"], id="backends"),
         pytest.param(["backends", "show", "mock", "--json"], id="backends show"),
         pytest.param(["backends", "show", "mock", "--check", "--json"], id="show --check"),
