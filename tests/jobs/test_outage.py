@@ -174,3 +174,31 @@ def test_what_is_committed_survives_a_crash_of_the_server(library: Library) -> N
     """The server of the tests would lose the last commits."""
     with library.reading() as connection:
         assert connection.scalar(text("SHOW synchronous_commit")) == "on"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_retryable"),
+    [
+        ("40001", True),  # a conflict of transactions
+        ("40P01", True),  # a deadlock
+        ("53300", True),  # too many connections
+        ("55P03", True),  # a lock that another process has held for long
+        ("57P01", True),  # the server ends
+        ("25P03", True),  # a transaction that a frozen process left open
+        ("23505", False),  # a row that is there
+        ("42P01", False),  # no such table
+        ("28P01", False),  # a wrong password
+    ],
+)
+def test_the_code_of_an_error_says_whether_it_may_pass(
+    library: Library, code: str, *, is_retryable: bool
+) -> None:
+    with pytest.raises(LibraryError) as caught, library.writing() as connection:
+        connection.exec_driver_sql(f"DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$")
+    assert caught.value.retryable == is_retryable
+
+
+def test_a_frozen_process_does_not_block_others_for_ever(library: Library) -> None:
+    with library.reading() as connection:
+        assert connection.scalar(text("SHOW idle_in_transaction_session_timeout")) == "30s"
+        assert connection.scalar(text("SHOW lock_timeout")) == "10s"
