@@ -43,6 +43,8 @@ MODULES = (
     *("backends/replicate/client", "backends/replicate/outputs", "backends/replicate/payload"),
     *("pipeline/generate", "pipeline/record", "pipeline/budgets", "jobs/recover"),
     *("jobs/file_store", "jobs/store", "core/filesystem", "comparison/run", "comparison/record"),
+    *("jobs/sql_store", "jobs/transitions", "jobs/submission", "jobs/user_changes"),
+    *("jobs/embedded", "jobs/row_store"),
     *("outputs/save", "library/write", "library/trash", "library/outbox", "delivery/worker"),
 )
 TESTS = (

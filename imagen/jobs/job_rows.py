@@ -24,7 +24,7 @@ from imagen.library.schema import datetime_of, job_events, job_previews, jobs
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sqlalchemy import ColumnElement, Row, Select
+    from sqlalchemy import ColumnElement, CompoundSelect, Row, Select
 
     from imagen.library.database import Library
 
@@ -101,11 +101,11 @@ class JobRows:
         back = count_back(word)
         with self.library.reading() as connection:
             if back is not None:
-                order = jobs.c.created_ms.desc(), jobs.c.id.desc()
-                newest = select(jobs.c.id).where(jobs.c.parent.is_(None)).order_by(*order)
+                at_top = jobs.c.id.in_(_page_ids(_STATES, None, None, None, back + 1))
+                newest = select(jobs.c.id).where(at_top).order_by(*_order(None))
                 found = list(connection.scalars(newest.offset(back).limit(1)))
             elif _ID.fullmatch(word):
-                same = jobs.c.id >= word, jobs.c.id < f"{word}g"
+                same = jobs.c.id >= word, jobs.c.id < f"{word}g", jobs.c.id.startswith(word)
                 order_by_id = select(jobs.c.id).where(*same).order_by(jobs.c.id)
                 found = list(connection.scalars(order_by_id.limit(_MOST_MATCHES + 1)))
             else:
@@ -146,7 +146,7 @@ class JobRows:
         Without a parent or pool they are the jobs at the top. `before` is the last job of the
         page before.
         """
-        wanted = [state for state in _STATES if state in states or not states]
+        wanted = states or _STATES
         with self.library.reading() as connection:
             last = None
             if before is not None:
@@ -155,13 +155,7 @@ class JobRows:
                 if row is None:
                     return []
                 last = tuple(row)
-            pages = [
-                _page([jobs.c.state == state, *_listed(parent, pool)], parent, last, limit)
-                for state in wanted
-            ]
-            if not pages:
-                return []
-            ids = union_all(*(select(page.subquery().c.id) for page in pages))
+            ids = _page_ids(wanted, parent, pool, last, limit)
             statement = select_jobs().where(jobs.c.id.in_(ids))
             rows = connection.execute(statement.order_by(*_order(parent)).limit(limit))
             return [queued_job(row) for row in rows]
@@ -264,6 +258,19 @@ def _order(parent: str | None) -> tuple[ColumnElement[Any], ...]:
     if parent is None:
         return jobs.c.created_ms.desc(), jobs.c.id.desc()
     return jobs.c.number, jobs.c.id
+
+
+def _page_ids(
+    states: Collection[QueueState],
+    parent: str | None,
+    pool: str | None,
+    last: tuple[int, int, str] | None,
+    limit: int,
+) -> CompoundSelect[str]:
+    """The ids of a page, and more: a page of each state, so that an index applies."""
+    listed = _listed(parent, pool)
+    pages = [_page([jobs.c.state == state, *listed], parent, last, limit) for state in states]
+    return union_all(*(select(page.subquery().c.id) for page in pages))
 
 
 def _page(
