@@ -172,7 +172,7 @@ class FleetQueue:
     def _call(self, work: Callable[[_AsyncClient], Awaitable[T]]) -> T:
         with self._lock:
             if self._client is None:
-                self._client = _AsyncClient(self._library, self._stall_seconds)
+                self._client = _AsyncClient(self._library)
             client = self._client
         return client.call(work(client))
 
@@ -180,16 +180,15 @@ class FleetQueue:
 class _AsyncClient:
     """The connections of one worker, on an event loop in a daemon thread."""
 
-    def __init__(self, library: Library, stall_seconds: float) -> None:
+    def __init__(self, library: Library) -> None:
         self._url = library.engine.url.set(drivername="postgresql").render_as_string(
             hide_password=False
         )
-        self._stall_seconds = stall_seconds
         # psycopg does not work with the other kind of loop, which is the default on Windows.
         self._loop = asyncio.SelectorEventLoop()
         self._opened: tuple[AsyncConnectionPool[Any], JobManager] | None = None
         self._worker: int | None = None
-        self._registering = asyncio.Lock()
+        self._opening = asyncio.Lock()
         logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="queue-connections", daemon=True
@@ -208,28 +207,29 @@ class _AsyncClient:
             return future.result(_CALL_SECONDS + _CANCEL_SECONDS)
 
     async def fetch(self, groups: Sequence[Sequence[str]]) -> CarriedJob | None:
-        manager = await self._manager()
+        manager, worker = await self._open()
         for group in filter(None, groups):
             try:
-                found = await manager.fetch_job(group, await self._register())
+                found = await manager.fetch_job(group, worker)
             except ConnectorException as error:
                 if not isinstance(error.__cause__, ForeignKeyViolation):
                     raise
                 self._worker = None  # it was silent for a day
-                found = await manager.fetch_job(group, await self._register())
+                manager, worker = await self._open()
+                found = await manager.fetch_job(group, worker)
             if found is not None:
                 return found
         return None
 
     async def beat(self) -> dict[int, bool]:
         """What this worker has, and whether it is to be cancelled."""
-        manager, worker = await self._manager(), await self._register()
+        manager, worker = await self._open()
         await manager.update_heartbeat(worker)
         held = await manager.list_jobs_async(worker_id=worker, status="doing")
         return {job.id: job.abort_requested for job in held if job.id is not None}
 
     async def finish(self, id: int) -> None:
-        manager = await self._manager()
+        manager, _ = await self._open()
         job = CarriedJob(id=id, queue="", lock=None, queueing_lock=None, task_name=_TASK)
         try:
             await manager.finish_job(job, status=Status.SUCCEEDED, delete_job=True)
@@ -239,7 +239,7 @@ class _AsyncClient:
 
     async def stalled(self, seconds: float, strays: Collection[int]) -> list[CarriedJob]:
         """The deliveries of other workers that are silent, and these of this one."""
-        manager, worker = await self._manager(), await self._register()
+        manager, worker = await self._open()
         silent = await manager.get_stalled_jobs(seconds_since_heartbeat=seconds, task_name=_TASK)
         found = [job for job in silent if job.worker_id != worker]
         if strays:
@@ -263,32 +263,29 @@ class _AsyncClient:
         if not self._thread.is_alive():
             self._loop.close()
 
-    async def _manager(self) -> JobManager:
-        if self._opened is None:
-            connector = PsycopgConnector()
-            pool = AsyncConnectionPool(
-                self._url,
-                min_size=1,
-                max_size=4,
-                timeout=_CALL_SECONDS,
-                configure=_prepare,
-                check=AsyncConnectionPool.check_connection,
-                open=False,
-                kwargs={"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5},
-            )
-            await pool.open(wait=False)  # a pool that could not be opened cannot be tried again
-            await connector.open_async(pool)
-            self._opened = pool, App(connector=connector).job_manager
-        return self._opened[1]
-
-    async def _register(self) -> int:
-        """The id of this worker."""
-        async with self._registering:
+    async def _open(self) -> tuple[JobManager, int]:
+        """What to call, and the id of this worker."""
+        async with self._opening:
+            if self._opened is None:
+                connector = PsycopgConnector()
+                pool = AsyncConnectionPool(
+                    self._url,
+                    min_size=1,
+                    max_size=4,
+                    timeout=_CALL_SECONDS,
+                    configure=_prepare,
+                    check=AsyncConnectionPool.check_connection,
+                    open=False,
+                    kwargs={"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 5},
+                )
+                await pool.open(wait=False)  # a pool that failed to open cannot be opened again
+                await connector.open_async(pool)
+                self._opened = pool, App(connector=connector).job_manager
+            manager = self._opened[1]
             if self._worker is None:
-                manager = await self._manager()
                 await manager.prune_stalled_workers(_FORGET_SECONDS)
                 self._worker = await manager.register_worker()
-        return self._worker
+            return manager, self._worker
 
 
 async def _prepare(connection: AsyncConnection[Any]) -> None:

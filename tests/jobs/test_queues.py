@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from queue_contract import STALL_SECONDS, Line, QueueContract
+from sqlalchemy import text
 
 from imagen.config import LibrarySettings, Settings
 from imagen.jobs.embedded import EmbeddedQueue
+from imagen.jobs.queue import Put
 from imagen.library import open_library
 
 if TYPE_CHECKING:
@@ -32,3 +34,18 @@ class TestFleetQueue(QueueContract):
             line = Line(library, lambda: fleet.FleetQueue(library, stall_seconds=STALL_SECONDS))
             yield line
             line.close()
+
+
+def test_a_worker_that_was_forgotten_registers_again(postgres_url: str) -> None:
+    """Procrastinate deletes the row of a worker that was silent for a day."""
+    fleet = pytest.importorskip("imagen.jobs.fleet")
+    with open_library(Settings(library=LibrarySettings(url=postgres_url))) as library:
+        queue = fleet.FleetQueue(library)
+        queue.beat([])
+        with library.writing() as connection:
+            connection.execute(text("DELETE FROM imagen_queue.procrastinate_workers"))
+            queue.put_many(connection, [Put("a-job", "q/")])
+        delivery = queue.fetch([["q/"]])
+        assert delivery is not None
+        assert queue.beat([delivery.token])[delivery.token] == (True, False)
+        queue.close()
