@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,7 +26,7 @@ from imagen.jobs.worker import run_worker
 from imagen.library.outbox import retry as retry_deliveries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from imagen.jobs.sql_store import SqlJobStore
@@ -416,3 +420,63 @@ def test_two_workers_with_libraries_of_their_own_share_the_rows(
     assert {_read(project, id, "state") for id in ids} == {"done"}
     assert len({_read(project, id, "taken_by") for id in ids}) == 2
     assert len(cloud.rows("imagen", "images")) == 20
+
+
+def _wait_for(is_reached: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_cancelling_a_row_stops_its_running_job(
+    tmp_path: Path, cloud: Supabase, project: str
+) -> None:
+    slow = {"paint": {"type": "mock", "step_seconds": 0.1}}
+    settings = _settings(tmp_path, backends=slow)
+    id = _add(project, prompt="a fox", width=64, height=64, steps=1000)
+    worker = Thread(target=_run, args=(settings,), daemon=True)
+    worker.start()
+    _wait_for(lambda: (_read(project, id, "progress") or {}).get("fraction"))
+    assert _read(project, id, "state") == "running"
+    with session(project, "authenticated", ANN) as connection:
+        connection.execute("update imagen.jobs set cancel = true")
+    _wait_for(lambda: _read(project, id, "state") == "cancelled")
+    worker.join(60)
+    assert not worker.is_alive()
+    assert cloud.objects == {}
+
+
+def test_killed_workers_make_each_row_once(tmp_path: Path, cloud: Supabase, project: str) -> None:
+    ids = [_add(project, prompt=f"fox {n}", width=64, height=64, steps=4) for n in range(6)]
+    config = tmp_path / "imagen.yaml"
+    config.write_text(
+        json.dumps(
+            {
+                "backends": {"paint": {"type": "mock", "step_seconds": 0.1}},
+                "cloud": {"jobs": {"backends": ["paint"]}},
+                "output": {"directory": str(tmp_path / "out")},
+                "library": {"url": str(tmp_path / "library.db")},
+                "state_dir": str(tmp_path / "state"),
+                "jobs": {"lease_seconds": 1},
+            }
+        ),
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "imagen", "worker", "--supabase", "--config", str(config)]
+
+    def is_done(most: int) -> bool:
+        states = [str(_read(project, id, "state")) for id in ids]
+        return states.count("done") >= most
+
+    for most in (1, 3):
+        with subprocess.Popen(command) as process:
+            _wait_for(partial(is_done, most))
+            process.kill()
+    with subprocess.Popen(command) as process:
+        _wait_for(partial(is_done, len(ids)))
+        process.terminate()
+        assert process.wait(60) == 0
+    rows = cloud.rows("imagen", "images")
+    assert sorted(row["prompt"] for row in rows) == [f"fox {n}" for n in range(6)]
+    assert len(cloud.objects) == len(rows)
