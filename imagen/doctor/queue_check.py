@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from imagen.core.text import one_line
 from imagen.doctor.checks import Finding
 from imagen.jobs.job_rows import JobRows
-from imagen.jobs.model import INTERPOLATION, QueueState
+from imagen.jobs.overview import count_unserved
 from imagen.jobs.schedules import ScheduleRows
-from imagen.jobs.submission import SHEET_POOL
 from imagen.jobs.worker_rows import WorkerRows
 from imagen.library import open_library
 
@@ -19,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from imagen.config import Settings
+    from imagen.jobs.model import QueueState
     from imagen.library import Library
 
 _LATE = timedelta(minutes=2)
 _LOST: tuple[QueueState, ...] = ("lost",)
 _MOST_LOST = 100
-_WITHOUT_ENGINE = (SHEET_POOL, INTERPOLATION)
 _START = "Start one with: imagen worker"
 
 
@@ -44,28 +42,24 @@ def check_queue(settings: Settings, environ: Mapping[str, str]) -> Iterator[Find
         workers, pauses = rows.workers(), rows.pauses()
         alive = {one.id for one in workers}
         stalled = [job for job in rows.running() if job.owner and job.owner not in alive]
-        waiting: Counter[str] = Counter()
-        for queue in rows.waiting():
-            waiting[queue.pool] += queue.jobs
+        waiting = rows.waiting()
         lost = len(rows.list_jobs(states=_LOST, limit=_MOST_LOST))
         schedules = rows.schedules()
-    served = {name for one in workers for name in one.backends}
     names = [
         f"{one_line(one.host, limit=40)}:{one.pid} serves {', '.join(one.backends)}"
         for one in workers
     ]
-    total = sum(waiting.values())
+    total = sum(queue.jobs for queue in waiting)
     yield Finding(
         subject="queue",
         state="warning" if total and not workers else "ok",
         says=f"{_count(total, 'job')} waiting; {'; '.join(names) or 'no worker is running'}",
         remedies=(_START,) if total and not workers else (),
     )
-    for pool, jobs in waiting.items():
-        if workers and pool not in _WITHOUT_ENGINE and not served & {pool, *settings.members(pool)}:
-            says = f"{_count(jobs, 'job')} for {one_line(pool)}, which no running worker serves"
-            remedy = f"Start a worker for it: imagen worker --backends {one_line(pool)}"
-            yield Finding(subject="queue", state="warning", says=says, remedies=(remedy,))
+    for pool, jobs in count_unserved(waiting, workers, settings).items() if workers else ():
+        says = f"{_count(jobs, 'job')} for {one_line(pool)}, which no running worker serves"
+        remedy = f"Start a worker for it: imagen worker --backends {one_line(pool)}"
+        yield Finding(subject="queue", state="warning", says=says, remedies=(remedy,))
     if stalled:
         says = f"{_count(len(stalled), 'job')} of workers that have vanished"
         remedy = "A running worker takes them over." if workers else _START

@@ -104,8 +104,10 @@ def forecast(
         start, end = _take_place(one, able)
         found[one.id] = Forecast(position, start, end)
         if one.parent is not None:
-            known = found.get(one.parent)
-            found[one.parent] = found[one.id] if known is None else _span(known, found[one.id])
+            known = found.get(one.parent, found[one.id])
+            starts = [moment for moment in (known.start, start) if moment is not None]
+            last = None if known.end is None or end is None else max(known.end, end)
+            found[one.parent] = Forecast(known.position, min(starts, default=None), last)
     return found
 
 
@@ -128,10 +130,3 @@ def _take_place(
     moment, first = min(free, key=lambda one: one[0])
     first.free = None
     return max(moment, job.due), None
-
-
-def _span(first: Forecast, second: Forecast) -> Forecast:
-    """What to expect of a parent of both."""
-    starts = [one.start for one in (first, second) if one.start is not None]
-    end = None if first.end is None or second.end is None else max(first.end, second.end)
-    return Forecast(min(first.position, second.position), min(starts, default=None), end)

@@ -13,17 +13,18 @@ from imagen.errors import OutputError, RequestError
 from imagen.jobs import file_store
 from imagen.jobs.forecast import Forecast, forecast, read_line
 from imagen.jobs.job_rows import queued_job, select_jobs
-from imagen.jobs.model import ENDED, PARENTS
+from imagen.jobs.model import ENDED, INTERPOLATION, PARENTS
+from imagen.jobs.submission import SHEET_POOL
 from imagen.library.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from sqlalchemy import Row
 
     from imagen.config import Settings
-    from imagen.jobs.model import Job, QueuedJob, QueueState, WorkerInfo
+    from imagen.jobs.model import Job, QueuedJob, QueueState, WaitingQueue, WorkerInfo
     from imagen.jobs.sql_store import SqlJobStore
 
 ACTIVE: tuple[QueueState, ...] = ("running", "cancelling", "queued", "held")
@@ -157,6 +158,19 @@ def _list_ended(
         if len(page) < limit:
             break
     return found
+
+
+def count_unserved(
+    waiting: Iterable[WaitingQueue], workers: Sequence[WorkerInfo], settings: Settings
+) -> dict[str, int]:
+    """How many jobs wait for each pool that none of these workers serves."""
+    served = {name for one in workers for name in one.backends}
+    served |= {SHEET_POOL, INTERPOLATION} if workers else set()  # they need no engine
+    counts: dict[str, int] = {}
+    for queue in waiting:
+        if not served & {queue.pool, *settings.members(queue.pool)}:
+            counts[queue.pool] = counts.get(queue.pool, 0) + queue.jobs
+    return counts
 
 
 def list_plain_jobs(state_dir: Path) -> list[PlainJob]:

@@ -133,7 +133,7 @@ def _add(
 
 def _find(word: str, store: SqlJobStore) -> Schedule:
     """The schedule whose ID begins like this; raises RequestError."""
-    found = [one for one in store.schedules() if word and one.id.startswith(word.lower())]
+    found = [one for one in store.schedules() if one.id.startswith(word.lower())]
     if len(found) != 1:
         what = "matches several schedules" if found else "is not the ID of a schedule"
         raise RequestError(

@@ -168,21 +168,13 @@ _COLUMNS = (
 
 def _print_status(config_path: Path | None, *, as_json: bool) -> None:
     """Print the running workers, the engines that are paused, and what is served by none."""
-    from imagen.jobs.model import INTERPOLATION
-    from imagen.jobs.submission import SHEET_POOL
+    from imagen.jobs.overview import count_unserved
 
     with open_queue(config_path) as (store, settings):
         workers, running = store.workers(), store.running()
         now = datetime.now(UTC)
         pauses = {name: one for name, one in store.pauses().items() if one.until > now}
-        waiting = {queue.pool: 0 for queue in store.waiting()}
-        for queue in store.waiting():
-            waiting[queue.pool] += queue.jobs
-    served = {name for one in workers for name in one.backends}
-    served |= {SHEET_POOL, INTERPOLATION} if workers else set()  # they need no engine
-    unserved = {
-        pool: jobs for pool, jobs in waiting.items() if not served & {*settings.members(pool)}
-    }
+        unserved = count_unserved(store.waiting(), workers, settings)
     jobs = {one.id: [job.id for job in running if job.owner == one.id] for one in workers}
     if as_json:
         body = {
