@@ -73,7 +73,7 @@ class KnownRows(NamedTuple):
     """The jobs that may have run and cost money."""
 
 
-def find_known(rows: Sequence[JobRequest], store: SqlJobStore) -> KnownRows:
+def find_known_rows(rows: Sequence[JobRequest], store: SqlJobStore) -> KnownRows:
     """Sort requests by what became of them when they were submitted before, with the same keys.
 
     A request whose images were deleted is new, with another key.

@@ -73,9 +73,20 @@ class WildcardFiles:
 
     def read_values(self, name: str) -> list[WildcardValue]:
         """The values of a wildcard, without repetitions; raises RequestError if it has none."""
-        values = {
-            value.text: value for source in self._sources[name] for value in _read_source(source)
-        }
+        values: dict[str, WildcardValue] = {}
+        for path, found in self._sources[name]:
+            if found is None:
+                lines = enumerate(_read_text(path).split("\n"), 1)
+                texts = [(line.strip(), f"line {number}") for number, line in lines]
+                texts = [one for one in texts if one[0] and not one[0].startswith("#")]
+            else:
+                texts = [
+                    (str(value).strip("\n"), f"value {number}")
+                    for number, value in enumerate(found, 1)
+                    if isinstance(value, str | int | float) and not isinstance(value, bool)
+                ]
+            for text, place in texts:
+                values.setdefault(text, WildcardValue(text, f"{path}, {place}"))
         if not values:
             files = ", ".join(dict.fromkeys(str(source[0]) for source in self._sources[name]))
             raise RequestError(
@@ -129,19 +140,6 @@ def _read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise RequestError(f"Cannot read {path}: {error.strerror or error}.") from error
-
-
-def _read_source(source: tuple[Path, list[object] | None]) -> Iterator[WildcardValue]:
-    path, values = source
-    if values is None:
-        for number, line in enumerate(_read_text(path).split("\n"), 1):
-            text = line.strip()
-            if text and not text.startswith("#"):
-                yield WildcardValue(text, f"{path}, line {number}")
-        return
-    for number, value in enumerate(values, 1):
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            yield WildcardValue(str(value).strip("\n"), f"{path}, value {number}")
 
 
 def _find_lists(path: Path, place: PurePath) -> Iterator[tuple[str, list[object]]]:

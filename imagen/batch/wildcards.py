@@ -224,43 +224,44 @@ class Wildcards:
     # --- all prompts ---
 
     def _count(self, text: _Text) -> int:
-        number = 1
+        """How many combinations there are; _TOO_MANY if there are more."""
+        total = 1
         for part in text:
-            if not isinstance(part, str):
-                number = min(number * self._count_choice(self._choice(part)), _TOO_MANY)
-        return number
-
-    def _count_choice(self, choice: _Choice) -> int:
-        """The ordered selections without repetition, each option in all of its own forms."""
-        least, most = choice.bounds
-        if most >= _MANY_ORDERS:
-            return _TOO_MANY
-        selections = [1] + [0] * most  # the ways to select 0, 1, 2, … of the options so far
-        for option in choice.options:
-            forms = self._count(option)
-            for number in range(most, 0, -1):
-                selections[number] += selections[number - 1] * forms
-                selections[number] = min(selections[number], _TOO_MANY)
-        numbers = range(least, most + 1)
-        return min(sum(selections[n] * math.factorial(n) for n in numbers), _TOO_MANY)
+            if isinstance(part, str):
+                continue
+            choice = self._choice(part)
+            least, most = choice.bounds
+            if most >= _MANY_ORDERS:
+                return _TOO_MANY
+            selections = [1] + [0] * most  # the ways to select 0, 1, 2, … of the options so far
+            for option in choice.options:
+                forms = self._count(option)
+                for number in range(most, 0, -1):
+                    selections[number] += selections[number - 1] * forms
+                    selections[number] = min(selections[number], _TOO_MANY)
+            numbers = range(least, most + 1)
+            total *= sum(selections[number] * math.factorial(number) for number in numbers)
+            total = min(total, _TOO_MANY)
+        return total
 
     def _combine(self, text: _Text) -> Iterator[str]:
-        parts = [
-            [part] if isinstance(part, str) else self._combine_choice(self._choice(part))
-            for part in text
-        ]
-        for words in product(*parts):
-            yield "".join(words)
-
-    def _combine_choice(self, choice: _Choice) -> list[str]:
-        forms = [list(self._combine(option)) for option in choice.options]
-        least, most = choice.bounds
-        return [
-            choice.separator.join(words)
-            for number in range(least, most + 1)
-            for selected in permutations(forms, number)
-            for words in product(*selected)
-        ]
+        parts: list[list[str]] = []
+        for part in text:
+            if isinstance(part, str):
+                parts.append([part])
+                continue
+            choice = self._choice(part)
+            forms = [list(self._combine(option)) for option in choice.options]
+            least, most = choice.bounds
+            parts.append(
+                [
+                    choice.separator.join(words)
+                    for number in range(least, most + 1)
+                    for selected in permutations(forms, number)
+                    for words in product(*selected)
+                ]
+            )
+        return map("".join, product(*parts))
 
 
 _TOO_MANY = MAX_COMBINATIONS + 1

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from imagen.batch.keys import KnownRows
     from imagen.cli.options import RunOptions
+    from imagen.config import Settings
+    from imagen.core.ticket import Ticket
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.submit import JobRequest, RefusedRows, Submission
     from imagen.jobs.worker import StopRequest
@@ -51,7 +53,7 @@ def run_rows(
     failed.
     """
     from imagen.backends import available
-    from imagen.batch.keys import find_known
+    from imagen.batch.keys import find_known_rows
     from imagen.delivery.background import sync_afterwards
     from imagen.jobs.sql_store import open_job_store
     from imagen.jobs.submit import Submission
@@ -61,7 +63,7 @@ def run_rows(
         return _print_plan(rows, places, run)
     with open_job_store(run.settings) as store:
         seq = store.last_event()
-        known = find_known(rows, store)
+        known = find_known_rows(rows, store)
         new = [rows[n]._replace(key=key) for n, key in known.new.items()]
         submission = _submit(new, [places[n] for n in known.new], run, name, store)
         for id in known.ended.values():
@@ -266,7 +268,6 @@ class BatchWatch:
 
 def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptions) -> int:
     """Print what would be submitted, what it would cost, and the first requests."""
-    from imagen.comparison.plan import estimate_seconds
     from imagen.jobs.submit import RefusedRows, plan_requests
 
     options = submit_options(rows[0].request, run)
@@ -279,15 +280,7 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
     tickets = [ticket for plan in plans for ticket in plan]
     without_engine = sum(not plan for plan in plans)
     images = sum(ticket.images for ticket in tickets) + without_engine
-    seconds: float | None = None
-    usual = estimate_seconds(tickets, run.settings)
-    if tickets and None not in usual:  # backends work side by side, and those of a pool share jobs
-        busy: dict[str, float] = defaultdict(float)
-        for row, plan in zip(rows, plans, strict=True):
-            mine, usual = usual[: len(plan)], usual[len(plan) :]
-            shares = len(run.settings.members(row.backend))
-            busy[row.backend] += sum(each or 0.0 for each in mine) / shares
-        seconds = max(busy.values())
+    seconds = estimate_batch(rows, plans, run.settings)
     if run.as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]
         body = {
@@ -328,3 +321,22 @@ def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptio
     ):
         echo(line, hanging=2)
     return 0
+
+
+def estimate_batch(
+    rows: Sequence[JobRequest], plans: Sequence[Sequence[Ticket]], settings: Settings
+) -> float | None:
+    """How long the jobs usually take; None if that is unknown.
+
+    Backends work side by side, and those of a pool share its jobs.
+    """
+    from imagen.comparison.plan import estimate_seconds
+
+    jobs = [(row.backend, ticket) for row, plan in zip(rows, plans, strict=True) for ticket in plan]
+    usual = estimate_seconds([ticket for _, ticket in jobs], settings)
+    busy: dict[str, float] = defaultdict(float)
+    for (backend, _), seconds in zip(jobs, usual, strict=True):
+        if seconds is None:
+            return None
+        busy[backend] += seconds / len(settings.members(backend))
+    return max(busy.values(), default=None)

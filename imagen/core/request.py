@@ -62,7 +62,7 @@ _SIZE = re.compile(r"(\d{1,6})(?:\s*[x×X*]\s*(\d{1,6}))?")
 _ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?)\s*:\s*(\d{1,5}(?:\.\d{1,5})?)")
 _NARROWEST_ASPECT = 64
 _NEWER_FIELDS = ("aspect", "model", "latent_batch", "max_compute", "template")
-_ABOUT_TEXTS = ("extra", "template")
+_NOT_PARAMETERS = ("extra", "template")
 """Fields that are not parameters of an engine."""
 
 
@@ -321,7 +321,7 @@ class Request(_RequestValue):
 
         The template of the prompt is not one.
         """
-        names = (name for name in Request.model_fields if name not in _ABOUT_TEXTS)
+        names = (name for name in Request.model_fields if name not in _NOT_PARAMETERS)
         named = {name: getattr(self, name) for name in names}
         return {k: v for k, v in named.items() if v is not None and v != ()} | self.extra
 
