@@ -258,7 +258,9 @@ class JobRun:
 
     def _run_job(self, engine: Backend, job: Job, settings: Settings, kept: RowJobStore) -> None:
         told = self._on_progress
-        run_job(engine, job, settings, told, store=kept, is_resumed=self.is_adopted)
+        made = run_job(engine, job, settings, told, store=kept, is_resumed=self.is_adopted)
+        if made.remark:
+            self._place.report("not_copied", self, made.remark, "not_copied")
 
     # --- while it runs ---
 

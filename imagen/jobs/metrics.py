@@ -15,6 +15,7 @@ from imagen.core.text import one_line
 from imagen.errors import ConfigError, ImagenError, MissingDependency
 from imagen.jobs.clock import now_ms
 from imagen.jobs.sql_store import open_job_store
+from imagen.jobs.worker import OUTCOMES
 from imagen.library.schema import milliseconds
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"(?:(?P<host>[^:\s]+|\[[0-9A-Fa-f:]+\]):)?(?P<port>\d{1,5})")
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800)
-_OUTCOMES = ("done", "failed", "cancelled", "lost", "queued", "let_go")
-"""Events that end the work on a job here; `queued` and `let_go` give it back."""
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -120,7 +119,7 @@ class WorkerMetrics:
             self._busy.labels(event.backend).inc()
             with self._lock:
                 self._began[event.job] = now
-        elif event.kind in _OUTCOMES:
+        elif event.kind in OUTCOMES:
             with self._lock:
                 began = self._began.pop(event.job, None)
             if began is not None:

@@ -6,7 +6,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from imagen.errors import Failed, ImagenError, LetGo, LibraryUnreachable, Lost
+from imagen.errors import (
+    ConfigError,
+    Failed,
+    ImagenError,
+    LetGo,
+    LibraryError,
+    LibraryUnreachable,
+    Lost,
+    OutputError,
+)
 from imagen.jobs.clock import Stopwatch
 from imagen.jobs.outage import retry_until_reachable
 from imagen.pipeline.record import with_job_settings
@@ -19,7 +28,7 @@ if TYPE_CHECKING:
     from imagen.jobs.blobs import BlobStore
     from imagen.jobs.model import Fence, Job
     from imagen.jobs.sql_store import SqlJobStore
-    from imagen.library.records import StoredImage
+    from imagen.library.records import GenerationRecord, StoredImage
 
 T = TypeVar("T")
 
@@ -92,13 +101,12 @@ class RowJobStore:
         if error is None:
             self.saved = record.images
             self.write(job)
-            if self._blobs is not None:  # before they can be found in the library
-                for image in record.images:
-                    self._persist(partial(self._blobs.put, image.path))
+            remark = self._store_copies(record)  # before they can be found in the library
             self._persist(lambda: self._store.finish(self._fence, record, own))
-        elif is_stopped_by_us(error, job):
+            return remark
+        if is_stopped_by_us(error, job):
             return ""
-        elif not isinstance(error, Lost):
+        if not isinstance(error, Lost):
             self._persist(lambda: self._store.fail(self._fence, error, record=record, settings=own))
         elif job.ticket.estimate is not None:
             self._persist(
@@ -106,6 +114,16 @@ class RowJobStore:
                     self._fence, error, state="lost", record=record, settings=own
                 )
             )
+        return ""
+
+    def _store_copies(self, record: GenerationRecord) -> str:
+        """Store the images for other machines; a sentence if that failed for good."""
+        try:
+            if self._blobs is not None:
+                for image in record.images:
+                    self._persist(partial(self._blobs.put, image.path))
+        except (ConfigError, LibraryError, OutputError) as error:
+            return f"No copy could be stored for other machines: {error.message}"
         return ""
 
     def _persist(self, change: Callable[[], T]) -> T:

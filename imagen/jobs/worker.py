@@ -77,6 +77,10 @@ _PRELOADED = {
 """What the first job of an adapter would import, where that is not a heavy library."""
 
 
+OUTCOMES = ("done", "failed", "cancelled", "lost", "queued", "let_go")
+"""The kinds of event that end the work on a job here; `queued` and `let_go` give it back."""
+
+
 class WorkerEvent(NamedTuple):
     """What a worker tells about itself."""
 

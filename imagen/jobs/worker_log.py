@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from imagen.core.text import format_duration, one_line
+from imagen.jobs.worker import OUTCOMES
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from imagen.jobs.worker import WorkerEvent
 
 LogFormat = Literal["text", "json"]
-_ABOUT_ENGINES = ("lost", "rate_limited", "timed_out", "unauthorized", "unavailable")
-"""Codes of errors whose messages are about an engine and not about a request."""
+_WITHOUT_REQUEST = (
+    *("lost", "rate_limited", "timed_out", "unauthorized", "unavailable"),
+    "not_copied",
+)
+"""Codes of errors whose messages say nothing about a request."""
 
 
 class WorkerLog:
@@ -37,12 +41,12 @@ class WorkerLog:
     def __call__(self, event: WorkerEvent) -> None:
         now = time.monotonic()
         at = datetime.now().astimezone()
-        is_about_engine = not event.job or event.code in _ABOUT_ENGINES
-        message = one_line(event.message, limit=400) if is_about_engine else ""
+        is_shown = not event.job or event.code in _WITHOUT_REQUEST
+        message = one_line(event.message, limit=400) if is_shown else ""
         with self._lock:
             if event.kind == "started":
                 self._began[event.job] = now
-            began = None if event.kind == "started" else self._began.pop(event.job, None)
+            began = self._began.pop(event.job, None) if event.kind in OUTCOMES else None
             seconds = None if began is None else now - began
             if self._format == "json":
                 values = {

@@ -18,6 +18,7 @@ from imagen.jobs.model import JobSpec, NewJob
 from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.worker import WorkerEvent, run_worker
 from imagen.jobs.worker_log import WorkerLog
+from imagen.library import images_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,3 +204,20 @@ def test_without_the_client_of_prometheus_the_extra_is_named(
     ):
         pass
     assert caught.value.extra == "metrics"
+
+
+def test_an_image_is_recorded_although_its_copy_cannot_be_stored(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    settings = settings.model_copy(update={"blobs": str(tmp_path / "file" / "below")})
+    (job,) = _submit(settings, "paint")
+    stream = StringIO()
+    run_worker(settings, drain=True, on_event=WorkerLog("json", stream))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    (remark,) = (line for line in lines if line["event"] == "not_copied")
+    assert remark["job"] == job
+    assert remark["message"].startswith("No copy could be stored for other machines: The folder")
+    with open_job_store(settings) as store:
+        assert store.read(job).state == "done"
+        assert len(images_of(store.library, job)) == 1
