@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -397,3 +400,19 @@ def test_each_command_that_makes_images_can_be_detached_and_run_by_a_worker(
     assert store.read(id).state == "done", store.read(id).error
     assert run(["jobs", "wait", id, "-q"]) == 0
     assert all(Path(path).is_file() for path in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent Ctrl-C alone")
+def test_ctrl_c_stops_waiting_and_leaves_the_job_alone(
+    store: SqlJobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = _submit(capsys, "a fox")
+    command = [sys.executable, "-m", "imagen", "jobs", "wait", id]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == f"{id[:8]}: queued\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.startswith("imagen: Stopped waiting.\nThe jobs go on.")
+    assert store.read(id).state == "queued"

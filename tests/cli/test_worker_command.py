@@ -134,7 +134,7 @@ def test_metrics_are_served_while_the_worker_runs() -> None:
                 with suppress(OSError):
                     page = urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
                 time.sleep(0.1)
-            assert b'imagen_engine_places{engine="mock' in page
+            assert b'mock"} 1.0' in page
         finally:
             process.terminate()
 
