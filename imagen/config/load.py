@@ -18,7 +18,7 @@ from imagen.config.paths import (
     expand_home,
     find,
 )
-from imagen.config.pools import find_pool_problems
+from imagen.config.pools import find_chain_problems, find_pool_problems
 from imagen.config.secrets import find_secrets, list_texts
 from imagen.config.settings import Settings, SwitchWord
 from imagen.core.text import did_you_mean
@@ -140,7 +140,8 @@ def check(
         valid["backends"] = {k: block for k, block in blocks if ("backends", k) not in invalid}
     settings = _apply_environment(_build_settings(valid, source, environ), environ, cwd)
     if not invalid & {("pools",), ("failover",), ("backends",)}:
-        found += find_pool_problems(settings, values.get("backends", {}))
+        blocks = values.get("backends", {})
+        found += [*find_pool_problems(settings, blocks), *find_chain_problems(settings, blocks)]
     checked = Checked(settings, (), document)
     return replace(checked, problems=checked.with_lines(found))
 

@@ -19,7 +19,7 @@ _RESERVED = ("mock", "interpolation", "sheet")
 
 
 def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[Problem]:
-    """What is wrong with the pools and chains; `blocks` are the names of all backends."""
+    """What is wrong with the pools; `blocks` are the names of all backends."""
     known = {*blocks, "mock"}
     for pool, members in settings.pools.items():
         if pool in blocks or pool in _RESERVED:
@@ -37,10 +37,15 @@ def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[
             elif member not in known and (meant := did_you_mean(member, known - {*members})):
                 # Without one that is meant, it may be a backend of another machine.
                 yield Problem(path, f"names an unknown backend, {member!r}.{meant}")
+
+
+def find_chain_problems(settings: Settings, blocks: Collection[str]) -> Iterator[Problem]:
+    """What is wrong with the failover chains: each, and all of them together."""
+    known = {*blocks, "mock"}
     nexts: dict[str, set[str]] = {}
     for number, chain in enumerate(settings.failover):
         for place, name in enumerate(chain):
-            path = ("failover", number, place)
+            path: Path = ("failover", number, place)
             if name in chain[:place]:
                 yield Problem(path, f"names {name!r} twice: a chain must not go back")
             elif name in settings.pools:
@@ -54,7 +59,16 @@ def find_pool_problems(settings: Settings, blocks: Collection[str]) -> Iterator[
                 yield Problem(path, f"names an unknown backend, {name!r}.{meant}", remedy)
         for before, after in pairwise(dict.fromkeys(chain)):
             nexts.setdefault(before, set()).add(after)
-    yield from _find_circles(nexts)
+    for start in nexts:
+        reached, ahead = set[str](), [start]
+        while ahead:
+            new = nexts.get(ahead.pop(), set()) - reached
+            reached |= new
+            ahead += new
+        if start in reached:
+            what = f"leads from {start!r} back to it"
+            yield Problem(("failover",), what, "Remove one of the chains, or turn it around.")
+            return
 
 
 def find_pool_warnings(settings: Settings) -> Iterator[Problem]:
@@ -66,17 +80,3 @@ def find_pool_warnings(settings: Settings) -> Iterator[Problem]:
                 what = f"names a backend that is not configured here, {member!r}"
                 remedy = "Only workers of machines that have it run its jobs."
                 yield Problem(("pools", pool, number), what, remedy)
-
-
-def _find_circles(nexts: dict[str, set[str]]) -> Iterator[Problem]:
-    """A problem for the chains that together lead back to a backend."""
-    for start in nexts:
-        reached, ahead = set[str](), [start]
-        while ahead:
-            new = nexts.get(ahead.pop(), set()) - reached
-            reached |= new
-            ahead += new
-        if start in reached:
-            what = f"leads from {start!r} back to it"
-            yield Problem(("failover",), what, "Remove one of the chains, or turn it around.")
-            return
