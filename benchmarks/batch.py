@@ -61,7 +61,7 @@ def _check(file: str) -> float:
     settings = load_settings(None)
     options = BatchOptions(settings=settings, backend="gpu", defaults=Request(steps=8))
     started = time.process_time()
-    rows = read_batch(Path(file).read_bytes(), file, find_format(file), options)
+    rows, _ = read_batch(Path(file).read_bytes(), file, find_format(file), options)
     plan_requests([one.row for one in rows], settings, SubmitOptions(backend="gpu"))
     return time.process_time() - started
 

@@ -14,7 +14,6 @@ from imagen.batch.prompt_files import (
     PromptTemplate,
     RowFault,
     parse_rows,
-    refuse_faults,
 )
 from imagen.batch.wildcards import Wildcards
 from imagen.config.settings import ImageFormat
@@ -58,11 +57,12 @@ class BatchOptions:
 
 def read_batch(
     data: bytes, source: str, format: PromptFormat, options: BatchOptions
-) -> list[BatchRequest]:
-    """The requests in a prompt file; raises RequestError with all faults and their lines.
+) -> tuple[list[BatchRequest], list[tuple[str, str]]]:
+    """The requests in a prompt file, and its faults: where, and what is wrong.
 
     A row with wildcards is a request for each of its images, or for each combination. A row keeps
     its key as long as its values, the images that it names, and the output folder are the same.
+    Raises RequestError for a file that is wrong as a whole.
     """
     rows = list(parse_rows(data, source, format, options.template))
     digits = max(_FEWEST_DIGITS, len(str(len(rows))))
@@ -83,8 +83,7 @@ def read_batch(
             faults.append((place, error.message))
             if len(found) > MAX_ROWS:
                 break
-    refuse_faults(faults)
-    return found
+    return found, faults
 
 
 class _BatchReader:

@@ -43,12 +43,18 @@ _LONGEST_MESSAGE = 400
 
 
 def run_rows(
-    rows: Sequence[JobRequest], run: RunOptions, *, name: str, places: Sequence[str] | None = None
+    rows: Sequence[JobRequest],
+    run: RunOptions,
+    *,
+    name: str,
+    places: Sequence[str] | None = None,
+    faults: Sequence[tuple[str, str]] = (),
 ) -> int:
     """Submit requests as one batch and, unless detached, run them and wait; the exit code.
 
     Each has a key. All are checked first: if some are wrong, RequestError lists them by their
-    `places`, and nothing is submitted; with --keep-going the others are. A request that was
+    `places`, and nothing is submitted; with --keep-going the others are. `faults` are known
+    already, each with its place. A request that was
     submitted before with its key is not made again: its job is continued, or tried again if it
     failed.
     """
@@ -59,6 +65,8 @@ def run_rows(
     from imagen.jobs.submit import Submission
 
     places = places or [row.label or f"request {n}" for n, row in enumerate(rows, 1)]
+    if faults:
+        _report_faults(faults, rows, places, run)
     if run.dry_run:
         return _print_plan(rows, places, run)
     with open_job_store(run.settings) as store:
@@ -86,6 +94,30 @@ def run_rows(
         with sync_afterwards(run.settings):
             watch.run_worker(sorted(members & available(run.settings.backends)))
         return watch.report(known, submission)
+
+
+def _report_faults(
+    faults: Sequence[tuple[str, str]],
+    rows: Sequence[JobRequest],
+    places: Sequence[str],
+    run: RunOptions,
+) -> None:
+    """Print faults with --keep-going; otherwise raise them, with what backends refuse."""
+    from imagen.batch.prompt_files import list_faults, refuse_faults
+    from imagen.jobs.submit import RefusedRows, plan_requests
+
+    if rows and run.keep_going:
+        for line in list_faults(faults):
+            echo(line, err=True)
+        return
+    try:
+        if rows:
+            plan_requests(rows, run.settings, submit_options(rows[0].request, run))
+    except RefusedRows as refused:
+        faults = [*faults, *((places[row], error.message) for row, error in refused.rows)]
+    except ImagenError:
+        pass  # of all together, once each is right
+    refuse_faults(faults)
 
 
 def _submit(

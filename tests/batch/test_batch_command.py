@@ -245,7 +245,7 @@ def test_all_faults_are_listed_and_nothing_is_submitted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("rows.csv").write_text(
-        "prompt,steps,size,output\n"
+        "prompt,steps,size,output,backend\n"
         "a fox,8,,a\n"
         "a bear,many,,b\n"
         "a {red|owl,8,,c\n"
@@ -253,6 +253,7 @@ def test_all_faults_are_listed_and_nothing_is_submitted(
         "a cat,8,,a\n"
         "a dog,8,,../e\n"
         "a cow,8,,f.gif\n"
+        "a pig,8,,,mok\n"
     )
     assert run(["batch", "rows.csv", "-b", "mock"]) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -264,7 +265,8 @@ def test_all_faults_are_listed_and_nothing_is_submitted(
         "rows.csv, line 7: output '../e' contains '..', which leads out of the output directory.",
     ]
     assert "line 8: output: images can be saved as .png, .jpg, " in lines[5]
-    assert lines[6] == "Nothing was submitted."
+    assert "line 9: Unknown backend" in lines[6]
+    assert lines[7] == "Nothing was submitted."
     with open_job_store(load_settings(None)) as store:
         assert store.list_jobs() == []
 
@@ -282,10 +284,11 @@ def test_rows_that_a_backend_refuses_are_listed(capsys: pytest.CaptureFixture[st
 
 
 def test_keep_going_leaves_refused_rows_out(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("rows.jsonl").write_text('{"prompt": "a fox"}\n{"prompt": "b", "backend": "mok"}\n')
+    Path("rows.jsonl").write_text('{"prompt": "a fox"}\n{"prompt": "b", "backend": "mok"}\n5\n')
     assert run(["batch", "rows.jsonl", *_SMALL, "--keep-going", "--quiet"]) == 0
     printed = capsys.readouterr()
     assert "line 2: Unknown backend" in printed.err
+    assert "line 3: it must be an object" in printed.err
     assert len(printed.out.splitlines()) == 1
 
 

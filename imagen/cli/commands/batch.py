@@ -78,12 +78,13 @@ def batch(
     source, data = (
         ("standard input", read_stdin()) if file == "-" else (file, read_prompt_file(file))
     )
-    found = read_batch(data, source, format_ or find_format(file), options)
+    found, faults = read_batch(data, source, format_ or find_format(file), options)
     return run_rows(
         [one.row for one in found],
         run,
         name=f"{Path(source).name}: {count_noun(len(found), 'request')}",
         places=[one.place for one in found],
+        faults=faults,
     )
 
 
