@@ -245,6 +245,20 @@ def test_a_job_that_is_adopted_keeps_its_reservation(
     assert store.read(taken.id).reserved_usd == 0.8
 
 
+def test_a_submitted_job_goes_on_though_the_budget_is_used_up(
+    store: SqlJobStore, settings: Settings
+) -> None:
+    limited = _with_budget(settings, 1.0)
+    taken = _take(store)
+    job = submitted(taken, 0.6)
+    store.write(taken.fence, job, limited)
+    now = datetime.now(UTC)
+    spent = make_record(1, estimated_usd=0.9, began=now, ended_at=now, images=())
+    record_generation(store.library, spent)
+    store.write(taken.fence, job.with_ticket(job.ticket.sent(prompt_id="1")), limited)
+    assert store.read(taken.id).reserved_usd == 0.6
+
+
 def test_many_workers_do_not_spend_the_same_money(store: SqlJobStore, settings: Settings) -> None:
     limited = _with_budget(settings, 1.0)
     taken = [_take(store) for _ in range(8)]
