@@ -37,8 +37,8 @@ pytestmark = [
 class _Fleet:
     """Worker processes of one library; each that was killed is replaced by a new one."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
+    def __init__(self, url: str, queue: str, folder: Path) -> None:
+        self.url, self.queue = url, queue
         self.engine = folder / "engine.txt"
         self.log = folder / "workers.log"
         self.started = 0
@@ -47,9 +47,11 @@ class _Fleet:
     def _start(self) -> subprocess.Popen[bytes]:
         self.started += 1
         script = Path(chaos_worker.__file__)
-        words = [sys.executable, str(script), self.url, f"w{self.started}", str(self.engine)]
+        words = [sys.executable, str(script), self.url, self.queue, f"w{self.started}"]
         with self.log.open("ab") as log:
-            return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=log)
+            return subprocess.Popen(
+                [*words, str(self.engine)], stdout=subprocess.DEVNULL, stderr=log
+            )
 
     def kill_one(self, chance: random.Random) -> None:
         number = chance.randrange(_WORKERS)
@@ -70,11 +72,22 @@ class _Fleet:
             worker.wait()
 
 
-@pytest.fixture
-def fleet(library_url: str, tmp_path: Path) -> Iterator[_Fleet]:
-    with open_job_store(settings_at(library_url)):
+@pytest.fixture(
+    params=[
+        ("sqlite_path", "embedded"),
+        ("postgres_url", "embedded"),
+        ("postgres_url", "procrastinate"),
+    ],
+    ids=["sqlite", "postgres", "procrastinate"],
+)
+def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Fleet]:
+    place, queue = request.param
+    if queue == "procrastinate":
+        pytest.importorskip("procrastinate")
+    url = str(request.getfixturevalue(place))
+    with open_job_store(settings_at(url, queue)):
         pass  # the workers find the tables
-    fleet = _Fleet(library_url, tmp_path)
+    fleet = _Fleet(url, queue, tmp_path)
     yield fleet
     fleet.stop()
 
@@ -83,7 +96,7 @@ def test_no_job_is_lost_and_none_is_submitted_twice(fleet: _Fleet) -> None:
     chance = random.Random()
     batch = new_batch()
     jobs = [new_job(parent=batch.id, number=n) for n in range(_JOBS_PER_ACT * _ACTS)]
-    with open_job_store(settings_at(fleet.url)) as store:
+    with open_job_store(settings_at(fleet.url, fleet.queue)) as store:
         store.submit([batch, *jobs])
         end = time.monotonic() + _DEADLINE_SECONDS
         acts = 0

@@ -30,10 +30,10 @@ STALL_SECONDS = 1.5
 _WORK_SECONDS = 0.2
 
 
-def settings_at(url: str) -> Settings:
+def settings_at(url: str, queue: str) -> Settings:
     """A worker vanishes quickly, and no job is set aside for the deaths of its workers."""
-    jobs = JobSettings(queue="embedded", lease_seconds=STALL_SECONDS, deaths=100)
-    return Settings(library=LibrarySettings(url=url), jobs=jobs)
+    jobs = {"queue": queue, "lease_seconds": STALL_SECONDS, "deaths": 100}
+    return Settings(library=LibrarySettings(url=url), jobs=JobSettings.model_validate(jobs))
 
 
 def submissions(engine: Path) -> list[str]:
@@ -106,9 +106,9 @@ class _Worker:
         return None
 
 
-def main(url: str, name: str, engine: str) -> None:
+def main(url: str, queue: str, name: str, engine: str) -> None:
     """Work until killed."""
-    settings = settings_at(url)
+    settings = settings_at(url, queue)
     with open_job_store(settings, worker_id=name) as store:
         worker = _Worker(store, settings, name, Path(engine))
         threading.Thread(target=worker.beat_for_ever, daemon=True).start()
