@@ -10,12 +10,14 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from imagen import delivery
+from imagen.backends import available
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import INTERPOLATIONS, Request
 from imagen.core.text import did_you_mean, one_line
@@ -78,21 +80,15 @@ _QUOTED = ("request", "missing_prompt", "rejected", "failed")
 
 
 @contextmanager
-def take_supabase_jobs(
-    settings: Settings,
-    store: SqlJobStore,
-    environ: Mapping[str, str] = os.environ,
-    *,
-    say: Say,
-) -> Iterator[None]:
+def take_supabase_jobs(settings: Settings, store: SqlJobStore, *, say: Say) -> Iterator[None]:
     """Take jobs from Supabase into the queue during the block, in a thread.
 
     The first are taken before the block, and what has ended is written back after it. Raises
     ConfigError if a setting is missing, and other ImagenErrors if the table cannot be used.
     """
-    check_intake_settings(settings, environ)
+    check_intake_settings(settings, os.environ)
     schema, library = settings.cloud.db_schema, library_id(store.library)
-    with connect(settings, environ) as client:
+    with connect(settings, os.environ) as client:
         rows: SupabaseJobs = RestSupabaseJobs(client, schema, library)
         if is_in_library(store.library, schema):
             rows = SqlSupabaseJobs(store.library, schema, library)
@@ -106,7 +102,8 @@ def take_supabase_jobs(
         finally:
             stop.set()
             thread.join(_LAST_SECONDS)
-            intake.finish(time.monotonic() + _LAST_SECONDS)
+            if not thread.is_alive():
+                intake.finish(time.monotonic() + _LAST_SECONDS)
 
 
 def check_intake_settings(settings: Settings, environ: Mapping[str, str]) -> None:
@@ -121,7 +118,7 @@ def check_intake_settings(settings: Settings, environ: Mapping[str, str]) -> Non
             "Jobs cannot be taken from Supabase: cloud.jobs.backends is empty.",
             remedy="List the backends and pools that users may have jobs run on.",
         )
-    known = (*settings.backends, *settings.pools, "mock")
+    known = (*available(settings.backends), *settings.pools)
     for name in jobs.backends:
         if name not in known:
             raise ConfigError(
@@ -152,6 +149,8 @@ class SupabaseIntake:
         """The rows that have not ended; None before the first step."""
         self._written: dict[str, JobReport] = {}
         """The last report about each open row that was certainly written."""
+        self._told: set[str] = set()
+        """What was said before."""
 
     def run(self, stop: threading.Event) -> None:
         """Step after step until `stop` is set. Failures are reported once, and tried again."""
@@ -213,13 +212,21 @@ class SupabaseIntake:
             submit_request(request, self._settings, options, store=self._store)
         except ImagenError as error:
             if error.retryable:
-                self._say(f"Supabase: job {row.id} is not queued yet: {error.message}")
+                self._say_once(f"Supabase: job {row.id} is not queued yet: {error.message}")
                 return None
-            self._say(f"Supabase: job {row.id} is refused: {error.message}")
-            return JobReport(
-                id=row.id, state="failed", error=describe_error(error.code, error.message)
-            )
-        return JobReport(id=row.id, state="queued")
+            self._say_once(f"Supabase: job {row.id} is refused: {error.message}")
+            shown = describe_error(error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - one row must not stop those of other users
+            self._say_once(f"Supabase: job {row.id} is refused: {type(error).__name__}: {error}")
+            shown = describe_error("error", "")
+        else:
+            return JobReport(id=row.id, state="queued")
+        return JobReport(id=row.id, state="failed", error=shown)
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._say(one_line(sentence, limit=400))
 
     def _download(self, parameter: str, owner: str, name: str) -> str:
         """The local file of an image in the folder of its owner."""
@@ -268,8 +275,8 @@ class SupabaseIntake:
 
     def _describe_ended(self, row: OpenSupabaseJob, job: QueuedJob) -> JobReport:
         made = self._store.list_jobs(parent=job.id, limit=1024) if job.kind in PARENTS else [job]
-        uploads, waiting = self._list_uploads([one.ticket_id for one in made])
-        if waiting:
+        uploads, unsent = self._list_uploads([one.ticket_id for one in made])
+        if waiting := unsent["waiting"]:
             progress: dict[str, JsonValue] = {"stage": "uploading", "waiting": waiting}
             return JobReport(id=row.id, state="running", progress=progress)
         failed = next((one for one in made if one.state not in ("done", "cancelled")), None)
@@ -279,36 +286,34 @@ class SupabaseIntake:
             error = (failed or job).error or {"code": failed.state if failed else "failed"}
             shown = describe_error(str(error.get("code", "")), str(error.get("message", "")))
             return JobReport(id=row.id, state="failed", error=shown, images=uploads)
-        if not uploads:
-            error = {"code": "upload", "message": "The images could not be uploaded."}
-            return JobReport(id=row.id, state="failed", error=error)
+        if unsent["stuck"] or not uploads:
+            error = {"code": "upload", "message": "Not all images could be uploaded."}
+            return JobReport(id=row.id, state="failed", error=error, images=uploads)
         return JobReport(id=row.id, state="done", images=uploads)
 
-    def _list_uploads(self, generations: Sequence[str]) -> tuple[list[dict[str, JsonValue]], int]:
-        """The uploaded images of these generations, and how many still wait."""
-        unsent = select(func.count()).where(
-            outbox.c.kind == "cloud",
-            outbox.c.generation.in_(generations),
-            outbox.c.state != "sent",
-        )
-        with self._store.library.reading() as connection:
-            waiting = connection.execute(unsent).scalar_one()
-        if waiting:
+    def _list_uploads(
+        self, generations: Sequence[str]
+    ) -> tuple[list[dict[str, JsonValue]], Counter[str]]:
+        """The uploaded images of these generations, and how many others are in which state."""
+        library = self._store.library
+        its = outbox.c.kind == "cloud", outbox.c.generation.in_(generations)
+        unsent = select(outbox.c.state).where(*its, outbox.c.state != "sent")
+        with library.reading() as connection:
+            is_waiting = "waiting" in connection.scalars(unsent).all()
+        if is_waiting:
             deadline = time.monotonic() + _UPLOAD_SECONDS
             sync_alone(
-                self._store.library,
+                library,
                 self._settings,
                 unless_running=True,
                 is_stopped=lambda: time.monotonic() > deadline,
             )
-        made = (
-            select(images)
-            .where(images.c.generation.in_(generations), images.c.cloud.is_not(None))
-            .order_by(images.c.id)
+        made = select(images).where(
+            images.c.generation.in_(generations), images.c.cloud.is_not(None)
         )
-        with self._store.library.reading() as connection:
-            waiting = connection.execute(unsent).scalar_one()
-            rows = connection.execute(made).all()
+        with library.reading() as connection:
+            states = Counter(connection.scalars(unsent).all())
+            rows = connection.execute(made.order_by(images.c.id)).all()
         uploads: list[dict[str, JsonValue]] = [
             {
                 "id": row.cloud.get("id"),
@@ -320,7 +325,7 @@ class SupabaseIntake:
             }
             for row in rows
         ]
-        return uploads, waiting
+        return uploads, states
 
 
 # --- a stranger's request ---

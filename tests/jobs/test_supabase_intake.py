@@ -389,6 +389,19 @@ def test_what_is_done_is_reported_once_uploads_work_again(
     assert len(cloud.objects) == 1
 
 
+def test_an_image_that_the_bucket_refuses_is_no_success(
+    settings: Settings, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buckets = (Bucket(name=BUCKET, file_size_limit=10), Bucket(name="imagen-inputs"))
+    with Supabase(database=project, buckets=buckets) as small:
+        monkeypatch.setenv("SUPABASE_URL", small.url)
+        monkeypatch.setenv("SUPABASE_SERVICE_KEY", SERVICE_KEY)
+        id = _add(project, prompt="a fox", width=64, height=64)
+        _run(settings)
+    assert _read(project, id, "state") == "failed"
+    assert _read(project, id, "error")["code"] == "upload"
+
+
 @pytest.mark.usefixtures("cloud")
 def test_a_failed_job_says_why_and_not_where(tmp_path: Path, project: str) -> None:
     settings = _settings(tmp_path, backends={"paint": {"type": "mock", "fail": "failed"}})
