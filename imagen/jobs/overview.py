@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from imagen.errors import OutputError, RequestError
 from imagen.jobs import file_store
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from imagen.config import Settings
     from imagen.jobs.model import Job, QueuedJob, QueueState, WaitingQueue, WorkerInfo
@@ -96,7 +96,9 @@ def read_overview(
         line_place = place.get(row.id, len(place))
         return ACTIVE.index(row.state), line_place, row.created_ms, row.number
 
-    own = [] if pool is None else [jobs.c.pool == pool]
+    own: list[ColumnElement[bool]] = []
+    if pool is not None:  # and not ended, as the index of open jobs has it
+        own += [or_(jobs.c.pool == pool, jobs.c.backend == pool), jobs.c.ended_ms.is_(None)]
     if pool is None or parent is not None:
         own += [jobs.c.parent.is_(None) if parent is None else jobs.c.parent == parent]
     columns = (jobs.c.id, jobs.c.state, jobs.c.created_ms, jobs.c.number)

@@ -416,3 +416,14 @@ def test_ctrl_c_stops_waiting_and_leaves_the_job_alone(
     assert process.returncode == 130
     assert err.startswith("imagen: Stopped waiting.\nThe jobs go on.")
     assert store.read(id).state == "queued"
+
+
+def test_show_names_an_input_image_as_the_user_did(
+    store: SqlJobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["generate", "a fox", "--size", "64x64", "-o", "fox.png", "-q"])
+    id = _submit(capsys, "a bear", "--image", "fox.png")
+    assert run(["jobs", "show", id]) == 0
+    assert "image   fox.png\n" in capsys.readouterr().out
+    assert _json(capsys, "jobs", "show", id)["request"]["image"].startswith("blob:")
+    assert len(store.list_jobs()) == 1

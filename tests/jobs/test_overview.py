@@ -97,6 +97,7 @@ def test_the_overview_is_the_same_with_each_database(tmp_path: Path, library_url
         assert [job.id for job in below.jobs] == batch.ids[:2]
         assert below.left_out == 1
         assert [below.forecasts[id].position for id in batch.ids] == [1, 2, 3]
+        assert read_overview(store, settings, pool="mock", states=["running"]).jobs
         of_pool = read_overview(store, settings, pool="mock", states=["queued"])
         assert [job.id for job in of_pool.jobs] == batch.ids
         assert read_overview(store, settings, states=["cancelled"]).jobs[0].id == gone.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,8 @@ _MOST_ACTIVE, _MOST_ENDED = 50, 10
 _EVENTS_PAGE = 1000
 _FOLLOW_SECONDS = 0.5
 _LONGEST_SENTENCE = 400
+_STORED = re.compile(r"\bblob:[0-9a-f]{64}/")
+"""Before the name of an input file that is stored for the job."""
 _FIELD_COLUMNS = (Column("field"), Column("value", may_go_below=True))
 _EVENT_COLUMNS = (Column("time", is_whole=True), Column("event", may_go_below=True))
 
@@ -231,7 +234,7 @@ def _print_job(job: QueuedJob, overview: QueueOverview, events: Sequence[JobEven
     print_table(_FIELD_COLUMNS, [(name, text) for name, text in values.items() if text])
     if job.spec is not None:
         asked = job.spec.request.asked().items()
-        rows = [(name, one_line(format_field(value))) for name, value in asked]
+        rows = [(name, _STORED.sub("", one_line(format_field(value)))) for name, value in asked]
         print_section("Request", _FIELD_COLUMNS, rows)
     for sentence in describe_changes(job.job.ticket) if job.job is not None else ():
         echo(f"  {sentence}", hanging=2)
