@@ -31,7 +31,7 @@ from imagen.outputs import SavedImage, find_saved, strip_folders
 from imagen.pipeline.generate import Generation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from imagen.config import Settings
@@ -91,30 +91,73 @@ def _read_sidecar(path: Path) -> dict[str, object]:
         return {}
 
 
-def draw_queued_sheet(row: QueuedJob, store: SqlJobStore, settings: Settings) -> Comparison:
+def collect_from_queue(folder: Path, settings: Settings) -> None:
+    """Bring what the queue has generated of the comparison in this folder into its record.
+
+    For a comparison whose sheet another machine has drawn, or none. Raises RequestError while the
+    queue is generating it, and what `draw_queued_sheet` raises.
+    """
+    comparison = read_comparison(folder)
+    if comparison is None or not refuse_queued(comparison, folder, settings):
+        return
+    from imagen.jobs.sql_store import open_job_store
+
+    with open_job_store(settings) as store:
+        for row in _list_children(store, comparison.job):
+            if row.kind == "sheet":
+                draw_queued_sheet(row, store, settings, folder=folder)
+
+
+def refuse_queued(comparison: Comparison, folder: Path, settings: Settings) -> bool:
+    """Raise RequestError if the queue is generating this comparison; whether it has done so."""
+    if not comparison.job:
+        return False
+    from imagen.jobs.model import ENDED
+    from imagen.jobs.sql_store import open_job_store
+
+    with open_job_store(settings) as store:
+        try:
+            state = store.read(comparison.job).state
+        except RequestError:  # it was never submitted, or deleted long after it ended
+            return False
+    if state not in ENDED:
+        raise RequestError(
+            f"The comparison in {folder} is in the queue, as job {comparison.job}.",
+            remedy=f"Wait for it with: imagen jobs wait {comparison.job}",
+        )
+    return True
+
+
+def draw_queued_sheet(
+    row: QueuedJob, store: SqlJobStore, settings: Settings, *, folder: Path | None = None
+) -> None:
     """Run a job of kind `sheet`, without an engine: record and draw what its siblings generated.
 
-    Images that other machines made are copied into the folder. Raises RequestError if another
-    process works on the comparison, OutputError if a file cannot be written, LibraryUnreachable.
+    Images that other machines made are copied into the folder: by default that of the job. Raises
+    RequestError if another process works on the comparison, OutputError if a file cannot be
+    written, LibraryUnreachable.
     """
     from imagen.jobs.image_files import copy_image  # with the library
     from imagen.jobs.prepare_queued import settings_of
     from imagen.library import images_of
 
     assert row.spec is not None
-    folder = settings_of(row.spec, row.spec.backend, settings).output.directory
+    folder = folder or settings_of(row.spec, row.spec.backend, settings).output.directory
     images = FolderImages(folder)
-    jobs: dict[str, QueuedJob] = {}
-    before = None
-    while page := store.list_jobs(parent=row.parent, limit=_JOBS_AT_ONCE, before=before):
-        jobs |= {job.id: job for job in page if job.kind == "image"}
-        before = page[-1].id
+    jobs = {job.id: job for job in _list_children(store, row.parent) if job.kind == "image"}
     for job in jobs.values():
         if job.state == "done" and not images.find(job.ticket_id):
             for image in images_of(store.library, job.ticket_id):
                 with suppress(OutputError):  # its cell says so
                     copy_image(image, folder, store.library, settings)
-    return collect_comparison(row.spec.comparison, jobs, folder)
+    collect_comparison(row.spec.comparison, jobs, folder)
+
+
+def _list_children(store: SqlJobStore, parent: str | None) -> Iterator[QueuedJob]:
+    before = None
+    while page := store.list_jobs(parent=parent, limit=_JOBS_AT_ONCE, before=before):
+        yield from page
+        before = page[-1].id
 
 
 def collect_comparison(

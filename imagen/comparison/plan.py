@@ -184,25 +184,6 @@ def cell_settings(
     return settings.model_copy(update={"output": output})
 
 
-def refuse_queued(comparison: Comparison, folder: Path, settings: Settings) -> None:
-    """Raise RequestError if the queue is generating this comparison."""
-    if not comparison.job:
-        return
-    from imagen.jobs.model import ENDED
-    from imagen.jobs.sql_store import open_job_store
-
-    with open_job_store(settings) as store:
-        try:
-            state = store.read(comparison.job).state
-        except RequestError:  # it was never submitted, or deleted long after it ended
-            return
-    if state not in ENDED:
-        raise RequestError(
-            f"The comparison in {folder} is in the queue, as job {comparison.job}.",
-            remedy=f"Wait for it with: imagen jobs wait {comparison.job}",
-        )
-
-
 def number_tickets(
     comparison: Comparison, cell: ComparisonCell, tickets: Sequence[Ticket]
 ) -> tuple[Ticket, ...]:

@@ -6,7 +6,13 @@ import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Unpack
 
-from imagen.comparison.collect import FolderImages, draw_comparison, with_results
+from imagen.comparison.collect import (
+    FolderImages,
+    collect_from_queue,
+    draw_comparison,
+    refuse_queued,
+    with_results,
+)
 from imagen.comparison.plan import (
     ComparisonOptions,
     PlannedCell,
@@ -14,7 +20,6 @@ from imagen.comparison.plan import (
     describe_failure,
     number_tickets,
     open_plan,
-    refuse_queued,
 )
 from imagen.comparison.record import lock_comparison, write_comparison
 from imagen.core.filesystem import file_sha256
@@ -69,9 +74,10 @@ def compare(
     finished cells saved.
     """
     folder, skip = options["folder"], options.get("skip", ())
+    collect_from_queue(folder, settings)
     plan = open_plan(request, models, settings, draw=draw, **options)
     with lock_comparison(folder), plan as (comparison, cells):
-        refuse_queued(comparison, folder, settings)
+        refuse_queued(comparison, folder, settings)  # submitted since
         comparison = comparison.model_copy(update={"job": ""})
         planned = [
             ticket for one in cells if isinstance(one, PlannedCell) for ticket in one.tickets

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from imagen.comparison.collect import FolderImages, SheetCellJobs, SheetJob
+from imagen.comparison.collect import (
+    FolderImages,
+    SheetCellJobs,
+    SheetJob,
+    collect_from_queue,
+    refuse_queued,
+)
 from imagen.comparison.plan import (
     ComparisonOptions,
     PlannedCell,
     cell_settings,
     open_plan,
-    refuse_queued,
 )
 from imagen.comparison.record import (
     RECORD_NAME,
@@ -47,9 +52,10 @@ def submit_comparison(
     RequestError if the queue already has this comparison, or if it was interrupted.
     """
     folder, skip = what["folder"], what.get("skip", ())
+    collect_from_queue(folder, settings)
     plan = open_plan(request, models, settings, **what)
     with lock_comparison(folder), plan as (comparison, cells):
-        refuse_queued(comparison, folder, settings)
+        refuse_queued(comparison, folder, settings)  # submitted since
         planned = [one for one in cells if isinstance(one, PlannedCell)]
         tickets = [ticket for one in planned for ticket in one.tickets]
         if {ticket.id for ticket in tickets} & {*file_store.pending(settings.state_dir)}:

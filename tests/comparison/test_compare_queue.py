@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from imagen.cli.axes import parse_axis
 from imagen.comparison import Comparison, compare
 from imagen.comparison.submit import submit_comparison
-from imagen.config import LibrarySettings, Settings
+from imagen.config import LibrarySettings, Settings, load_settings
 from imagen.core.request import Control, Request
 from imagen.core.result import no_progress
 from imagen.errors import RequestError
@@ -23,7 +24,6 @@ from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from imagen.jobs.submit import Submission
 
@@ -243,3 +243,31 @@ def test_a_refused_submission_leaves_no_trace(settings: Settings, tmp_path: Path
     with pytest.raises(RequestError, match="missing"):
         submit_comparison(_ASKED, ["two"], settings, options, folder=folder)
     assert (folder / "compare.json").read_bytes() == before
+
+
+def test_the_sheet_shows_images_of_other_machines(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def machine(name: str) -> Settings:
+        monkeypatch.setenv("IMAGEN_HOST", name)
+        place = tmp_path / name
+        block = {"library": {"url": postgres_url}, "state_dir": str(place / "state")}
+        own = block | {"output": {"directory": str(place)}, "backends": {"one": {"type": "mock"}}}
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(own))
+        return load_settings(tmp_path / f"{name}.yaml")
+
+    submission = _submit(machine("client"), Path("grid"), "seed=5,6")
+    assert submission is not None
+    for name in ("first", "second"):
+        run_worker(machine(name), once=True)
+    (tmp_path / "first").rename(tmp_path / "unplugged")
+    run_worker(machine("second"), drain=True)
+    folder = tmp_path / "second" / "grid"
+    made = _read(folder)
+    assert [(c.error, len(c.files)) for c in made.cells] == [(None, 1), (None, 1)]
+    assert all(file.is_in(folder) for cell in made.cells for file in cell.files)
+    assert (folder / "compare.html").is_file()
+
+    made, worked = _compare(machine("client"), Path("grid"), "seed=5,6")
+    assert (worked, made.failed, made.job) == ([], (), "")
+    assert all(file.is_in(Path("grid")) for cell in made.cells for file in cell.files)
