@@ -30,7 +30,7 @@ FAVOURED_SECONDS = 300.0
 _UNKNOWN_SECONDS = 1.0
 """How long a job takes where nothing was ever measured: only compared with itself."""
 _MOST_PLACED = 2000
-"""With more waiting jobs than this, the end of the queue is far away, and nobody declines."""
+"""With more waiting jobs than this, the end of the queue is far away, and no place declines."""
 
 _LATE_FACTOR = 2.0
 _RESCUE_FACTOR = 1.2

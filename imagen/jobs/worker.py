@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -82,7 +83,7 @@ OUTCOMES = ("done", "failed", "cancelled", "lost", "queued", "let_go")
 
 
 class WorkerEvent(NamedTuple):
-    """What a worker tells about itself."""
+    """What happens in a worker."""
 
     kind: str
     """`ready`, `started`, `done`, `failed`, `queued` (given back), `paused`, `stopping`, …"""
@@ -178,6 +179,17 @@ class _Look(NamedTuple):
     waiting: list[WaitingQueue]
     running: list[QueuedJob]
     pauses: dict[str, Pause]
+
+    def job_of(self, row: QueuedJob) -> RunningJob:
+        """A running job, and how long it has taken."""
+        seconds = (self.now - (row.started or self.now)).total_seconds()
+        return RunningJob(row.backend, row.affinity, max(0.0, seconds))
+
+    def refusal(self, pause: Pause | None) -> ImagenError | None:
+        """Why the jobs of a paused engine move on."""
+        if pause is None or pause.until <= self.now:
+            return None
+        return Unavailable(str((pause.error or {}).get("message", "The engine is paused.")))
 
     def is_paused(self, resource: str) -> bool:
         return resource in self.pauses and self.pauses[resource].until > self.now
@@ -290,10 +302,12 @@ class _Worker:
         for run in list(self._runs.values()):
             if run.row.id in cancelled:
                 run.interrupt("cancelled")
-        for queue in look.waiting:
-            if _is_adoption(queue) and queue.pool in self._resources:
-                self._start([[queue_name(queue.pool, queue.affinity)]], None, look)
         seconds = _IDLE_SECONDS
+        for queue in look.waiting:
+            is_own = queue.pool in self._resources and not self._has_run_all()
+            names = [queue_name(queue.pool, queue.affinity)]
+            if is_own and _is_adoption(queue) and self._start([names], None, look):
+                seconds = 0.0  # there may be more
         for lane in self._lanes:
             due = self._seconds_until_free(lane)
             if due <= 0 and look.waiting and self._can_start(lane, look):
@@ -327,22 +341,20 @@ class _Worker:
     def _can_start(self, lane: _Lane, look: _Look) -> bool:
         """Whether a place is free in the whole fleet. An engine that was down gets one probe."""
         resource = lane.resource
-        if self._most is not None and self._started >= self._most:
-            return False
-        if resource is None:
-            return True
+        if resource is None or self._has_run_all():
+            return not self._has_run_all()
         if look.is_paused(resource.name):
-            return self._moves_jobs_of(resource, look)
+            # The jobs of an engine that has been down for long go to other backends.
+            chains = self._settings.failover
+            has_next = any(name in chain[:-1] for name in resource.backends for chain in chains)
+            return has_next and look.pauses[resource.name].failures >= _MOVES_AFTER_FAILURES
         busy = sum(row.resource == resource.name and row.is_at_engine for row in look.running)
         if resource.name in look.pauses:
             return busy == 0
         return busy < resource.at_once + len(lane.runs)
 
-    def _moves_jobs_of(self, resource: Resource, look: _Look) -> bool:
-        """Whether the jobs of an engine that has been down for long go to other backends."""
-        chains = self._settings.failover
-        has_next = any(name in chain[:-1] for name in resource.backends for chain in chains)
-        return has_next and look.pauses[resource.name].failures >= _MOVES_AFTER_FAILURES
+    def _has_run_all(self) -> bool:
+        return self._most is not None and self._started >= self._most
 
     def _choose(self, lane: _Lane, look: _Look) -> list[list[str]]:
         """The queues that a free lane asks; none if it declines."""
@@ -372,7 +384,7 @@ class _Worker:
         for name, resource in resources.items():
             rows = [row for row in look.running if row.resource == name and row.is_at_engine]
             rows = rows[-resource.at_once :]  # the older ones are about to end
-            busy = [Place(backends=resource.backends, running=_running(row, look)) for row in rows]
+            busy = [Place(backends=resource.backends, running=look.job_of(row)) for row in rows]
             idle = 0 if look.is_paused(name) else resource.at_once - len(busy)
             if name == own.name:
                 own_run = run or next(iter(lane.runs), None)
@@ -423,7 +435,7 @@ class _Worker:
             delivery,
             self._place,
             is_remote=is_remote,
-            refusal=_refusal(pause, look) if lane is not None else None,
+            refusal=look.refusal(pause) if lane is not None else None,
             on_left_engine=lambda run: self._free(run, lane, is_probe=pause is not None),
         )
         if run.is_adopted and not is_remote:
@@ -466,7 +478,7 @@ class _Worker:
         """Whether a worker that is to end by itself has nothing left to do."""
         if not self._is_drain or self._runs:
             return False
-        if self._most is not None and self._started >= self._most:
+        if self._has_run_all():
             return True
         pools = [*self._pools, *_WITHOUT_ENGINE]
         try:
@@ -559,7 +571,9 @@ class _Worker:
                 self._send_deliveries()
                 sync_at = now + _SYNC_SECONDS
             if now >= prune_at:
-                self._guard(self._prune)
+                old = datetime.now(UTC) - timedelta(days=self._settings.jobs.keep_days)
+                self._guard(partial(self._store.prune, old))
+                self._guard(self._place.blobs.prune)
                 prune_at = now + _PRUNE_SECONDS
 
     def _send_deliveries(self) -> None:
@@ -571,10 +585,6 @@ class _Worker:
     def _submit_schedules(self) -> None:
         for problem in submit_due_schedules(self._store, self._settings):
             self._on_event(WorkerEvent("schedule", problem))
-
-    def _prune(self) -> None:
-        self._store.prune(datetime.now(UTC) - timedelta(days=self._settings.jobs.keep_days))
-        self._place.blobs.prune()
 
     # --- the end ---
 
@@ -597,34 +607,24 @@ class _Worker:
         self._on_event(WorkerEvent(kind, message, run.row.id, run.row.backend, code))
 
     def _guard(self, work: Callable[[], T]) -> T | None:
-        """What work returns; None while the library is away, which is told once."""
+        """What work returns; None after an error, which is reported once: it is tried again."""
+        message = ""
         try:
-            result = work()
+            return work()
         except LetGo:
             return None
         except LibraryError as error:
-            if not self._outage:
-                self._on_event(WorkerEvent("outage", error.message))
-            self._outage = error.message
-            return None
-        if self._outage:
-            self._outage = ""
-            self._on_event(WorkerEvent("reconnected"))
-        return result
+            message = error.message
+        except Exception as error:  # noqa: BLE001 - the heart must go on beating
+            message = f"{type(error).__name__}: {error}"
+        finally:
+            if bool(message) != bool(self._outage):
+                kind = "outage" if message else "reconnected"
+                self._on_event(WorkerEvent(kind, message))
+            self._outage = message
+        return None
 
 
 def _is_adoption(queue: WaitingQueue) -> bool:
     """Whether its jobs may be at their engines already."""
     return queue.priority > ADOPTION_PRIORITY // 2
-
-
-def _running(row: QueuedJob, look: _Look) -> RunningJob:
-    seconds = (look.now - row.started).total_seconds() if row.started else 0.0
-    return RunningJob(row.backend, row.affinity, max(0.0, seconds))
-
-
-def _refusal(pause: Pause | None, look: _Look) -> ImagenError | None:
-    """Why the jobs of a paused engine move on."""
-    if pause is None or pause.until <= look.now:
-        return None
-    return Unavailable(str((pause.error or {}).get("message", "The engine is paused.")))
