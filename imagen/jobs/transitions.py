@@ -253,9 +253,13 @@ class Transition:
     def reopen_parents(self, id: str | None) -> None:
         """Undo the end of the parents of a job that runs again; their sheets are drawn again."""
         while id is not None and (row := self.lock(id)) is not None:
-            sheet = jobs.c.parent == id, jobs.c.kind == "sheet", jobs.c.state.in_(ENDED)
-            for drawn in self.connection.execute(select(jobs).where(*sheet)).all():
-                self.set_state(drawn.id, "held", ended_ms=None, error=None, job=None)
+            idle = jobs.c.kind == "sheet", jobs.c.state.in_((*ENDED, "queued"))
+            sheets = select(jobs).where(jobs.c.parent == id, *idle)
+            for sheet in self.connection.execute(sheets).all():
+                if sheet.token is not None:
+                    self.queue.cancel_many(self.connection, [sheet.token])
+                anew = {"token": None, "ended_ms": None, "error": None, "job": None}
+                self.set_state(sheet.id, "held", **anew)
             if row.state in ENDED:
                 self.set_state(id, "running", ended_ms=None, error=None)
             id = row.parent

@@ -295,6 +295,19 @@ def test_a_cell_that_is_retried_has_the_sheet_drawn_again(store: SqlJobStore) ->
     assert states_of(store, sheet, grid) == ["done", "done"]
 
 
+def test_a_sheet_in_line_waits_again_for_a_cell_that_is_retried(store: SqlJobStore) -> None:
+    grid, sheet = _grid(store)
+    finish_job(store, take_next(store))
+    fail_job(store, take_next(store))
+    assert store.read(sheet).state == "queued"
+    store.retry(grid)
+    assert store.read(sheet).state == "held"
+    assert fetch_all(store, "sheet/") == []
+    finish_job(store, take_next(store))
+    store.finish(take_next(store, queue="sheet/").fence, None, _SETTINGS)
+    assert states_of(store, grid, sheet) == ["done", "done"]
+
+
 def test_the_sheet_of_a_cancelled_comparison_is_cancelled(store: SqlJobStore) -> None:
     grid, sheet = _grid(store)
     assert store.cancel(grid) == 3
