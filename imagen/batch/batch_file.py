@@ -100,7 +100,17 @@ class _BatchReader:
         """The requests of a row; raises RequestError."""
         backend = row.backend or self._options.backend
         request = row.build_request(self._options.defaults)
-        name, format = self._read_output(row)
+        name, ending = os.path.splitext(row.output)
+        format = next((known for known in _FORMATS if f".{known}" == ending.lower()), None)
+        if format is None:
+            name = row.output
+        if ending[1:].lower() in _OTHER_FORMATS:
+            known = ", ".join(f".{one}" for one in _FORMATS)
+            raise RequestError(f"output: images can be saved as {known}, not as {ending}.")
+        if name and (fault := template_fault(name)):
+            raise RequestError(fault.replace("output.name", "output", 1))
+        if name and (first := self._lines.setdefault(row.output, row.line)) != row.line:
+            raise RequestError(f"output {row.output!r} is also the name in line {first}.")
         key = self._keys.key_of(request, backend, row.output)
         requests: Iterable[Request] = [request]
         if self._options.is_combinatorial:
@@ -115,19 +125,3 @@ class _BatchReader:
                 key=f"{key}-{place}" if place else key,
                 output_format=format,
             )
-
-    def _read_output(self, row: PromptRow) -> tuple[str, ImageFormat | None]:
-        """The name template and the format that the output of a row says."""
-        if not row.output:
-            return "", None
-        stem, ending = os.path.splitext(row.output)
-        format = next((known for known in _FORMATS if f".{known}" == ending.lower()), None)
-        name = row.output if format is None else stem
-        if ending[1:].lower() in _OTHER_FORMATS:
-            known = ", ".join(f".{one}" for one in _FORMATS)
-            raise RequestError(f"output: images can be saved as {known}, not as {ending}.")
-        if fault := template_fault(name):
-            raise RequestError(fault.replace("output.name", "output", 1))
-        if (first := self._lines.setdefault(row.output, row.line)) != row.line:
-            raise RequestError(f"output {row.output!r} is also the name in line {first}.")
-        return name, format

@@ -216,7 +216,14 @@ class BatchWatch:
                 while self._open and worker.is_alive():
                     with suppress(LibraryUnreachable):  # the worker waits for it too
                         self.read_events(show)
-                    self._show_status(show, time.monotonic() - started)
+                    ended = self._total - len(self._open)
+                    status = f"{ended} of {self._total} jobs"
+                    if self._failures:
+                        status += f", {len(self._failures)} failed"
+                    if ended and self._open:
+                        left = (time.monotonic() - started) / ended * len(self._open)
+                        status += f", about {format_duration(left)} left"
+                    show(status)
                     worker.join(_POLL_SECONDS)
             finally:
                 if not stop.is_set:
@@ -232,15 +239,6 @@ class BatchWatch:
                 remedy="Go on with: imagen worker --drain\n"
                 "Or run the same command again; what is done is not made again.",
             )
-
-    def _show_status(self, show: Callable[[str], None], elapsed: float) -> None:
-        ended = self._total - len(self._open)
-        status = f"{ended} of {self._total} jobs"
-        if self._failures:
-            status += f", {len(self._failures)} failed"
-        if ended and self._open:
-            status += f", about {format_duration(elapsed / ended * len(self._open))} left"
-        show(status)
 
     def report(self, known: KnownRows, submission: Submission | None) -> int:
         """Print how it ended; the exit code."""
