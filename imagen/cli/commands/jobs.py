@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.jobs.model import JobEvent, QueuedJob
-    from imagen.jobs.overview import PlainJob, QueueOverview
+    from imagen.jobs.overview import QueueOverview
 
 _MOST_ACTIVE, _MOST_ENDED = 50, 10
 _EVENTS_PAGE = 1000
@@ -45,6 +45,7 @@ _FOLLOW_SECONDS = 0.5
 _LONGEST_SENTENCE = 400
 _STORED = re.compile(r"\bblob:[0-9a-f]{64}/")
 """Before the name of an input file that is stored for the job."""
+_PLAIN_FIELDS = ("id", "kind", "state", "backend", "caller", "started", "name")
 _FIELD_COLUMNS = (Column("field"), Column("value", may_go_below=True))
 _EVENT_COLUMNS = (Column("time", is_whole=True), Column("event", may_go_below=True))
 
@@ -166,13 +167,20 @@ def list_jobs(
 @config_option
 def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
     """Show a job: its request, what happened to it, and its images."""
-    from imagen.cli.job_tables import job_json
+    from imagen.cli.job_tables import job_json, plain_json
     from imagen.jobs.overview import PlainJob, read_overview
 
     with open_queue(config_path) as (store, settings):
         job = find_job(word, store, settings)
         if isinstance(job, PlainJob):
-            _show_plain(job, as_json=as_json)
+            plain = plain_json(job)
+            if as_json:
+                click.echo(json.dumps(plain, indent=2))
+                return
+            rows = [(name, str(plain[name])) for name in _PLAIN_FIELDS if plain[name]]
+            print_table(_FIELD_COLUMNS, rows)
+            if job.error:
+                echo(job.error)
             return
         overview = read_overview(store, settings, parent=job.id)
         overview = replace(overview, counts=store.children_counts([job.id]))
@@ -194,19 +202,6 @@ def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
     _print_job(job, overview, events)
     for image in images:
         click.echo(str(image.path))
-
-
-def _show_plain(plain: PlainJob, *, as_json: bool) -> None:
-    from imagen.cli.job_tables import plain_json
-
-    body = plain_json(plain)
-    if as_json:
-        click.echo(json.dumps(body, indent=2))
-        return
-    names = ("id", "kind", "state", "backend", "caller", "started", "name")
-    print_table(_FIELD_COLUMNS, [(name, str(body[name])) for name in names if body[name]])
-    if plain.error:
-        echo(plain.error)
 
 
 def _print_job(job: QueuedJob, overview: QueueOverview, events: Sequence[JobEvent]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +17,6 @@ from imagen.cli.terminal import display_width, terminal_width, truncate
 from imagen.core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from imagen.jobs.model import QueuedJob
@@ -48,7 +46,8 @@ def watch(config_path: Path | None) -> None:
         raise usage_error("`imagen jobs watch` needs a terminal. In a pipe, use: imagen jobs list")
     with open_queue(config_path) as (store, settings), interruptible() as interrupted:
         drawn: tuple[int, int, list[str]] | None = None
-        with _second_screen():
+        sys.stdout.write(_SCREEN)
+        try:
             while not interrupted.is_set():
                 width = terminal_width(sys.stdout) or 80
                 height = shutil.get_terminal_size().lines
@@ -62,18 +61,11 @@ def watch(config_path: Path | None) -> None:
                     sys.stdout.write(f"{_HOME}{text}{_END_OF_LINE}{_BELOW}")
                     sys.stdout.flush()
                 interrupted.wait(_REFRESH_SECONDS)
+        finally:
+            sys.stdout.write(_SCREEN_OFF)
+            sys.stdout.flush()
         for line in drawn[2] if drawn is not None else ():  # the last state stays on the screen
             click.echo(line)
-
-
-@contextmanager
-def _second_screen() -> Iterator[None]:
-    sys.stdout.write(_SCREEN)
-    try:
-        yield
-    finally:
-        sys.stdout.write(_SCREEN_OFF)
-        sys.stdout.flush()
 
 
 def draw_overview(overview: QueueOverview, width: int, height: int) -> list[str]:
