@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagen.cli.command_table import usage_error
-from imagen.cli.generation import generate_and_report, submit_options
+from imagen.cli.generation import generate_and_report, is_recording, submit_options
 from imagen.cli.library_common import count_noun
 from imagen.cli.terminal import echo
 from imagen.core.text import one_line
@@ -45,6 +45,11 @@ def generate_for_images(
     from imagen.cli.batch_run import run_rows
     from imagen.jobs.submit import JobRequest
 
+    if is_recording():
+        raise RequestError(
+            f"{one_line(source)} stands for several images, and only one can be used here.",
+            remedy="To make what appears in a folder: imagen watch FOLDER -- COMMAND",
+        )
     if run.is_stdout or (run.output is not None and run.output.name is not None):
         raise usage_error("--output must name a folder: the images are named after their inputs.")
     if os.path.realpath(run.settings.output.directory) == os.path.realpath(source):

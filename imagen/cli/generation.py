@@ -47,6 +47,11 @@ def record_requests() -> Iterator[list[tuple[Request, RunOptions]]]:
         _RECORDED.reset(token)
 
 
+def is_recording() -> bool:
+    """Whether the requests of commands are recorded, and not run."""
+    return _RECORDED.get() is not None
+
+
 def generate_and_report(
     request: Request | Sequence[Request], run: RunOptions, *, more: MoreJson | None = None
 ) -> list[Generation]:

@@ -154,6 +154,7 @@ def test_a_folder_by_interpolation_runs_nobody_elses_jobs(
     [
         (["upscale", "photos", "-o", "photos"], "be inputs the next time"),
         (["upscale", "photos", "-o", "fox.png"], "--output must name a folder"),
+        (["jobs", "every", "0 7 * * *", "--", "upscale", "photos"], "only one can be used here"),
         (["upscale", "photos/below"], "photos/below has no images."),
         (["upscale", "none/*.png"], "No image matches 'none/*.png'."),
         (["upscale", "photos/p1.jpg", "photos/p2.jpg"], "Put quotes around a pattern"),
