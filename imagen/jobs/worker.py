@@ -69,6 +69,8 @@ _SYNC_SECONDS = 5.0
 _SCHEDULE_SECONDS = 2.0
 _MOVES_AFTER_FAILURES = 3
 """After so many failed probes, the jobs of an engine that is down fail over."""
+_GIVES_UP_AFTER = 4
+"""After so many failed probes, a worker that drains the queue ends with an error."""
 _WITHOUT_ENGINE = (INTERPOLATION, SHEET_POOL)
 _PRELOADED = {
     "comfyui": ("imagen.backends.comfyui.job", "imagen.backends.comfyui.prepare"),
@@ -141,8 +143,9 @@ def run_worker(
 
     Jobs without an engine, such as sheets, are run in any case.
 
-    With `once`, run one job; with `drain`, end once no job is due. Raises ConfigError for a backend
-    that cannot be opened, and LibraryError if the library cannot be opened.
+    With `once`, run one job; with `drain`, end once no job is due. Both raise Unavailable if all
+    that is left is for engines that have been down for long. Raises ConfigError for a backend that
+    cannot be opened, and LibraryError if the library cannot be opened.
     """
     resources = find_resources(backends, settings)
     worker = new_id()
@@ -475,7 +478,10 @@ class _Worker:
         self._store.queue.wake()
 
     def _is_finished(self) -> bool:
-        """Whether a worker that is to end by itself has nothing left to do."""
+        """Whether a worker that is to end by itself has nothing left to do.
+
+        Raises Unavailable if all that waits is for engines that have been down for long.
+        """
         if not self._is_drain or self._runs:
             return False
         if self._has_run_all():
@@ -483,9 +489,22 @@ class _Worker:
         pools = [*self._pools, *_WITHOUT_ENGINE]
         try:
             soon = self._store.next_due(pools)
-            return not self._store.waiting(pools) and (soon is None or soon > _SOON_SECONDS)
+            waiting, pauses = self._store.waiting(pools), self._store.pauses()
         except LibraryError:
             return False
+        members = [self._pools.get(queue.pool, (queue.pool,)) for queue in waiting]
+        engines = [
+            {self._resources[name].name for name in each if name in self._resources}
+            for each in members
+        ]
+        down = {name: pause for name, pause in pauses.items() if pause.failures >= _GIVES_UP_AFTER}
+        if waiting and all(each and each <= down.keys() for each in engines):
+            why = (next(iter(down.values())).error or {}).get("message", "the engine is paused")
+            raise Unavailable(
+                f"Jobs are left that cannot run now: {why}",
+                remedy="Start the engine, and run the worker again.",
+            )
+        return not waiting and (soon is None or soon > _SOON_SECONDS)
 
     # --- the heart ---
 

@@ -13,6 +13,7 @@ from support.queue_runs import drain, new_job, wait_until, working
 from imagen.config import LibrarySettings, OutputSettings, Settings
 from imagen.config.settings import JobSettings
 from imagen.core.request import Request
+from imagen.errors import Unavailable
 from imagen.jobs.lanes import back_off
 from imagen.jobs.model import JobSpec, NewJob
 from imagen.jobs.resources import find_resources
@@ -171,6 +172,16 @@ def test_an_engine_that_is_down_gets_no_jobs_and_burns_no_attempts(
     assert {row.failures for row in rows} == {0}
     assert store.pauses() == {}
     assert len(server.prompts) == 3
+
+
+def test_draining_ends_with_an_error_once_an_engine_stays_down(
+    server: ComfyUI, settings: Settings, store: SqlJobStore
+) -> None:
+    server.die()
+    (id,) = store.submit([new_job()])
+    with pytest.raises(Unavailable, match=r"Jobs are left that cannot run now: .*refused"):
+        drain(settings)
+    assert (store.read(id).state, store.read(id).failures) == ("queued", 0)
 
 
 def test_the_other_backends_of_a_pool_go_on_while_one_is_down(
