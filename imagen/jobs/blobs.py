@@ -70,7 +70,12 @@ class BlobStore:
 
     def put(self, source: bytes | Path) -> str:
         """Store a file unless it is there already; its hash. Raises OutputError for a bad file."""
-        data = source if isinstance(source, bytes) else _read(source)
+        try:
+            data = source if isinstance(source, bytes) else read_at_most(source, LARGEST_BYTES + 1)
+        except OSError as error:
+            raise OutputError(f"{source!s} cannot be read: {error.strerror or error}.") from error
+        if len(data) > LARGEST_BYTES:
+            raise OutputError(f"A file is larger than {LARGEST_BYTES // 2**20} MiB: {source!s}")
         digest = sha256(data).hexdigest()
         now = round(time.time() * 1000)
         is_in_row = self._place is None
@@ -167,16 +172,6 @@ def open_blobs(
         remedy="Use auto, postgres, supabase, a URL such as s3://bucket/prefix, or a folder: "
         "/srv/imagen, ./blobs.",
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        data = read_at_most(path, LARGEST_BYTES + 1)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if len(data) > LARGEST_BYTES:
-        raise OutputError(f"{path} is larger than {LARGEST_BYTES // 2**20} MiB.")
-    return data
 
 
 class _FolderBlobs:

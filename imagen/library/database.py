@@ -18,7 +18,6 @@ from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
     DataError,
-    DBAPIError,
     IntegrityError,
     InterfaceError,
     InternalError,
@@ -295,27 +294,26 @@ def translate_errors(at: str) -> Iterator[None]:
     """
     try:
         yield
+    except PoolTimeoutError as error:
+        raise LibraryUnreachable(f"The library {at} has too many users in this process.") from error
+    except (DatabaseError, InterfaceError) as error:
+        reason = one_line(str(error.orig)).rstrip(".")  # without the statement
+        remedy = next((text for sign, text in _REMEDIES.items() if sign in reason.lower()), "")
+        unusable = f"The library {at} cannot be used: {reason}."
+        if error.connection_invalidated or is_temporary(error.orig):
+            raise LibraryUnreachable(unusable, remedy=remedy) from error
+        if isinstance(error, OperationalError | InterfaceError):
+            raise LibraryError(unusable, remedy=remedy) from error
+        if isinstance(error, DataError | IntegrityError | InternalError | ProgrammingError):
+            refusal = f"The library {at} refused a change: {reason}."
+            raise LibraryError(refusal, remedy=remedy) from error
+        raise LibraryError(
+            f"{at} is not a library, or is damaged: {reason}.",
+            remedy="Your images are safe. Move this file away, then create a new library from "
+            "them with: imagen library add DIR",
+        ) from error
     except SQLAlchemyError as error:
-        raise _translate(error, at) from error
-
-
-def _translate(error: SQLAlchemyError, at: str) -> LibraryError:
-    if isinstance(error, PoolTimeoutError):
-        return LibraryUnreachable(f"The library {at} has too many users in this process.")
-    if not isinstance(error, DatabaseError | InterfaceError):
-        return LibraryError(f"The library {at} failed: {one_line(str(error))}.")
-    reason, remedy = _reason(error), _remedy(error)
-    if error.connection_invalidated or is_temporary(error.orig):
-        return LibraryUnreachable(f"The library {at} cannot be used: {reason}.", remedy=remedy)
-    if isinstance(error, OperationalError | InterfaceError):
-        return LibraryError(f"The library {at} cannot be used: {reason}.", remedy=remedy)
-    if isinstance(error, DataError | IntegrityError | InternalError | ProgrammingError):
-        return LibraryError(f"The library {at} refused a change: {reason}.", remedy=remedy)
-    return LibraryError(
-        f"{at} is not a library, or is damaged: {reason}.",
-        remedy="Your images are safe. Move this file away, then create a new library from "
-        "them with: imagen library add DIR",
-    )
+        raise LibraryError(f"The library {at} failed: {one_line(str(error))}.") from error
 
 
 _TEMPORARY = ("08", "40", "53", "55P03", "57P", "25P03")
@@ -338,11 +336,6 @@ def is_temporary(error: BaseException | None) -> bool:
     return is_connection and not any(word in str(error).lower() for word in _NEVER)
 
 
-def _reason(error: DBAPIError) -> str:
-    """The database's message, without the statement."""
-    return one_line(str(error.orig)).rstrip(".")
-
-
 _BUSY = "Another process has been writing for long. Try again later."
 _REMEDIES = {
     "is locked": _BUSY,
@@ -354,8 +347,3 @@ _REMEDIES = {
     "password": "Set library.password_env to the variable that holds the password.",
     "connection": "Check that the PostgreSQL server of library.url is running and accepts you.",
 }
-
-
-def _remedy(error: DBAPIError) -> str:
-    reason = _reason(error).lower()
-    return next((remedy for sign, remedy in _REMEDIES.items() if sign in reason), "")
