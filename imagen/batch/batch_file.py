@@ -15,8 +15,9 @@ from imagen.batch.prompt_files import (
     RowFault,
     parse_rows,
 )
-from imagen.batch.wildcards import Wildcards
+from imagen.batch.wildcards import Wildcards, may_have_wildcards
 from imagen.config.settings import ImageFormat
+from imagen.core.prompt_syntax import TEXTS
 from imagen.errors import RequestError
 from imagen.jobs.submit import JobRequest
 from imagen.outputs.naming import template_fault
@@ -111,7 +112,14 @@ class _BatchReader:
             raise RequestError(fault.replace("output.name", "output", 1))
         if name and (first := self._lines.setdefault(row.output, row.line)) != row.line:
             raise RequestError(f"output {row.output!r} is also the name in line {first}.")
-        key = self._keys.key_of(request, backend, row.output)
+        texts = "".join(filter(None, (getattr(request, text) for text in TEXTS)))
+        key = self._keys.key_of(
+            request,
+            backend,
+            row.output,
+            is_literal=self._options.is_literal and may_have_wildcards(texts),
+            is_combinatorial=self._options.is_combinatorial and may_have_wildcards(texts),
+        )
         requests: Iterable[Request] = [request]
         if self._options.is_combinatorial:
             requests = combine_request(request, self._wildcards, self._options.settings)

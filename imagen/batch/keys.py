@@ -30,8 +30,11 @@ class KeyCounter:
         self._hashes: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
-    def key_of(self, request: Request, backend: str, output_name: str = "") -> str:
-        """The key of a request: the same for the same request, files and output folder."""
+    def key_of(self, request: Request, backend: str, output_name: str = "", **more: bool) -> str:
+        """The key of a request: the same for the same request, files and output folder.
+
+        `more` are other things that make a difference, if they are true.
+        """
         values = request.model_dump(
             mode="json", exclude_defaults=True, exclude=request.unset_additions
         )
@@ -43,7 +46,8 @@ class KeyCounter:
         for control in values.get("controls", ()):
             control["image"] = self._hash(control["image"])
         workflow = str(self._settings.backends.get(backend, {}).get("workflow", ""))
-        parts = [values, backend, workflow, self._folder, output_name, self._salt]
+        others = sorted(name for name, value in more.items() if value)
+        parts = [values, backend, workflow, self._folder, output_name, self._salt, *others]
         digest = sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         self._counts[digest] += 1
         return f"{digest}.{self._counts[digest]}"

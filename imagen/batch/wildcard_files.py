@@ -121,8 +121,10 @@ def _list_files(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
-            if name.lower().endswith((".txt", *_LISTS)) and not name.startswith("."):
-                files.append(Path(place, name))
+            path = Path(place, name)
+            is_known = name.lower().endswith((".txt", *_LISTS)) and not name.startswith(".")
+            if is_known and path.is_file():  # a pipe would block
+                files.append(path)
         if len(files) > MAX_FILES:
             raise RequestError(f"The folder {folder} holds more than {MAX_FILES:,} wildcard files.")
     return sorted(files, key=lambda path: path.relative_to(folder).parts)

@@ -76,6 +76,11 @@ _Text = tuple["str | _Choice | _Reference", ...]
 """A prompt, an option or a value, parsed."""
 
 
+def may_have_wildcards(text: str) -> bool:
+    """Whether a text holds signs of wildcards, in whatever place."""
+    return _SIGNS.search(text) is not None
+
+
 class Wildcards:
     """Expands prompts; reads the files of the wildcards that they name, once."""
 
@@ -134,7 +139,7 @@ class Wildcards:
 
     def _parse(self, text: str) -> _Text | None:
         """The parsed text with its wildcards read; None if it has none."""
-        if _SIGNS.search(text) is None:
+        if not may_have_wildcards(text):
             return None
         if text not in self._parsed:
             if len(self._parsed) >= _KEPT:

@@ -128,6 +128,14 @@ def test_what_is_there_is_not_made_again(capsys: pytest.CaptureFixture[str]) -> 
     assert other["done"] == 4
 
 
+def test_how_wildcards_are_read_makes_a_difference(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prompts.txt").write_text("a {red|blue} fox\na bear\n")
+    assert _batch(capsys, "prompts.txt", *_SMALL)["done"] == 2
+    for more, done in (("--literal", 1), ("--combinatorial", 2)):
+        again = _batch(capsys, "prompts.txt", *_SMALL, more)
+        assert (again["done"], again["done_earlier"]) == (done, 1)
+
+
 def test_deleted_images_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     Path("prompts.txt").write_text("a fox\na bear\n")
     first = _batch(capsys, "prompts.txt", *_SMALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -263,6 +264,16 @@ def test_folders_are_used_together(tmp_path: Path) -> None:
 def test_utf_16_is_read(folder: Path) -> None:
     (folder / "animal.txt").write_bytes("Füchsin\r\nBär".encode("utf-16"))
     assert _expansions("__animal__", folder) == {"Füchsin", "Bär"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_only_files_are_read(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.txt")
+    (folder / "folder.txt").mkdir()
+    (folder / "gone.yaml").symlink_to("missing.yaml")
+    _write(folder, ".hidden.txt", "bear")
+    _write(folder, "animal.txt", "fox")
+    assert _expansions("__*__", folder) == {"fox"}
 
 
 # --- faults ---
