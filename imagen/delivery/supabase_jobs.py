@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
-from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
-from pydantic.functional_validators import AfterValidator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from sqlalchemy import text
 
 from imagen.core.json_values import parse_json
@@ -27,11 +25,7 @@ if TYPE_CHECKING:
 RowState = Literal["waiting", "taken", "queued", "running", "done", "failed", "cancelled"]
 
 
-def _uuid(value: str) -> str:
-    return str(UUID(value))
-
-
-_Uuid = Annotated[str, AfterValidator(_uuid)]
+_Uuid = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 class _Row(BaseModel):

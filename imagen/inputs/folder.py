@@ -32,7 +32,11 @@ def find_folder_images(source: str) -> list[Path] | None:
     is_folder = os.path.isdir(source)
     if is_url(source) or (not is_folder and (os.path.lexists(source) or not has_magic(source))):
         return None
-    root, pattern = (Path(source), "*") if is_folder else _split_pattern(source)
+    root, pattern = Path(source), "*"
+    if not is_folder:  # the folder before the first wildcard, and the rest
+        parts = root.parts
+        first = next(number for number, part in enumerate(parts) if has_magic(part))
+        root, pattern = Path(*parts[:first]), os.path.join(*parts[first:])
     paths: list[Path] = []
     try:
         for path in islice(root.glob(pattern), _MOST_FILES):
@@ -62,13 +66,6 @@ def is_image_name(path: PurePath) -> bool:
     """Whether this is the name of an image, and neither it nor its folder is hidden."""
     is_hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix[1:].lower() in IMAGE_EXTENSIONS and not is_hidden
-
-
-def _split_pattern(source: str) -> tuple[Path, str]:
-    """The folder before the first wildcard, and the rest."""
-    parts = Path(source).parts
-    first = next(number for number, part in enumerate(parts) if has_magic(part))
-    return Path(*parts[:first]), os.path.join(*parts[first:])
 
 
 def in_natural_order(paths: Iterable[Path]) -> list[Path]:

@@ -77,17 +77,6 @@ class FolderWatch:
     def scan(self, *, is_skipped: bool = False) -> None:
         """Note every image of the folder; if skipped, they are not handed out."""
         seen = set()
-        for path in self._list():
-            seen.add(path)
-            signature = _sign(path)
-            if is_skipped and signature is not None:
-                self._known[path] = signature
-            else:
-                self.notice(path)
-        for path in self._known.keys() - seen:
-            del self._known[path]
-
-    def _list(self) -> Iterator[Path]:
         for root, folders, names in os.walk(self._folder):
             folders[:] = sorted(
                 name
@@ -98,16 +87,29 @@ class FolderWatch:
             )
             for name in sorted(names):
                 path = Path(root, name)
-                if is_image_name(Path(name)):
-                    yield path
+                seen.add(path)
+                self.notice(path, is_skipped=is_skipped)
+        for path in self._known.keys() - seen:
+            del self._known[path]
 
-    def notice(self, path: Path) -> None:
-        """Note a file that was added or changed, unless it was handed out as it is now."""
-        if not self._is_wanted(path):
+    def notice(self, path: Path, *, is_skipped: bool = False) -> None:
+        """Note a file that was added or changed, unless it was handed out as it is now.
+
+        One that is skipped counts as handed out.
+        """
+        if self._folder not in path.parents:
+            return
+        below = path.relative_to(self._folder)
+        if not is_image_name(below) or (len(below.parts) > 1 and not self._is_recursive):
+            return
+        folder = os.path.realpath(path.parent)
+        if any(folder == one or folder.startswith(os.path.join(one, "")) for one in self._excluded):
             return
         signature = _sign(path)
         is_known = path in self._candidates or self._known.get(path) == signature
-        if signature is not None and not is_known:
+        if signature is not None and is_skipped:
+            self._known[path] = signature
+        elif signature is not None and not is_known:
             now = self._clock()
             self._candidates[path] = _Candidate(None, now, now)
 
@@ -115,18 +117,6 @@ class FolderWatch:
         """Hand a file out again, which could not be used yet."""
         self._known.pop(path, None)
         self.notice(path)
-
-    def _is_wanted(self, path: Path) -> bool:
-        try:
-            below = path.relative_to(self._folder)
-        except ValueError:
-            return False
-        if not is_image_name(below) or (len(below.parts) > 1 and not self._is_recursive):
-            return False
-        folder = os.path.realpath(path.parent)
-        return not any(
-            folder == one or folder.startswith(os.path.join(one, "")) for one in self._excluded
-        )
 
     def check(self) -> Iterator[CompleteImage | UnreadableImage]:
         """The files that are complete by now, and those that will not be."""
