@@ -106,11 +106,7 @@ def read_overview(
     with store.library.reading() as connection:
         rows = connection.execute(select(*columns).where(jobs.c.state.in_(active), *own))
         found = [row.id for row in sorted(rows.all(), key=position)]
-        listed: dict[str, QueuedJob] = {}
-        for first in range(0, len(found[:most_active]), _PAGE):
-            page = select_jobs().where(jobs.c.id.in_(found[:most_active][first : first + _PAGE]))
-            listed |= {row.id: queued_job(row) for row in connection.execute(page)}
-    shown = [listed[id] for id in found[:most_active] if id in listed]
+    shown = _read_all(store, found[:most_active])
     if ended := [state for state in ENDED if state in states or not states]:
         shown += _list_ended(store, ended, pool, parent, most_ended)
     return QueueOverview(
@@ -136,6 +132,16 @@ def read_overview(
             and (pool is None or (one.job is not None and one.job.ticket.backend == pool))
         ],
     )
+
+
+def _read_all(store: SqlJobStore, ids: Sequence[str]) -> list[QueuedJob]:
+    """The jobs with these ids, in this order."""
+    found: dict[str, QueuedJob] = {}
+    with store.library.reading() as connection:
+        for first in range(0, len(ids), _PAGE):
+            page = select_jobs().where(jobs.c.id.in_(ids[first : first + _PAGE]))
+            found |= {row.id: queued_job(row) for row in connection.execute(page)}
+    return [found[id] for id in ids if id in found]
 
 
 def _list_ended(
