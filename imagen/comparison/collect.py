@@ -22,7 +22,7 @@ from imagen.comparison.record import (
 from imagen.comparison.report import write_report
 from imagen.comparison.sheet import write_sheets
 from imagen.core.capabilities import ParameterOutcome
-from imagen.core.json_values import as_mapping, parse_json
+from imagen.core.json_values import as_list, as_mapping, parse_json
 from imagen.core.request import Request
 from imagen.core.result import Facts, Result
 from imagen.core.ticket import Ticket
@@ -82,6 +82,24 @@ class FolderImages:
         mine = [sidecar for sidecar, owner in self._tickets.items() if owner == ticket]
         found = [find_saved(sidecar, ticket=ticket) for sidecar in mine]
         return sorted((one for one in found if one is not None), key=lambda one: one[0].index)
+
+    def load(self, ticket: str) -> Generation | None:
+        """The generation of a ticket, as the sidecar of its first image says; None if it has no
+        images."""
+        found = self.find(ticket)
+        if not found:
+            return None
+        first, facts = found[0]
+        values = _read_sidecar(first.sidecar) if first.sidecar else {}
+        plain = {"id": ticket, "backend": values.get("backend"), "workflow": values.get("workflow")}
+        known = {"receipt": values.get("receipt"), "request": values.get("resolved")}
+        try:
+            own = Ticket.model_validate(plain | known)
+        except ValidationError:  # edited by hand
+            own = Ticket(id=ticket, backend="", request=Request(), receipt={})
+        warnings = tuple(map(str, as_list(values.get("warnings"))))
+        result = Result(outputs=(), facts=Facts.of(facts), warnings=warnings)
+        return Generation(ticket=own, result=result, saved=tuple(image for image, _ in found))
 
 
 def _read_sidecar(path: Path) -> dict[str, object]:
@@ -197,8 +215,8 @@ def _collect_cell(
     for id in planned.jobs:
         job = jobs.get(id)
         ticket = id if job is None else job.ticket_id
-        if found := images.find(ticket):
-            generations.append(_rebuild_generation(ticket, found))
+        if generation := images.load(ticket):
+            generations.append(generation)
         elif job is None or job.state == "done":
             failures.append(_NO_IMAGES)
         else:
@@ -211,24 +229,6 @@ def _collect_cell(
     if failures:
         cell = cell.model_copy(update={"key": "", "error": failures[0]})
     return cell
-
-
-def _rebuild_generation(
-    ticket: str, found: Sequence[tuple[SavedImage, dict[str, object]]]
-) -> Generation:
-    """The generation of images that another process has saved, from the sidecar of the first."""
-    first, facts = found[0]
-    values = _read_sidecar(first.sidecar) if first.sidecar else {}
-    plain = {"id": ticket, "backend": values.get("backend"), "workflow": values.get("workflow")}
-    known = {"receipt": values.get("receipt"), "request": values.get("resolved")}
-    try:
-        own = Ticket.model_validate(plain | known)
-    except ValidationError:  # edited by hand
-        own = Ticket(id=ticket, backend="", request=Request(), receipt={})
-    said = values.get("warnings")
-    warnings = tuple(map(str, said)) if isinstance(said, list) else ()
-    result = Result(outputs=(), facts=Facts.of(facts), warnings=warnings)
-    return Generation(ticket=own, result=result, saved=tuple(image for image, _ in found))
 
 
 def with_results(

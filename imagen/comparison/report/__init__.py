@@ -21,7 +21,6 @@ from imagen.errors import OutputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imagen.comparison.axes import Axis
     from imagen.comparison.record import Comparison, ComparisonCell
 
 REPORT_NAME = "compare.html"
@@ -75,25 +74,23 @@ def _report_data(comparison: Comparison) -> dict[str, object]:
     """What the script draws: the axes, and each cell with the numbers of its values."""
     several = len(comparison.models) > 1 or not comparison.axes
     models = [{"text": name, "sort": name} for name in comparison.models]
-    backends = {"name": BACKEND_AXIS, "parameters": [], "values": models}
-    axes = [backends] * several + [_axis_data(axis) for axis in comparison.axes]
+    backends: dict[str, object] = {"name": BACKEND_AXIS, "parameters": [], "values": models}
+    axes: list[dict[str, object]] = [backends] * several
+    for axis in comparison.axes:
+        known = []
+        for value in axis.values:
+            text = describe_value(axis.name, value) if isinstance(value, dict) else str(value)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            known.append({"text": printable(text), "sort": value if is_number else text})
+        axes.append({"name": axis.name, "parameters": [*axis.parameters], "values": known})
     values = [*([comparison.models] if several else []), *(a.values for a in comparison.axes)]
     numbers = [{repr(value): number for number, value in enumerate(each)} for each in values]
     cells = []
     for cell in comparison.cells:
         own = [cell.model] * several + [cell.values[axis.name] for axis in comparison.axes]
-        place = [known[repr(value)] for known, value in zip(numbers, own, strict=True)]
+        place = [each[repr(value)] for each, value in zip(numbers, own, strict=True)]
         cells.append(_cell_data(cell) | {"place": place})
     return {"axes": axes, "cells": cells}
-
-
-def _axis_data(axis: Axis) -> dict[str, object]:
-    values = []
-    for value in axis.values:
-        text = describe_value(axis.name, value) if isinstance(value, dict) else str(value)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        values.append({"text": printable(text), "sort": value if is_number else text})
-    return {"name": axis.name, "parameters": [*axis.parameters], "values": values}
 
 
 def _cell_data(cell: ComparisonCell) -> dict[str, object]:
