@@ -435,12 +435,13 @@ def test_events_become_visible_in_the_order_of_their_numbers(store: SqlJobStore)
     with ThreadPoolExecutor(5) as pool:
         works = [pool.submit(store.cancel, id) for id in ids]
         seen: list[int] = []
-        while len(seen) < len(ids):
+        is_over = False
+        while not is_over:
+            is_over = all(work.done() for work in works)  # before the last look
             new = [event.seq for event in store.events_after(seen[-1] if seen else last)]
             assert new == sorted(new)
             seen += new
-            if all(work.done() for work in works) and not new:
-                break
+    assert sum(work.result() for work in works) == len(ids)
     assert len(seen) == len(ids)
 
 
