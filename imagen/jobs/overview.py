@@ -90,22 +90,8 @@ def read_overview(
     backends = {name for worker in workers for name in worker.backends}
     speeds = store.speeds({job.backend for job in running} | backends)
     in_line = dict.fromkeys(one.id if parent or pool else one.parent or one.id for one in line)
-    place = {id: number for number, id in enumerate(in_line)}
-
-    def position(row: Row[str, QueueState, int, int]) -> tuple[int, int, int, int]:
-        line_place = place.get(row.id, len(place))
-        return ACTIVE.index(row.state), line_place, row.created_ms, row.number
-
-    own: list[ColumnElement[bool]] = []
-    if pool is not None:  # and not ended, as the index of open jobs has it
-        own += [or_(jobs.c.pool == pool, jobs.c.backend == pool), jobs.c.ended_ms.is_(None)]
-    if pool is None or parent is not None:
-        own += [jobs.c.parent.is_(None) if parent is None else jobs.c.parent == parent]
-    columns = (jobs.c.id, jobs.c.state, jobs.c.created_ms, jobs.c.number)
     active = [state for state in ACTIVE if state in states or not states]
-    with store.library.reading() as connection:
-        rows = connection.execute(select(*columns).where(jobs.c.state.in_(active), *own))
-        found = [row.id for row in sorted(rows.all(), key=position)]
+    found = _find_active(store, active, pool, parent, list(in_line))
     shown = _read_all(store, found[:most_active])
     if ended := [state for state in ENDED if state in states or not states]:
         shown += _list_ended(store, ended, pool, parent, most_ended)
@@ -132,6 +118,31 @@ def read_overview(
             and (pool is None or (one.job is not None and one.job.ticket.backend == pool))
         ],
     )
+
+
+def _find_active(
+    store: SqlJobStore,
+    states: Sequence[QueueState],
+    pool: str | None,
+    parent: str | None,
+    line: Sequence[str],
+) -> list[str]:
+    """The ids of jobs that have not ended, by state, then as they are in this line."""
+    own: list[ColumnElement[bool]] = []
+    if pool is not None:  # and not ended, as the index of open jobs has it
+        own += [or_(jobs.c.pool == pool, jobs.c.backend == pool), jobs.c.ended_ms.is_(None)]
+    if pool is None or parent is not None:
+        own += [jobs.c.parent.is_(None) if parent is None else jobs.c.parent == parent]
+    columns = (jobs.c.id, jobs.c.state, jobs.c.created_ms, jobs.c.number)
+    place = {id: number for number, id in enumerate(line)}
+
+    def position(row: Row[str, QueueState, int, int]) -> tuple[int, int, int, int]:
+        line_place = place.get(row.id, len(place))
+        return ACTIVE.index(row.state), line_place, row.created_ms, row.number
+
+    with store.library.reading() as connection:
+        rows = connection.execute(select(*columns).where(jobs.c.state.in_(states), *own))
+        return [row.id for row in sorted(rows.all(), key=position)]
 
 
 def _read_all(store: SqlJobStore, ids: Sequence[str]) -> list[QueuedJob]:
