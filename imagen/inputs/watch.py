@@ -15,12 +15,15 @@ from imagen.inputs.folder import is_image_name
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 _SETTLED_SECONDS = 1.0
 """A file that has not changed for so long may be complete."""
 _GIVE_UP_SECONDS = 15.0
 """A file that has not changed for so long, and cannot be read, is reported."""
+_RESCAN_SECONDS = 60.0
+"""How often the whole folder is looked at: a system may lose reports of changes."""
+_RETRY_SECONDS = 5.0
 _TICK_MS = 250
 _POLL_MS = 1000
 
@@ -68,6 +71,7 @@ class FolderWatch:
         self._candidates: dict[Path, _Candidate] = {}
         self._known: dict[Path, _Signature] = {}
         """What was handed out."""
+        self._next_scan = clock()  # something may appear just before the watch begins
 
     @property
     def is_waiting(self) -> bool:
@@ -114,9 +118,19 @@ class FolderWatch:
             self._candidates[path] = _Candidate(None, now, now)
 
     def put_back(self, path: Path) -> None:
-        """Hand a file out again, which could not be used yet."""
+        """Hand a file out again some seconds later: it could not be used yet."""
         self._known.pop(path, None)
-        self.notice(path)
+        now = self._clock()
+        self._candidates[path] = _Candidate(_sign(path), now, now + _RETRY_SECONDS)
+
+    def update(self, changed: Iterable[Path]) -> Iterator[CompleteImage | UnreadableImage]:
+        """Note changed files, and now and then all of them; then `check`."""
+        for path in changed:
+            self.notice(path)
+        if self._clock() >= self._next_scan:
+            self._next_scan = self._clock() + _RESCAN_SECONDS
+            self.scan()
+        yield from self.check()
 
     def check(self) -> Iterator[CompleteImage | UnreadableImage]:
         """The files that are complete by now, and those that will not be."""

@@ -200,8 +200,26 @@ class SupabaseIntake:
 
     def _take_in(self, row: SupabaseJob) -> JobReport | None:
         """Submit the job of a row; None if that has to be tried again."""
+        bucket = self._settings.cloud.jobs.bucket
+
+        def download(parameter: str, owner: str, name: str) -> str:
+            """The local file of an image in the folder of its owner."""
+            if not is_valid_path(name):
+                raise RequestError(
+                    f"{parameter}: {one_line(name, limit=80)!r} is not the name of an image in the "
+                    f"bucket {bucket}."
+                )
+            try:
+                data = self._client.download(bucket, f"{owner}/{name}")
+            except Rejected as error:
+                raise RequestError(
+                    f"{parameter}: there is no {name} in your folder of the bucket {bucket}."
+                ) from error
+            folder = self._settings.state_dir / "inputs"
+            return str(cache_image(data, name.rpartition("/")[2], folder))
+
         try:
-            request, backend = parse_row(row, self._settings, self._download)
+            request, backend = parse_row(row, self._settings, download)
             options = SubmitOptions(
                 backend=backend,
                 priority=row.priority,
@@ -227,23 +245,6 @@ class SupabaseIntake:
         if sentence not in self._told:
             self._told.add(sentence)
             self._say(one_line(sentence, limit=400))
-
-    def _download(self, parameter: str, owner: str, name: str) -> str:
-        """The local file of an image in the folder of its owner."""
-        bucket = self._settings.cloud.jobs.bucket
-        if not is_valid_path(name):
-            raise RequestError(
-                f"{parameter}: {one_line(name, limit=80)!r} is not the name of an image in the "
-                f"bucket {bucket}."
-            )
-        try:
-            data = self._client.download(bucket, f"{owner}/{name}")
-        except Rejected as error:
-            raise RequestError(
-                f"{parameter}: there is no {name} in your folder of the bucket {bucket}."
-            ) from error
-        folder = self._settings.state_dir / "inputs"
-        return str(cache_image(data, name.rpartition("/")[2], folder))
 
     # --- jobs to rows ---
 

@@ -157,3 +157,14 @@ def test_changes_of_a_folder_are_told(tmp_path: Path, is_polled: bool) -> None:
         if "fox.png" in told or time.monotonic() > deadline:
             stop.set()
     assert "fox.png" in told
+
+
+def test_a_file_that_was_put_back_is_handed_out_later(tmp_path: Path, clock: _Clock) -> None:
+    watch = FolderWatch(tmp_path, clock=clock)
+    path = _save(tmp_path / "fox.png")
+    watch.scan()
+    assert _names(watch, clock) == ["fox.png"]
+    watch.put_back(path)
+    assert list(watch.update([path])) == []
+    clock.now += 5
+    assert [one.path for one in watch.update([])] == [path]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.worker import StopRequest
 
-_RESCAN_SECONDS = 60.0
-"""How often the whole folder is looked at: a system may lose reports of changes."""
-_RETRY_SECONDS = 5.0
 _PROBE_SIDE = 512
 _WITH_FILE: dict[str, Callable[[Sequence[str], str], list[str]]] = {
     "generate": lambda rest, file: [*rest, "--image", file],
@@ -240,13 +236,13 @@ class _Session:
         self._store, self._run = store, run
         self._seen = _SeenImages(run.settings.state_dir)
         self._batch = BatchWatch(store, [], store.last_event(), run)
-        self._retry_at = 0.0
 
     def run(self, backends: Sequence[str] | None, *, is_polled: bool, is_recursive: bool) -> None:
         """Submit what appears until Ctrl-C, and run it unless `backends` is None.
 
         Raises OutputError once the folder is gone, and what makes a worker impossible.
         """
+        from imagen.inputs.watch import watch_changes
         from imagen.jobs.worker import run_worker, stop_on_signals
 
         faults: list[ImagenError] = []
@@ -264,7 +260,17 @@ class _Session:
             if backends is not None:
                 worker.start()
             try:
-                self._watch(stop, ended, is_polled=is_polled, is_recursive=is_recursive)
+                for paths in watch_changes(
+                    self._folder, ended, is_recursive=is_recursive, is_polled=is_polled
+                ):
+                    if stop.is_set:
+                        ended.set()
+                    elif not self._folder.is_dir():
+                        raise OutputError(f"The folder {self._folder} was removed.")
+                    else:
+                        for image in self._watched.update(paths):
+                            self._take(image)
+                    self._batch.read_events()
             finally:
                 if not stop.is_set:
                     stop.set()
@@ -273,29 +279,6 @@ class _Session:
                     self._batch.read_events()
         if faults:
             raise faults[0]
-
-    def _watch(
-        self, stop: StopRequest, ended: threading.Event, *, is_polled: bool, is_recursive: bool
-    ) -> None:
-        from imagen.inputs.watch import watch_changes
-
-        next_scan = 0.0  # something may have appeared just before the watch began
-        changes = watch_changes(self._folder, ended, is_recursive=is_recursive, is_polled=is_polled)
-        for paths in changes:
-            if stop.is_set:
-                ended.set()
-                continue
-            if not self._folder.is_dir():
-                raise OutputError(f"The folder {self._folder} was removed.")
-            for path in paths:
-                self._watched.notice(path)
-            if time.monotonic() > next_scan:
-                next_scan = time.monotonic() + _RESCAN_SECONDS
-                self._watched.scan()
-            if time.monotonic() > self._retry_at:
-                for image in self._watched.check():
-                    self._take(image)
-            self._batch.read_events()
 
     def _take(self, image: CompleteImage | UnreadableImage) -> None:
         """Submit the jobs for an image, or say why it cannot be done."""
@@ -314,7 +297,6 @@ class _Session:
             echo(f"{name}: {error}", err=True, hanging=2)
             if error.retryable:
                 self._watched.put_back(image.path)
-                self._retry_at = time.monotonic() + _RETRY_SECONDS
             return
         self._seen.add(key)
         self._batch.add(ids)
