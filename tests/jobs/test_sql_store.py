@@ -30,6 +30,7 @@ from imagen.errors import Failed, LetGo, RequestError
 from imagen.jobs.embedded import EmbeddedQueue
 from imagen.jobs.model import JobSpec, NewJob
 from imagen.jobs.sql_store import SqlJobStore
+from imagen.jobs.transitions import Transition
 from imagen.library.outbox import list_unsent
 
 if TYPE_CHECKING:
@@ -427,6 +428,22 @@ def test_large_previews_are_left_out(store: SqlJobStore) -> None:
     taken = take_next(store)
     store.report(taken.fence, Progress(stage="running", preview=b"x" * 2**20))
     assert store.preview(id) is None
+
+
+def test_an_event_waits_for_those_with_smaller_numbers(store: SqlJobStore) -> None:
+    (id,) = store.submit([new_job()])
+    taken = take_next(store)
+    last = store.last_event()
+    with ThreadPoolExecutor(1) as pool:
+        with store.library.writing() as connection:
+            change = Transition(connection, store.queue)
+            change.note(id, state="running")
+            change.write_events()
+            later = pool.submit(store.report, taken.fence, Progress(stage="running"))
+            with pytest.raises(TimeoutError):
+                later.result(0.5)
+        later.result(30)
+    assert [event.kind for event in store.events_after(last)] == ["state", "progress"]
 
 
 def test_events_become_visible_in_the_order_of_their_numbers(store: SqlJobStore) -> None:
