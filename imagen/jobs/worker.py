@@ -530,10 +530,21 @@ class _Worker:
                 runs[token].interrupt("cancelled")
         self._beat_at = time.monotonic(), time.time()
         self._beats += 1
-        store.see_worker(self._describe())
+        resources = dict.fromkeys(lane.resource for lane in self._lanes if lane.resource)
+        served = [ServedResource(each.name, each.at_once, each.backends) for each in resources]
+        store.see_worker(
+            WorkerInfo(
+                id=self._id,
+                host=host_name(),
+                pid=os.getpid(),
+                started=self._began,
+                seen=self._began,
+                resources=tuple(served),
+                facts={"jobs": sorted(run.row.id for run in runs.values())},
+            )
+        )
         self._fleet = store.workers()
-        served = {name for info in self._fleet for name in info.backends}
-        self._speeds = store.speeds(served)
+        self._speeds = store.speeds({name for info in self._fleet for name in info.backends})
         for delivery in store.queue.stalled():
             store.redeliver(delivery)
 
@@ -553,20 +564,6 @@ class _Worker:
         self._store.learn_speed(backend, affinity, seconds)
         self._speeds = self._speeds | self._store.speeds([backend])
 
-    def _describe(self) -> WorkerInfo:
-        resources = dict.fromkeys(lane.resource for lane in self._lanes if lane.resource)
-        return WorkerInfo(
-            id=self._id,
-            host=host_name(),
-            pid=os.getpid(),
-            started=self._began,
-            seen=self._began,
-            resources=tuple(
-                ServedResource(each.name, each.at_once, each.backends) for each in resources
-            ),
-            facts={"jobs": sorted(run.row.id for run in self._runs.values())},
-        )
-
     def _is_beat_known(self) -> bool:
         """Whether the last beat is younger than the lease, also by the clock on the wall."""
         age = max(time.monotonic() - self._beat_at[0], time.time() - self._beat_at[1])
@@ -584,7 +581,9 @@ class _Worker:
                 self._guard(self._store.redeliver_missing)
                 sweep_at = now + _SWEEPS_EACH * seconds
             if now >= schedule_at:
-                self._guard(self._submit_schedules)
+                submit = partial(submit_due_schedules, self._store, self._settings)
+                for problem in self._guard(submit) or ():
+                    self._on_event(WorkerEvent("schedule", problem))
                 schedule_at = now + _SCHEDULE_SECONDS
             if now >= sync_at:
                 self._send_deliveries()
@@ -600,10 +599,6 @@ class _Worker:
         if self._has_ended_jobs.is_set():
             self._has_ended_jobs.clear()
             start_sync(self._settings)
-
-    def _submit_schedules(self) -> None:
-        for problem in submit_due_schedules(self._store, self._settings):
-            self._on_event(WorkerEvent("schedule", problem))
 
     # --- the end ---
 
