@@ -303,17 +303,18 @@ def read_request(
 def _from_sidecar(
     values: dict[str, object], backends: Collection[str], replaced: Collection[str], folder: Path
 ) -> RequestFile:
+    from imagen.comparison.record import RECORD_FORMAT
     from imagen.core.field_names import with_own_names
     from imagen.core.request import Request
     from imagen.inputs import locate_images
     from imagen.outputs.sidecar import SIDECAR_FORMAT
     from imagen.reproduce import reproduce_values
 
-    format = values["imagen"]
-    if not isinstance(format, int) or format > SIDECAR_FORMAT:
-        raise RequestError(
-            f"unknown sidecar format {format!r}; this imagen reads up to {SIDECAR_FORMAT}."
-        )
+    is_comparison = "cells" in values
+    what = "format of a comparison" if is_comparison else "sidecar format"
+    format, latest = values["imagen"], RECORD_FORMAT if is_comparison else SIDECAR_FORMAT
+    if not isinstance(format, int) or format > latest:
+        raise RequestError(f"unknown {what} {format!r}; this imagen reads up to {latest}.")
     own = str(values.get("backend") or "") or None
     request = Request.of(
         reproduce_values(
@@ -323,11 +324,13 @@ def _from_sidecar(
             elsewhere=not {*backends} <= {own},
         )
     )
-    varied = as_mapping(values.get("vary")).get("name")  # differs in each cell of a comparison
+    # What differs in each cell of a comparison: its axes, or in format 1 the only one.
+    axes = [as_mapping(axis) for axis in (values.get("vary"), *as_list(values.get("axes")))]
+    varied = {name for axis in axes for name in str(axis.get("name") or "").split("+")}
     inputs = [
         one
         for one in map(as_mapping, as_list(values.get("inputs")))
-        if one and (varied is None or one.get("parameter") != varied)
+        if one and one.get("parameter") not in varied
     ]
     request = locate_images(request, inputs, folder, replaced=replaced)
     return RequestFile(request=request, backend=own, finished=frozenset(TEXTS))

@@ -179,6 +179,11 @@ def _read_image(path: Path) -> ImageRecord | None:
 
 
 def _build_record(source: Source, entry: Mapping[str, Any], path: Path) -> ImageRecord:
+    if isinstance(entry.get("cells"), list):
+        raise OutputError(
+            f"{path} is the record of a comparison, not of one image.",
+            remedy="Name one of its images. To use its request: imagen generate --from-json FILE",
+        )
     if entry["imagen"] > SIDECAR_FORMAT:
         raise OutputError(
             f"{path} was written by a newer imagen: its format is {entry['imagen']}, and this one "

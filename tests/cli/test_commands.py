@@ -41,7 +41,7 @@ def _said(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("generate x --image a --image=b", "--image is given 2 times, but it takes one value."),
         ("generate x -s 1 --steps 2", "--steps is given 2 times (as --steps and -s), but it"),
         ("generate x --cfg 1 --cfg-scale 2", "--cfg is given 2 times (as --cfg and --cfg-scale),"),
-        ("compare x -m mock --vary a=1 --vary b=2", "--vary is given 2 times, but it takes"),
+        ("compare x -m mock -m mock", "--models is given 2 times, but it takes"),
         ("history --limit 1 --limit 2", "--limit is given 2 times, but it takes one value."),
         ("workflows show x --config a --config b", "--config is given 2 times, but it takes"),
         ("--config a --config b version", "--config is given 2 times, but it takes one value."),

@@ -321,3 +321,12 @@ def test_from_json_names_a_missing_image_unless_it_is_replaced(
     assert run(["generate", "--from-json", "a.png.json", "-q"]) == 2
     assert "image: there is no image 'fox.png'" in capsys.readouterr().err
     assert run(["generate", "--from-json", "a.png.json", "--image", "elsewhere/fox.png", "-q"]) == 0
+
+
+def test_show_says_that_a_record_of_a_comparison_is_not_one_image(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["compare", "x", "-m", "mock", "-q", "-o", "c"]) == 0
+    capsys.readouterr()
+    assert run(["show", "c/compare.json"]) == 5
+    assert "is the record of a comparison, not of one image." in capsys.readouterr().err

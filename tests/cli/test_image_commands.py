@@ -173,7 +173,7 @@ def test_compare_starts_from_an_initial_image(capsys: pytest.CaptureFixture[str]
     [
         ("generate x --image gone.png", "image: there is no file gone.png."),
         ("generate x --image text.png", "image: text.png is not an image that imagen can read."),
-        ("generate x --image .", "image: . cannot be read"),
+        ("generate x --image .", "text.png: image: text.png is not an image that imagen can read"),
         ("generate x --mask mask.png", "A mask marks areas of the initial image"),
         ("generate x --image fox.png --mask other.png", "mask: other.png is 48 × 48 pixels, but"),
         ("generate x --image fox.png --strength 2", "strength: must be"),

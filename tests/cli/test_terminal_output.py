@@ -216,8 +216,10 @@ def test_compare_shows_a_summary_of_each_cell() -> None:
     shown = run_on_terminal(
         80, *("compare", "a fox", "-m", "mock", "--size", "32x32", "--seed", "5", "-o", "c", "-q")
     )
-    cell, facts, sheet = shown.splitlines()
-    assert (cell, sheet) == (f"mock: {Path('c/mock-5.png')}", str(Path("c/contact-sheet.png")))
+    cell, facts, report, sheet = shown.splitlines()
+    assert cell == f"mock: {Path('c/mock-5.png')}"
+    assert report == f"Report: {Path('c/compare.html')}"
+    assert sheet == str(Path("c/contact-sheet.png"))
     assert re.fullmatch(r"  mock, seed 5, 32x32, \d\.\d\d s", facts)
 
 
