@@ -19,6 +19,7 @@
         SomeFailed                       .failures
       OutputError               exit 5
       LibraryError              exit 5
+        LibraryUnreachable               retryable
       LetGo                     exit 75
       WaitTimedOut              exit 124
       Cancelled                 exit 130

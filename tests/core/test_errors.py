@@ -41,6 +41,9 @@ def test_error_classes_match_the_documented_tree() -> None:
         "SomeFailed": ("BackendError", 4, "some_failed", False),
         "OutputError": ("ImagenError", 5, "output", False),
         "LibraryError": ("ImagenError", 5, "library", False),
+        "LibraryUnreachable": ("LibraryError", 5, "library_unreachable", True),
+        "LetGo": ("ImagenError", 75, "let_go", False),
+        "WaitTimedOut": ("ImagenError", 124, "wait_timed_out", False),
         "Cancelled": ("ImagenError", 130, "cancelled", False),
     }
 
