@@ -75,9 +75,12 @@ class _Rows:
         sql = self._open("w1")
         sql.submit([NewJob(spec=JobSpec(request=REQUEST, backend="gpu"))])
         store, row = self._take(sql, "w1")
+        return store, self._prepare(engine, row)
+
+    def _prepare(self, engine: RemoteEngine, row: QueuedJob) -> Job:
         ticket = engine.prepare(REQUEST).model_copy(update={"id": row.ticket_id})
         (job,) = create_jobs([ticket], REQUEST, self.settings)
-        return store, job
+        return job
 
     def adopt(self) -> tuple[JobStore, Job]:
         assert self._row is not None
@@ -85,8 +88,8 @@ class _Rows:
         token = sql.read(self._row.id).token or ""
         assert sql.redeliver(JobDelivery(self._row.id, token, "gpu/"))
         store, row = self._take(sql, "w2")
-        assert row.job is not None
-        return store, row.job
+        # A job that was never submitted is prepared anew, under the same id.
+        return store, row.job or self._prepare(RemoteEngine(), row)
 
     def is_left(self) -> bool:
         assert self._row is not None

@@ -77,12 +77,14 @@ def test_replicate_prediction_is_paid_once_after_a_kill_at_any_step(
     assert _others(found, _ONCE) == {}
 
 
-def test_comparison_continues_after_a_kill_at_any_step(tmp_path: Path, comfyui: ComfyUI) -> None:
+def test_comparison_continues_after_a_kill_at_every_fifth_step(
+    tmp_path: Path, comfyui: ComfyUI
+) -> None:
     block = {"type": "comfyui", "url": comfyui.url}
     backends = {name: block | {"workflow": name} for name in ("sd15", "sdxl")}
     line = "compare RUN --models sd15,sdxl --size 64x64 --steps 2 --seed 7 --quiet -o cells"
     settings = {"backends": backends}
-    found = Matrix(tmp_path, settings, line, _at(comfyui), recover=line).outcomes()
+    found = Matrix(tmp_path, settings, line, _at(comfyui), recover=line, every=5).outcomes()
     assert (
         _others(found, Outcome(generations=2, in_library=2, on_disk=2, accounted=2, left=0)) == {}
     )

@@ -80,6 +80,7 @@ class Matrix:
         *,
         recover: str = "resume --quiet",
         since: str = "",
+        every: int = 1,
     ) -> None:
         self._place = place
         own = {"state_dir": "./state", "library": {"url": "./library.db"}}
@@ -89,6 +90,8 @@ class Matrix:
         self._recover = recover
         self._since = since
         """The kind of step before the first kill; "" for any."""
+        self._every = every
+        """2 kills before every second step only."""
         self._idle: Queue[Runner] = Queue()
 
     def outcomes(self) -> dict[str, Outcome]:
@@ -106,9 +109,9 @@ class Matrix:
         steps = self._steps()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             first = steps.index(self._since) if self._since else 0
-            found = pool.map(self._killed_at, range(first, len(steps)))
-            named = zip(enumerate(steps[first:], first), found, strict=True)
-            return {f"{n} {step}": outcome for (n, step), outcome in named}
+            numbers = range(first, len(steps), self._every)
+            found = pool.map(self._killed_at, numbers)
+            return {f"{n} {steps[n]}": one for n, one in zip(numbers, found, strict=True)}
 
     def _steps(self) -> list[str]:
         folder = self._folder("whole")
