@@ -24,3 +24,8 @@ def count_back(word: str) -> int | None:
 def short_id(generation: str, number: int) -> str:
     """The id of an image for people: `5b6c8e5e`, and `5b6c8e5e.2` for the second of a batch."""
     return generation[:_SHORT] + (f".{number + 1}" if number else "")
+
+
+def image_uid(generation: str, number: int) -> str:
+    """The id of an image for programs, which is unique: `<generation>.<number from 1>`."""
+    return f"{generation}.{number + 1}"

@@ -9,17 +9,17 @@ from sqlalchemy import case, func, literal, or_, select, union_all
 
 from imagen.core.ids import count_back
 from imagen.core.text import one_line
-from imagen.errors import RequestError
+from imagen.errors import NotFound, RequestError
 from imagen.jobs.clock import now_ms
 from imagen.jobs.model import (
     ENDED,
-    JobEvent,
     QueuedJob,
     QueueState,
     WaitingQueue,
 )
 from imagen.jobs.queue import ADOPTION_PRIORITY
-from imagen.library.schema import datetime_of, job_events, job_previews, jobs
+from imagen.library.events import LibraryEvent
+from imagen.library.schema import datetime_of, events, job_previews, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -172,22 +172,22 @@ class JobRows:
 
     def events_after(
         self, seq: int, *, job: str | None = None, limit: int = 1000
-    ) -> list[JobEvent]:
-        """The events after this one, of one job or of all, in order."""
-        chosen = select(job_events).where(job_events.c.seq > seq)
+    ) -> list[LibraryEvent]:
+        """The events after this one, of one job or of the whole library, in order."""
+        chosen = select(events).where(events.c.seq > seq)
         if job is not None:
-            chosen = chosen.where(job_events.c.job == job)
+            chosen = chosen.where(events.c.job == job)
         with self.library.reading() as connection:
-            rows = connection.execute(chosen.order_by(job_events.c.seq).limit(limit))
+            rows = connection.execute(chosen.order_by(events.c.seq).limit(limit))
             return [
-                JobEvent(row.seq, row.job, datetime_of(row.at_ms), row.kind, row.data)
+                LibraryEvent(row.seq, row.job, datetime_of(row.at_ms), row.kind, row.data)
                 for row in rows
             ]
 
     def last_event(self) -> int:
         """The number of the newest event; 0 if there is none."""
         with self.library.reading() as connection:
-            return connection.execute(select(func.max(job_events.c.seq))).scalar() or 0
+            return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
     def preview(self, id: str) -> bytes | None:
         """The latest preview of a running job."""
@@ -241,8 +241,8 @@ class JobRows:
             return [queued_job(row) for row in rows]
 
 
-def _not_found(word: str) -> RequestError:
-    return RequestError(
+def _not_found(word: str) -> NotFound:
+    return NotFound(
         f"Job {one_line(word, limit=60)!r} not found.", remedy="List the jobs with: imagen jobs"
     )
 

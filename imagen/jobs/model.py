@@ -188,16 +188,6 @@ class QueuedJob(BaseModel):
         return Fence(self.id, self.attempt)
 
 
-class JobEvent(NamedTuple):
-    """A change of a job, as it is stored."""
-
-    seq: int
-    job: str
-    at: datetime
-    kind: Literal["state", "progress"]
-    data: dict[str, JsonValue]
-
-
 class WaitingQueue(NamedTuple):
     """The due jobs of one pool that need one model and have one priority."""
 

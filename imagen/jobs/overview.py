@@ -16,6 +16,7 @@ from imagen.jobs.job_rows import queued_job, select_jobs
 from imagen.jobs.model import ENDED, INTERPOLATION, PARENTS
 from imagen.jobs.submission import SHEET_POOL
 from imagen.library.schema import jobs
+from imagen.library.search import images_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from imagen.config import Settings
     from imagen.jobs.model import Job, QueuedJob, QueueState, WaitingQueue, WorkerInfo
     from imagen.jobs.sql_store import SqlJobStore
+    from imagen.library import LibraryImage
 
 ACTIVE: tuple[QueueState, ...] = ("running", "cancelling", "queued", "held")
 """In the order of listings."""
@@ -170,6 +172,19 @@ def _list_ended(
         found += page
         if len(page) < limit:
             break
+    return found
+
+
+def list_job_images(job: QueuedJob, store: SqlJobStore) -> list[LibraryImage]:
+    """The images of a job, or of all jobs of a parent, in order."""
+    if job.kind not in PARENTS:
+        return [*images_of(store.library, job.ticket_id)]
+    found: list[LibraryImage] = []
+    before = None
+    while children := store.list_jobs(parent=job.id, limit=_PAGE, before=before):
+        for child in children:
+            found += list_job_images(child, store)
+        before = children[-1].id
     return found
 
 

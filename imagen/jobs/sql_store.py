@@ -225,7 +225,12 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
         values: dict[str, Any],
     ) -> None:
         # With Pillow, which a command that only submits does not need.
-        from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
+        from imagen.library.write import (
+            insert_prepared,
+            prepare_generation,
+            uids_of,
+            write_exclusively,
+        )
 
         prepared = None
         if record is not None:
@@ -236,8 +241,10 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
         def work(connection: Connection, salt: int) -> str | None:
             change = Transition(connection, self.queue)
             row = change.lock_owned(fence)
-            if prepared is not None:
-                insert_prepared(connection, prepared, salt)
+            if prepared is not None and insert_prepared(connection, prepared, salt):
+                added: list[JsonValue] = [*uids_of(prepared.record)]
+                if added:
+                    change.add_event(fence.job, "images_added", {"images": added})
             change.end(row, state, **values)
             change.write_events()
             token: str | None = row.token

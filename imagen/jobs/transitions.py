@@ -6,15 +6,16 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, func, select, text, update
 
 from imagen.errors import LetGo, LibraryError
 from imagen.jobs.clock import now_ms
 from imagen.jobs.job_rows import ACTIVE, HELD, OWNED
 from imagen.jobs.model import ENDED
 from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
+from imagen.library.events import insert_events
 from imagen.library.migrations import lock_for_writing
-from imagen.library.schema import job_events, job_previews, jobs
+from imagen.library.schema import events, job_previews, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from imagen.jobs.queue import JobQueue
     from imagen.library.database import Library
 
-_EVENTS_LOCK = 4922772
 _RESOURCE_LOCK = 4922773
 _CHUNK = 500
 """Ids in one statement."""
@@ -90,16 +90,8 @@ class Transition:
         self._events.append({"job": job, "at_ms": self.now, "kind": kind, "data": data})
 
     def write_events(self) -> None:
-        """Write the events, as the last thing of the transaction.
-
-        No other transaction writes events until it is committed. So they become visible in the
-        order of their numbers, and a reader that asks for what follows a number misses none.
-        """
-        if not self._events:
-            return
-        if self.connection.dialect.name == "postgresql":
-            self.connection.execute(text(f"SELECT pg_advisory_xact_lock({_EVENTS_LOCK})"))
-        self.connection.execute(insert(job_events), self._events)
+        """Write the events, as the last thing of the transaction: see `insert_events`."""
+        insert_events(self.connection, self._events)
         self._events = []
 
     def set_state(self, id: str, state: QueueState, **values: Any) -> None:
@@ -203,8 +195,8 @@ class Transition:
         rows: list[Row[Any]] = []
         for some in _chunks(list(states)):
             self.connection.execute(delete(job_previews).where(job_previews.c.job.in_(some)))
-            of_progress = job_events.c.job.in_(some), job_events.c.kind == "progress"
-            self.connection.execute(delete(job_events).where(*of_progress))
+            of_progress = events.c.job.in_(some), events.c.kind == "progress"
+            self.connection.execute(delete(events).where(*of_progress))
             waits = select(jobs).where(jobs.c.after.in_(some), HELD)
             rows += self.connection.execute(waits.order_by(jobs.c.number, jobs.c.id)).all()
         self.release([row for row in rows if states[row.after] == "done"])

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, select
 
 from imagen.core.ticket import new_id
-from imagen.errors import RequestError
+from imagen.errors import NotFound, RequestError
 from imagen.jobs.model import ENDED
 from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
 from imagen.jobs.transitions import QueueTables, is_submitted, keeps_engine
-from imagen.library.schema import job_blobs, job_events, job_previews, jobs, milliseconds
+from imagen.library.schema import events, job_blobs, job_previews, jobs, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +139,7 @@ class UserChanges(QueueTables):
             ended = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.state.in_(ENDED))
             gone = list(change.connection.scalars(ended.with_for_update()))
             for table, column in (
-                (job_events, job_events.c.job),
+                (events, events.c.job),
                 (job_previews, job_previews.c.job),
                 (job_blobs, job_blobs.c.job),
                 (jobs, jobs.c.id),
@@ -151,7 +151,7 @@ class UserChanges(QueueTables):
         """The job itself, or all jobs below a parent."""
         row = change.lock(id)
         if row is None:
-            raise RequestError(f"Job {id!r} not found.", remedy="List them with: imagen jobs")
+            raise NotFound(f"Job {id!r} not found.", remedy="List them with: imagen jobs")
         return [row] if row.spec is not None else change.descendants(id)
 
 

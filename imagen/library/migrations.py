@@ -14,6 +14,7 @@ from imagen.library.schema import (
     metadata,
     outbox,
     stored_url,
+    tokens,
     version,
 )
 
@@ -85,6 +86,17 @@ def _create_job_tables(connection: Connection) -> None:
         connection.execute(text(_STORE_UNCOMPRESSED))
 
 
+def _add_tokens_and_events(connection: Connection) -> None:
+    """Create the tokens of the server; the events of jobs are now those of the whole library."""
+    if inspect(connection).has_table("job_events"):
+        if inspect(connection).has_table("events"):  # created empty with the other tables
+            connection.execute(text("DROP TABLE events"))
+        connection.execute(text("ALTER TABLE job_events RENAME TO events"))
+        connection.execute(text("DROP INDEX ix_job_events_job"))
+        connection.execute(text("CREATE INDEX ix_events_job ON events (job)"))
+    metadata.create_all(connection, tables=[tokens])
+
+
 PATIENCE_SECONDS = 30
 """How long a writer waits for another one."""
 STEPS: tuple[Step, ...] = (
@@ -92,6 +104,7 @@ STEPS: tuple[Step, ...] = (
     _hash_webhook_urls,
     _name_columns_plainly,
     _create_job_tables,
+    _add_tokens_and_events,
 )
 """Step n makes version n out of version n-1, and does nothing where that is done already."""
 

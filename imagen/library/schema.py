@@ -278,8 +278,8 @@ while they worked on it. `token` is the delivery of the queue that carries the j
 prevents that the same thing is submitted twice.
 """
 
-job_events = Table(
-    "job_events",
+events = Table(
+    "events",
     metadata,
     Column("seq", _Key, primary_key=True, autoincrement=True),
     Column("job", String(36), nullable=False, index=True),
@@ -288,8 +288,8 @@ job_events = Table(
     Column("data", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Changes of state, and the progress of jobs that run, in the order of `seq`, which no other event
-gets again."""
+"""What has changed, in the order of `seq`, which no other event gets again: the states of jobs, the
+progress of those that run, and images. `job` is empty where an event is about no job."""
 
 job_previews = Table(
     "job_previews",
@@ -392,9 +392,26 @@ queue_facts = Table(
 """What all processes of a library agree on: which queue carries the jobs (`queue`), and the UUID of
 the library (`library`)."""
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("rate", Text, nullable=False),
+    Column("budget_usd", Float, nullable=True),
+    Column("budget_per", String(8), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=True),
+    Column("used_ms", BigInteger, nullable=True),
+)
+"""Who may use the HTTP server. Of a token itself only the hash is stored. `scopes` lists what it
+allows; `rate` limits its submissions, such as 10/1m, and `budget_usd` what they may cost in a
+period. Its name is the caller of its jobs in the ledger."""
+
 JOB_TABLES = (
     jobs,
-    job_events,
+    events,
     job_previews,
     workers,
     speeds,

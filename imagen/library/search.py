@@ -12,9 +12,9 @@ from sqlalchemy import and_, func, or_, select, text
 
 from imagen.config.paths import host_name
 from imagen.core.filesystem import file_sha256
-from imagen.core.ids import ID, count_back, is_id, short_id
+from imagen.core.ids import ID, count_back, image_uid, is_id, short_id
 from imagen.core.text import one_line
-from imagen.errors import OutputError, RequestError
+from imagen.errors import NotFound, OutputError, RequestError
 from imagen.library import fulltext, sqlite_plan
 from imagen.library.schema import (
     datetime_of,
@@ -106,6 +106,11 @@ class LibraryImage:
     def id(self) -> str:
         """The short ID: `5b6c8e5e`, and `5b6c8e5e.2` for the second of a batch."""
         return short_id(self.generation, self.number)
+
+    @property
+    def uid(self) -> str:
+        """The unique ID, for programs: the whole id of its generation, and its number from 1."""
+        return image_uid(self.generation, self.number)
 
     @property
     def is_trashed(self) -> bool:
@@ -272,17 +277,17 @@ def find_image(library: Library, word: str) -> LibraryImage:
     if not found:
         name = one_line(word, limit=80)
         if os.path.isfile(word):
-            raise RequestError(
+            raise NotFound(
                 f"The image {name} is not in the library.",
                 remedy="Add its folder with: imagen library add DIR",
             )
         if (back := count_back(word)) is not None:
-            raise RequestError(
+            raise NotFound(
                 f"There is no {name}: the library holds fewer images."
                 if back
                 else "There is no last image: the library is empty."
             )
-        raise RequestError(
+        raise NotFound(
             f"Image {name!r} was not found in the library, and there is no such file.",
             remedy="List images and their IDs with: imagen history",
         )

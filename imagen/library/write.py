@@ -13,10 +13,12 @@ from sqlalchemy import delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from imagen.config.paths import host_name
+from imagen.core.ids import image_uid
 from imagen.core.image_file import DECODE_ERRORS
 from imagen.core.json_values import json_safe
 from imagen.errors import LibraryError
 from imagen.library import fulltext
+from imagen.library.events import insert_image_events
 from imagen.library.ledger import build_row
 from imagen.library.migrations import lock_for_writing
 from imagen.library.schema import (
@@ -72,9 +74,17 @@ def record_generation(
     prepared = prepare_generation(record, deliveries, costs)
 
     def work(connection: Connection, salt: int) -> bool:
-        return insert_prepared(connection, prepared, salt)
+        is_new = insert_prepared(connection, prepared, salt)
+        if is_new:
+            insert_image_events(connection, "images_added", uids_of(record))
+        return is_new
 
     return write_exclusively(library, work)
+
+
+def uids_of(record: GenerationRecord) -> list[str]:
+    """The unique ids of its images, which the library numbers from 0."""
+    return [image_uid(record.id, number) for number in range(len(record.images))]
 
 
 class PreparedGeneration(NamedTuple):
@@ -94,7 +104,10 @@ def prepare_generation(
 
 
 def insert_prepared(connection: Connection, prepared: PreparedGeneration, salt: int) -> bool:
-    """`record_generation` in the caller's transaction, which `write_exclusively` began."""
+    """`record_generation` in the caller's transaction, which `write_exclusively` began.
+
+    The caller writes the event as the last thing of its transaction.
+    """
     record, deliveries, costs, small = prepared
     if _is_recorded(connection, record):
         return False
@@ -141,6 +154,7 @@ def record_import(library: Library, record: GenerationRecord) -> tuple[StoredIma
         if new:
             only_new = record.model_copy(update={"images": new})
             _insert_generation(connection, only_new, small, salt)
+            insert_image_events(connection, "images_added", uids_of(only_new))
         return new
 
     return write_exclusively(library, work)

@@ -26,7 +26,7 @@ from imagen.core.ticket import new_id
 from imagen.errors import Failed, Lost, RequestError
 from imagen.jobs.embedded import EmbeddedQueue
 from imagen.jobs.sql_store import SqlJobStore
-from imagen.library.schema import job_blobs, job_events, job_previews, jobs
+from imagen.library.schema import events, job_blobs, job_previews, jobs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_old_jobs_are_pruned_with_all_that_is_theirs(store: SqlJobStore) -> None
     assert store.read(kids[1].id).state == "done"
     with store.library.reading() as connection:
         assert connection.execute(select(job_blobs)).all() == []
-        assert set(connection.scalars(select(job_events.c.job))) <= {*left, kids[1].id}
+        assert set(connection.scalars(select(events.c.job))) <= {*left, kids[1].id}
         assert connection.execute(select(job_previews)).all() == []
     assert recorded_states(store)[kids[0].id] == "done"
 

@@ -12,9 +12,10 @@ from support.queued_jobs import new_job
 
 from imagen.jobs.embedded import EmbeddedQueue
 from imagen.jobs.sql_store import SqlJobStore
-from imagen.library import Query, open_library, record_generation, search_images
+from imagen.library import Query, open_library, search_images
 from imagen.library.migrations import STEPS, version_of
 from imagen.library.schema import JOB_INDEXES, JOB_TABLES
+from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,8 @@ def library_3(library_url: str) -> Iterator[Library]:
     make_old_library(library_url)
     settings = settings_at(library_url)
     with open_library(settings, steps=STEPS[:3]) as old:
-        record_generation(old, make_record(9, "a green heron"))
+        heron = prepare_generation(make_record(9, "a green heron"), (), None)
+        write_exclusively(old, lambda connection, salt: insert_prepared(connection, heron, salt))
         with old.reading() as connection:
             assert version_of(connection) == 3
             assert _JOB_TABLES.isdisjoint(inspect(connection).get_table_names())
@@ -55,6 +57,26 @@ def test_generations_stay_and_jobs_can_be_submitted(library_3: Library) -> None:
     store = SqlJobStore(library_3, EmbeddedQueue(library_3, "w1"))
     (id,) = store.submit([new_job()])
     assert store.read(id).state == "queued"
+
+
+def test_the_events_of_version_4_stay(library_url: str) -> None:
+    settings = settings_at(library_url)
+    with open_library(settings, steps=STEPS[:4]) as old, old.writing() as connection:
+        for statement in (
+            "DROP TABLE tokens",
+            "ALTER TABLE events RENAME TO job_events",
+            "DROP INDEX ix_events_job",
+            "CREATE INDEX ix_job_events_job ON job_events (job)",
+            "INSERT INTO job_events (job, at_ms, kind, data) VALUES ('a', 1, 'state', '{}')",
+        ):
+            connection.execute(text(statement))
+    with open_library(settings) as library:
+        store = SqlJobStore(library, EmbeddedQueue(library, "w1"))
+        assert [event.job for event in store.events_after(0)] == ["a"]
+        with library.reading() as connection:
+            names = inspect(connection).get_table_names()
+        assert {"tokens", "events"} <= {*names}
+        assert "job_events" not in names
 
 
 def test_a_migration_that_is_interrupted_is_done_again(library_url: str) -> None:
