@@ -1,4 +1,4 @@
-"""Jobs of the queue for people, as rows of a table, and as JSON."""
+"""Jobs of the queue for people, as rows of a table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from imagen.core.json_values import as_mapping, as_text
 from imagen.core.result import Progress, Stage
 from imagen.core.text import format_duration, one_line
 from imagen.jobs.model import ENDED, PARENTS
+from imagen.views.jobs import expected_end, expected_start, fraction_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ JOB_COLUMNS = (
     Column("time", drop=3),
     Column("job", may_go_below=True, most_lines=1),
 )
-_SURE_FRACTION = 0.05
-"""From which on the progress of a job says how long it will take."""
 
 
 # --- facts ---
@@ -37,40 +36,6 @@ def count_done(counts: Mapping[QueueState, int]) -> tuple[int, int, int]:
     """How many jobs of a parent are done, did not succeed, and are in all."""
     wrong = sum(counts.get(state, 0) for state in ENDED if state != "done")
     return counts.get("done", 0), wrong, sum(counts.values())
-
-
-def fraction_of(job: QueuedJob) -> float | None:
-    """How much of a running job is done, as far as its engine says so."""
-    fraction = (job.progress or {}).get("fraction")
-    return float(fraction) if isinstance(fraction, int | float) and fraction else None
-
-
-def expected_start(job: QueuedJob, overview: QueueOverview) -> datetime | None:
-    """When a waiting job is expected to start; None if that is unknown."""
-    known = overview.forecasts.get(job.id)
-    return known.start if known is not None and job.state == "queued" else None
-
-
-def expected_end(job: QueuedJob, overview: QueueOverview) -> datetime | None:
-    """When a job is expected to end; None if that is unknown."""
-    if job.kind in PARENTS or job.state == "queued":
-        known = overview.forecasts.get(job.id)
-        ends = [one for one in overview.running if one.parent == job.id]
-        moments = [expected_end(one, overview) for one in ends]
-        moments += [known.end] if known is not None else []
-        whole = [moment for moment in moments if moment is not None]
-        return max(whole, default=None) if len(whole) == len(moments) else None
-    if job.state != "running" or job.started is None:
-        return None
-    fraction, usual = fraction_of(job), overview.usual_seconds.get(job.id)
-    elapsed = (overview.now - job.started).total_seconds()
-    if fraction is not None and fraction >= _SURE_FRACTION and elapsed >= 1:
-        seconds = elapsed / fraction
-    elif usual is not None and usual > elapsed:
-        seconds = usual
-    else:
-        return None
-    return job.started + timedelta(seconds=seconds)
 
 
 # --- for people ---
@@ -168,58 +133,3 @@ def as_progress(job: QueuedJob) -> Progress:
         step=step if isinstance(step, int) else None,
         steps=steps if isinstance(steps, int) else None,
     )
-
-
-# --- JSON ---
-
-
-def job_json(job: QueuedJob, overview: QueueOverview) -> dict[str, object]:
-    """The documented JSON of a job of the queue."""
-    known = overview.forecasts.get(job.id)
-    is_waiting = known is not None and job.state == "queued"
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "name": job.name,
-        "state": job.state,
-        "parent": job.parent,
-        "number": job.number,
-        "pool": job.pool,
-        "backend": job.backend or None,
-        "worker": job.owner or None,
-        "priority": job.priority,
-        "caller": job.caller,
-        "created": _iso(job.created),
-        "due": _iso(job.due),
-        "started": _iso(job.started),
-        "ended": _iso(job.ended),
-        "after": job.after,
-        "attempt": job.attempt,
-        "failures": job.failures,
-        "position": known.position if known is not None and is_waiting else None,
-        "expected_start": _iso(expected_start(job, overview)),
-        "expected_end": None if job.state in ENDED else _iso(expected_end(job, overview)),
-        "progress": job.progress,
-        "counts": overview.counts.get(job.id) if job.kind in PARENTS else None,
-        "error": job.error,
-    }
-
-
-def plain_json(plain: PlainJob) -> dict[str, object]:
-    """The documented JSON of a job of a plain command."""
-    job = plain.job
-    return {
-        "id": plain.id,
-        "kind": "plain",
-        "name": job.ticket.request.prompt if job else None,
-        "state": plain.state,
-        "backend": job.ticket.backend if job else None,
-        "caller": job.caller if job else "",
-        "started": _iso(job.began) if job else None,
-        "progress": {"stage": job.state} if job else None,
-        "error": {"code": "output", "message": plain.error} if plain.error else None,
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone().isoformat(timespec="seconds")

@@ -85,31 +85,9 @@ def print_images(
 
 def image_as_json(image: LibraryImage) -> dict[str, Any]:
     """The documented JSON of one image in the library."""
-    return {
-        "id": image.id,
-        "generation": image.generation,
-        "index": image.number,
-        "created": local_time(image.created).isoformat(timespec="seconds"),
-        "backend": image.backend,
-        "model": image.model,
-        "prompt": image.prompt,
-        "path": str(image.path),
-        "sidecar": str(image.sidecar) if image.sidecar else None,
-        "host": image.host,
-        "media_type": image.media_type,
-        "width": image.width,
-        "height": image.height,
-        "seed": image.seed,
-        "size_bytes": image.size_bytes,
-        "sha256": image.sha256,
-        "rating": image.rating,
-        "tags": list(image.tags),
-        "is_trashed": image.is_trashed,
-        "trashed": image.trashed and local_time(image.trashed).isoformat(timespec="seconds"),
-        "trashed_from": str(image.trashed_from) if image.trashed_from else None,
-        "is_missing": image.is_missing,
-        "cloud": dict(image.cloud) or None,
-    }
+    from imagen.views.images import ImageView
+
+    return ImageView.of(image).as_data()
 
 
 def local_time(moment: datetime) -> datetime:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from imagen.jobs.model import QueuedJob
     from imagen.jobs.overview import PlainJob
     from imagen.jobs.sql_store import SqlJobStore
-    from imagen.library import LibraryImage
 
 _FAILED_EXIT_CODE = 4
 _PAGE = 500
@@ -71,22 +70,6 @@ def find_queued_jobs(
             )
         found[job.id] = job
     return list(found.values())
-
-
-def images_of_job(job: QueuedJob, store: SqlJobStore) -> list[LibraryImage]:
-    """The images of a job, or of all jobs of a parent, in order."""
-    from imagen.jobs.model import PARENTS
-    from imagen.library import images_of
-
-    if job.kind not in PARENTS:
-        return [*images_of(store.library, job.ticket_id)]
-    found: list[LibraryImage] = []
-    before = None
-    while children := store.list_jobs(parent=job.id, limit=_PAGE, before=before):
-        for child in children:
-            found += images_of_job(child, store)
-        before = children[-1].id
-    return found
 
 
 def exit_code_of(job: QueuedJob) -> int:

@@ -21,7 +21,6 @@ from imagen.cli.options import config_option, json_option
 from imagen.cli.queue_common import (
     find_job,
     find_queued_jobs,
-    images_of_job,
     job_argument,
     open_queue,
 )
@@ -29,15 +28,16 @@ from imagen.cli.queue_options import parse_duration
 from imagen.cli.tables import Column, print_section, print_table
 from imagen.cli.terminal import echo
 from imagen.core.ids import short_id
-from imagen.core.json_values import as_mapping
+from imagen.core.json_values import as_list, as_mapping
 from imagen.core.text import did_you_mean, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.jobs.model import JobEvent, QueuedJob
+    from imagen.jobs.model import QueuedJob
     from imagen.jobs.overview import QueueOverview
+    from imagen.library.events import LibraryEvent
 
 _MOST_ACTIVE, _MOST_ENDED = 50, 10
 _EVENTS_PAGE = 1000
@@ -125,8 +125,9 @@ def list_jobs(
 
     A batch is one line. Start and end are estimated from what earlier jobs took.
     """
-    from imagen.cli.job_tables import JOB_COLUMNS, job_json, job_row, plain_json, plain_row
+    from imagen.cli.job_tables import JOB_COLUMNS, job_row, plain_row
     from imagen.jobs.overview import read_overview
+    from imagen.views.jobs import JobView, PlainJobView
 
     with open_queue(config_path) as (store, settings):
         parent = find_queued_jobs([batch], store, settings)[0].id if batch else None
@@ -140,8 +141,8 @@ def list_jobs(
             most_ended=None if all_ or batch else _MOST_ENDED,
         )
     if as_json:
-        listed = [plain_json(one) for one in overview.plain]
-        listed += [job_json(job, overview) for job in overview.jobs]
+        listed = [PlainJobView.of(one).as_data() for one in overview.plain]
+        listed += [JobView.of(job, overview).as_data() for job in overview.jobs]
         click.echo(json.dumps({"jobs": listed}, indent=2))
         return
     rows = [plain_row(one, overview.now) for one in overview.plain]
@@ -167,13 +168,13 @@ def list_jobs(
 @config_option
 def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
     """Show a job: its request, what happened to it, and its images."""
-    from imagen.cli.job_tables import job_json, plain_json
-    from imagen.jobs.overview import PlainJob, read_overview
+    from imagen.jobs.overview import PlainJob, list_job_images, read_overview
+    from imagen.views.jobs import EventView, JobView, PlainJobView
 
     with open_queue(config_path) as (store, settings):
         job = find_job(word, store, settings)
         if isinstance(job, PlainJob):
-            plain = plain_json(job)
+            plain = PlainJobView.of(job).as_data()
             if as_json:
                 click.echo(json.dumps(plain, indent=2))
                 return
@@ -185,15 +186,15 @@ def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
         overview = read_overview(store, settings, parent=job.id)
         overview = replace(overview, counts=store.children_counts([job.id]))
         events = store.events_after(0, job=job.id, limit=_EVENTS_PAGE)
-        images = images_of_job(job, store)
+        images = list_job_images(job, store)
     if as_json:
         receipt = job.job.ticket.receipt if job.job is not None else {}
-        body = job_json(job, overview) | {
+        body = JobView.of(job, overview).as_data() | {
             "generation": job.ticket_id,
             "request": job.spec and job.spec.request.model_dump(mode="json", exclude_defaults=True),
             "receipt": {name: one.model_dump(mode="json") for name, one in receipt.items()},
             "deaths": job.deaths,
-            "events": list(map(_event_json, events)),
+            "events": [EventView.of(event).as_data() for event in events],
             "images": [str(image.path) for image in images],
             "jobs": [one.id for one in overview.jobs],
         }
@@ -204,7 +205,7 @@ def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
         click.echo(str(image.path))
 
 
-def _print_job(job: QueuedJob, overview: QueueOverview, events: Sequence[JobEvent]) -> None:
+def _print_job(job: QueuedJob, overview: QueueOverview, events: Sequence[LibraryEvent]) -> None:
     from imagen.cli.job_tables import describe_job_progress, describe_time
     from imagen.cli.output import describe_changes, format_field
 
@@ -258,6 +259,7 @@ def logs(word: str | None, follow: bool, as_json: bool, config_path: Path | None
     """
     from imagen.cli.progress import interruptible
     from imagen.jobs.model import ENDED
+    from imagen.views.jobs import EventView
 
     with open_queue(config_path) as (store, settings), interruptible() as interrupted:
         id = find_queued_jobs([word], store, settings)[0].id if word else None
@@ -265,9 +267,9 @@ def logs(word: str | None, follow: bool, as_json: bool, config_path: Path | None
         while True:
             is_over = id is not None and store.read(id).state in ENDED  # before its last events
             while events := store.events_after(seq, job=id, limit=_EVENTS_PAGE):
-                for event in events:
+                for event in (one for one in events if one.job):
                     if as_json:
-                        click.echo(json.dumps(_event_json(event)))
+                        click.echo(json.dumps(EventView.of(event).as_data()))
                     else:
                         time_ = f"{event.at.astimezone():%H:%M:%S}"
                         click.echo(f"{time_}  {short_id(event.job, 0)}  {_describe_event(event)}")
@@ -277,18 +279,15 @@ def logs(word: str | None, follow: bool, as_json: bool, config_path: Path | None
             time.sleep(_FOLLOW_SECONDS)
 
 
-def _event_json(event: JobEvent) -> dict[str, object]:
-    at = event.at.astimezone().isoformat(timespec="milliseconds")
-    return {"seq": event.seq, "job": event.job, "at": at, "kind": event.kind, "data": event.data}
-
-
-def _describe_event(event: JobEvent) -> str:
+def _describe_event(event: LibraryEvent) -> str:
     """`running`, `failed: The engine …`, `step 3 of 8`."""
     data = event.data
     if event.kind == "state":
         error = as_mapping(data.get("error"))
         why = f": {error.get('message', '')}" if error else ""
         return one_line(f"{data.get('state', '')}{why}", limit=_LONGEST_SENTENCE)
+    if event.kind == "images_added":
+        return count_noun(len(as_list(data.get("images"))))
     text = one_line(str(data.get("stage", "")), limit=40)
     if data.get("step") is not None and data.get("steps"):
         text = f"{text}, step {data['step']} of {data['steps']}"

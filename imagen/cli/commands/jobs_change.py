@@ -18,7 +18,6 @@ from imagen.cli.queue_common import (
     exit_code_of,
     find_job,
     find_queued_jobs,
-    images_of_job,
     job_argument,
     jobs_argument,
     open_queue,
@@ -69,11 +68,13 @@ def wait(
     The exit code is 0 if all are done, 130 if one was cancelled, and that of its error if one
     failed. Ctrl-C stops the waiting; the jobs go on.
     """
+    from imagen.jobs.overview import list_job_images
+
     with open_queue(config_path) as (store, settings):
         ids = [job.id for job in find_queued_jobs(words, store, settings)]
         with _show_waiting(ids, store, quiet=quiet or as_json) as show:
             found = _wait_for_end(ids, store, show, timeout)
-        images = {job.id: [str(one.path) for one in images_of_job(job, store)] for job in found}
+        images = {job.id: [str(one.path) for one in list_job_images(job, store)] for job in found}
     if as_json:
         outcomes = [
             {"id": job.id, "state": job.state, "error": job.error, "images": images[job.id]}

@@ -105,7 +105,8 @@ def draw_overview(overview: QueueOverview, width: int, height: int) -> list[str]
 
 def _running_lines(job: QueuedJob, overview: QueueOverview) -> tuple[str, str]:
     """`1f2e3d4c  ██████░░░░  step 3 of 8, 12 s left, gpu1, host:4711`; and the prompt below."""
-    from imagen.cli.job_tables import describe_step, describe_time, fraction_of
+    from imagen.cli.job_tables import describe_step, describe_time
+    from imagen.views.jobs import fraction_of
 
     worker = next((one for one in overview.workers if one.id == job.owner), None)
     parts = (

@@ -1,0 +1,1 @@
+"""What the command line prints as JSON and the HTTP server answers: the same types for both."""

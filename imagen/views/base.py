@@ -1,0 +1,47 @@
+"""What all views share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+
+
+def format_moment(moment: datetime) -> str:
+    """In ISO 8601, in this machine's time zone, with its offset."""
+    return moment.astimezone().isoformat(timespec="seconds")
+
+
+Moment = Annotated[
+    datetime,
+    PlainSerializer(format_moment, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+ExactMoment = Annotated[
+    datetime,
+    PlainSerializer(
+        lambda moment: moment.astimezone().isoformat(timespec="milliseconds"), return_type=str
+    ),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class View(BaseModel):
+    """A value as documented JSON: its fields keep their names and meanings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_data(self) -> dict[str, object]:
+        """The JSON object."""
+        return self.model_dump(mode="json")
+
+
+class ErrorView(View):
+    """An error, as `--json` prints it."""
+
+    code: str
+    message: str
+    remedy: str = ""
