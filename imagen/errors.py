@@ -5,6 +5,7 @@
         UnknownBackend
       RequestError              exit 2
         MissingPrompt
+        NotFound
         OverBudget
       WorkflowError             exit 2
       MissingDependency         exit 3
@@ -127,6 +128,12 @@ class RequestError(ImagenError):
 
 class MissingPrompt(RequestError):
     """The backend needs a prompt and the request has none."""
+
+
+class NotFound(RequestError):
+    """No image, job or upload has this id."""
+
+    code = "not_found"
 
 
 class OverBudget(RequestError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.live_server import LiveServer
     from support.sync_folder import SyncFolder
 
     from imagen.library import Library
@@ -129,3 +130,12 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncFolder]:
 
     with Supabase() as cloud:
         yield SyncFolder(cloud, monkeypatch)
+
+
+@pytest.fixture
+def live() -> Iterator[LiveServer]:
+    """A server on a real socket with the mock backend, a worker, and a library of its own."""
+    from support.live_server import live_server, server_settings
+
+    with live_server(server_settings()) as server:
+        yield server

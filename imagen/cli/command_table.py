@@ -51,6 +51,9 @@ SECTIONS = {
         "jobs": ("jobs:jobs", "List the jobs of the queue, wait for them, and change them."),
         "worker": ("worker:worker", "Run the jobs of the queue until Ctrl-C."),
     },
+    "Servers": {
+        "serve": ("serve:serve", "Serve the HTTP API until Ctrl-C."),
+    },
     "Setup": {
         "backends": ("backends:backends", "List the backends and what they are missing."),
         "models": ("models:models", "List the models that the backends offer."),

@@ -348,6 +348,22 @@ class Webhook(Section):
         raise ValueError("must look like https://example.org/hook")
 
 
+class ServerSettings(Section):
+    """The HTTP server: `imagen serve`."""
+
+    address: str = Field(
+        "127.0.0.1:8080",
+        min_length=1,
+        description="Where it listens; `:8080` is every interface of this machine. Beyond this "
+        "machine, clients need a token.",
+    )
+    backend: str | None = Field(
+        None,
+        description="The backend or pool of requests that name none; by default `default_backend`.",
+    )
+    worker: bool = Field(True, description="Whether it runs the jobs of the queue itself.")
+
+
 class Settings(Section):
     """The whole configuration. Backends' blocks are raw: each adapter validates its own."""
 
@@ -401,6 +417,7 @@ class Settings(Section):
         "next. One list of names is one chain.",
     )
     jobs: JobSettings = Field(JobSettings(), description="The queue and its workers.")
+    server: ServerSettings = Field(ServerSettings(), description="The HTTP server.")
     blobs: str = Field(
         "auto",
         min_length=1,

@@ -83,13 +83,13 @@ def max_megapixels() -> float:
     return most
 
 
-def open_image(source: Path | BinaryIO) -> Image.Image:
+def open_image(source: Path | BinaryIO, *, formats: tuple[str, ...] | None = None) -> Image.Image:
     """`Image.open` with imagen's size limit in place of Pillow's.
 
     Raises TooManyPixels, and whatever `Image.open` raises.
     """
     most = max_megapixels()
-    image = _open_any_size(source)
+    image = _open_any_size(source, formats)
     if image.width * image.height > most * 1e6:
         image.close()
         raise TooManyPixels(image.size, most)
@@ -102,14 +102,14 @@ def image_size(source: Path | BinaryIO) -> tuple[int, int]:
         return image.size
 
 
-def _open_any_size(source: Path | BinaryIO) -> Image.Image:
+def _open_any_size(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Open without Pillow's limit, a global below ours that other code may depend on."""
     from PIL import Image
 
     with _PILLOW_LIMIT, catch_warnings(action="ignore"):  # warnings about odd metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source)
+            return Image.open(source, formats=formats)
         finally:
             Image.MAX_IMAGE_PIXELS = before
 
@@ -164,8 +164,6 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
 
     Raises RequestError if the file is missing, is not a complete image, or has too many pixels.
     """
-    from PIL import Image, UnidentifiedImageError
-
     if is_url(path):
         raise RequestError(
             f"{what}: {path} is a URL, and imagen reads files only.",
@@ -188,20 +186,42 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
             f"{what}: {file} is larger than {LARGEST_BYTES >> 20} MiB.",
             remedy="Make it smaller: no engine takes such an image.",
         )
+    return _decode_file(data, f"{what}: {file}", file.name)
+
+
+def read_image_bytes(data: bytes, what: str, *, formats: tuple[str, ...]) -> ImageFile:
+    """Check an image that was sent, in one of these formats by Pillow's names.
+
+    Raises RequestError if it is not a complete image, or has too many pixels.
+    """
+    image = _decode_file(data, f"{what}: the image", "", formats)
+    if image.kind not in formats:
+        raise RequestError(f"{what}: expected an image as {', '.join(formats)}.")
+    return image
+
+
+def _decode_file(
+    data: bytes, subject: str, name: str, formats: tuple[str, ...] | None = None
+) -> ImageFile:
+    """Raises RequestError, with the subject of its sentence."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with catch_warnings(action="ignore"), open_image(BytesIO(data)) as image:
+        with (
+            catch_warnings(action="ignore"),
+            open_image(BytesIO(data), formats=formats) as image,
+        ):
             image.load()
             kind = image.format or ""
             width, height = image.size
     except UnidentifiedImageError as error:
-        raise RequestError(f"{what}: {file} is not an image that imagen can read.") from error
+        readable = f"as {', '.join(formats)}" if formats else "that imagen can read"
+        raise RequestError(f"{subject} is not an image {readable}.") from error
     except TooManyPixels as error:
-        raise RequestError(
-            f"{what}: {file} is too large: {error}.", remedy=LARGER_IMAGES
-        ) from error
+        raise RequestError(f"{subject} is too large: {error}.", remedy=LARGER_IMAGES) from error
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:  # a frame beyond the image
-        raise RequestError(f"{what}: {file} cannot be decoded: {error}.") from error
-    return ImageFile(data=data, name=file.name, kind=kind, width=width, height=height)
+        raise RequestError(f"{subject} cannot be decoded: {error}.") from error
+    return ImageFile(data=data, name=name, kind=kind, width=width, height=height)
 
 
 def media_type(data: bytes) -> str | None:

@@ -27,6 +27,7 @@ def test_error_classes_match_the_documented_tree() -> None:
         "UnknownBackend": ("ConfigError", 2, "unknown_backend", False),
         "RequestError": ("ImagenError", 2, "request", False),
         "MissingPrompt": ("RequestError", 2, "request", False),
+        "NotFound": ("RequestError", 2, "not_found", False),
         "OverBudget": ("RequestError", 2, "over_budget", False),
         "WorkflowError": ("ImagenError", 2, "workflow", False),
         "MissingDependency": ("ImagenError", 3, "missing_dependency", False),

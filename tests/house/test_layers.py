@@ -36,9 +36,13 @@ _LAYERS = (
     ("batch",),
     ("jobs.cron",),
     ("comparison", "reproduce", "doctor", "testing"),
+    ("views",),
     ("jobs.lanes",),
     ("jobs.worker",),
     ("jobs.metrics", "jobs.worker_log"),
+    ("runtime",),
+    ("mcp",),
+    ("server",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,1 @@
+"""Tools for MCP hosts: `imagen mcp` over stdio, and `/mcp` on the server."""

@@ -1,0 +1,24 @@
+"""Who a request comes from, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Scope = Literal["read", "generate", "admin"]
+"""See jobs and images; also submit, cancel, mark and delete; also change the server."""
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A client of the server."""
+
+    name: str = ""
+    """The name of its token, which is the caller of its jobs in the ledger; empty for the user of
+    this machine."""
+    scopes: frozenset[Scope] = frozenset(SCOPES)
+
+
+LOCAL = Caller()
+"""The user of this machine, who may do everything."""

@@ -1,0 +1,99 @@
+"""The runtime: settings, library, queue, stored files, events and a worker, opened once."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imagen.errors import ImagenError
+from imagen.jobs.blobs import open_blobs
+from imagen.jobs.sql_store import open_job_store
+from imagen.jobs.worker import StopRequest, WorkerEvent, run_worker
+from imagen.pipeline.record import record_pending
+from imagen.runtime.event_feed import EventFeed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from imagen.config import Settings
+    from imagen.jobs.blobs import BlobStore
+    from imagen.jobs.sql_store import SqlJobStore
+    from imagen.library import Library
+
+_FINISH_SECONDS = 6.0
+"""How long the jobs of engines of this process may go on once the runtime is closed."""
+_ABORT_SECONDS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What the clients of this process share. Threads may share it."""
+
+    settings: Settings
+    store: SqlJobStore
+    blobs: BlobStore
+    events: EventFeed
+    has_worker: bool
+    """Whether this process runs the jobs of the queue itself."""
+
+    @property
+    def library(self) -> Library:
+        return self.store.library
+
+    @property
+    def backend(self) -> str:
+        """The backend or pool of requests that name none."""
+        return self.settings.server.backend or self.settings.default_backend
+
+
+@contextmanager
+def open_runtime(
+    settings: Settings,
+    *,
+    has_worker: bool = True,
+    backends: Sequence[str] | None = None,
+    on_event: Callable[[WorkerEvent], None] = lambda _: None,
+) -> Iterator[Runtime]:
+    """Open everything for the block, and run a worker in it.
+
+    At the end, jobs at servers and services are let go, and those of this process get a few seconds
+    to finish. Raises ConfigError if the library is switched off, LibraryError.
+    """
+    with ExitStack() as stack:
+        store = stack.enter_context(open_job_store(settings))
+        record_pending(store.library, settings)
+        blobs = open_blobs(settings, store.library)
+        events = EventFeed(store)
+        stack.callback(events.close)
+        if has_worker:
+            stack.enter_context(_run_worker(settings, backends, on_event))
+        yield Runtime(
+            settings=settings, store=store, blobs=blobs, events=events, has_worker=has_worker
+        )
+
+
+@contextmanager
+def _run_worker(
+    settings: Settings,
+    backends: Sequence[str] | None,
+    on_event: Callable[[WorkerEvent], None],
+) -> Iterator[None]:
+    stop = StopRequest()
+
+    def run() -> None:
+        try:
+            run_worker(settings, backends=backends, stop=stop, on_event=on_event)
+        except ImagenError as error:
+            on_event(WorkerEvent("failed_worker", error.message, code=error.code))
+
+    thread = threading.Thread(target=run, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_FINISH_SECONDS)
+        stop.set()
+        thread.join(_ABORT_SECONDS)

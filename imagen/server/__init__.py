@@ -1,0 +1,1 @@
+"""The HTTP server: `imagen serve`. Only this folder imports FastAPI."""

@@ -1,0 +1,52 @@
+"""The application: every route, and what applies to all of them."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from imagen import __version__
+from imagen.server.problems import ProblemDetails, add_error_handlers
+from imagen.server.routes import jobs
+from imagen.server.state import AppState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from imagen.runtime import Runtime
+
+NATIVE = "/api/v1"
+"""Where imagen's own API is."""
+_NATIVE_ROUTES = (jobs.router,)
+_FOREIGN_ROUTES = ()
+"""APIs that other programs speak, each at the paths that they expect."""
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """The application on an open runtime."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.server = AppState(runtime)
+        try:
+            yield
+        finally:
+            app.state.server.close()
+
+    app = FastAPI(
+        title="imagen",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{NATIVE}/openapi.json",
+        responses={"default": {"model": ProblemDetails, "description": "An error."}},
+    )
+    add_error_handlers(app)
+    for router in _NATIVE_ROUTES:
+        app.include_router(router, prefix=NATIVE)
+    for router in _FOREIGN_ROUTES:
+        app.include_router(router)
+    return app

@@ -1,0 +1,116 @@
+"""Errors as `application/problem+json` (RFC 9457), with imagen's codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from starlette.exceptions import HTTPException
+
+from imagen.core.text import one_line
+from imagen.errors import ImagenError, LibraryUnreachable, NotFound, RateLimited, Unavailable
+from imagen.views.base import View
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+_STATUS = {
+    "request": 400,
+    "workflow": 400,
+    "not_found": 404,
+    "unknown_backend": 404,
+    "over_budget": 402,
+    "cancelled": 409,
+    "rejected": 422,
+    "rate_limited": 429,
+    "missing_dependency": 501,
+    "backend": 502,
+    "failed": 502,
+    "lost": 502,
+    "some_failed": 502,
+    "unauthorized": 502,
+    "unavailable": 503,
+    "library_unreachable": 503,
+    "timed_out": 504,
+}
+"""By the code of an error; 500 for all others."""
+_MOST_FAULTS = 8
+
+
+class ProblemDetails(View):
+    """An error."""
+
+    type: str = Field("about:blank", description="Always `about:blank`: see `code`.")
+    title: str = Field(description="What the HTTP status says.")
+    status: int
+    detail: str = Field(description="A sentence: what is wrong.")
+    code: str = Field(description="A stable word, as in the `--json` output.")
+    remedy: str = Field("", description="What to do about it.")
+
+
+def status_of(error: ImagenError) -> int:
+    """The HTTP status of an error."""
+    return _STATUS.get(error.code, 500)
+
+
+def describe_fault(error: RequestValidationError) -> str:
+    """What is wrong with a request that FastAPI refused, in a sentence for each fault."""
+    lines = []
+    for fault in error.errors()[:_MOST_FAULTS]:
+        place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query"))
+        lines.append(f"{place}: {fault['msg']}" if place else str(fault["msg"]))
+    return "\n".join(one_line(line, limit=300) for line in lines)
+
+
+def problem_response(
+    status: int, code: str, detail: str, *, remedy: str = "", headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """The answer for an error."""
+    from http import HTTPStatus
+
+    title = HTTPStatus(status).phrase
+    problem = ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
+    return JSONResponse(
+        problem.as_data(), status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def error_response(error: ImagenError) -> JSONResponse:
+    """The answer for an error of imagen."""
+    headers = {}
+    if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    elif isinstance(error, Unavailable | LibraryUnreachable):
+        headers["Retry-After"] = "5"
+    return problem_response(
+        status_of(error), error.code, error.message, remedy=error.remedy, headers=headers
+    )
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error of this app as a problem."""
+
+    async def on_error(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ImagenError)
+        return error_response(error)
+
+    async def on_refusal(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return problem_response(400, "request", describe_fault(error))
+
+    async def on_http_error(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        code = {404: NotFound.code, 401: "unauthenticated", 403: "forbidden"}
+        return problem_response(
+            error.status_code,
+            code.get(error.status_code, "http"),
+            str(error.detail),
+            headers=dict(error.headers or {}),
+        )
+
+    app.add_exception_handler(ImagenError, on_error)
+    app.add_exception_handler(RequestValidationError, on_refusal)
+    app.add_exception_handler(HTTPException, on_http_error)

@@ -1,0 +1,77 @@
+"""A server of imagen on a real socket, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import uvicorn
+
+from imagen.config import JobSettings, LibrarySettings, OutputSettings, Settings
+from imagen.runtime import Runtime, open_runtime
+from imagen.server.app import create_app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_DEADLINE_SECONDS = 20.0
+
+
+@dataclass
+class LiveServer:
+    """A running server and its runtime."""
+
+    url: str
+    runtime: Runtime
+    client: httpx.Client
+
+    def wait_for_job(self, id: str) -> dict[str, Any]:
+        """The JSON of a job, once it has ended."""
+        until = time.monotonic() + _DEADLINE_SECONDS
+        while time.monotonic() < until:
+            job: dict[str, Any] = self.client.get(f"/api/v1/jobs/{id}").raise_for_status().json()
+            if job["state"] in ("done", "failed", "cancelled", "lost"):
+                return job
+            time.sleep(0.02)
+        raise AssertionError(f"job {id} has not ended: {job}")
+
+
+def server_settings(backends: Mapping[str, dict[str, Any]] | None = None, **more: Any) -> Settings:
+    """Settings whose files are in the working directory; without backends, the mock's."""
+    return Settings(
+        backends={"mock": {"type": "mock"}} if backends is None else dict(backends),
+        state_dir=Path("state").absolute(),
+        library=LibrarySettings(url=str(Path("library.db").absolute())),
+        output=OutputSettings(directory=Path("out").absolute()),
+        jobs=JobSettings(lease_seconds=2.0),
+        **more,
+    )
+
+
+@contextmanager
+def live_server(settings: Settings, *, has_worker: bool = True) -> Iterator[LiveServer]:
+    """Serve these settings for the block."""
+    with open_runtime(settings, has_worker=has_worker) as runtime:
+        config = uvicorn.Config(create_app(runtime), port=0, log_level="error", lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        until = time.monotonic() + _DEADLINE_SECONDS
+        while not server.started:
+            assert thread.is_alive(), "the server has ended"
+            assert time.monotonic() < until, "the server does not start"
+            time.sleep(0.005)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        try:
+            with httpx.Client(base_url=url, timeout=_DEADLINE_SECONDS) as client:
+                yield LiveServer(url, runtime, client)
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            thread.join(_DEADLINE_SECONDS)
