@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, LibraryUnreachable, NotFound, RateLimited, Unavailable
+from imagen.server.error_shapes import SHAPES
 from imagen.views.base import View
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.types import Scope
 
 _STATUS = {
     "request": 400,
@@ -66,48 +68,64 @@ def describe_fault(error: RequestValidationError) -> str:
 
 
 def problem_response(
-    status: int, code: str, detail: str, *, remedy: str = "", headers: dict[str, str] | None = None
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    scope: Scope,
+    remedy: str = "",
+    headers: dict[str, str] | None = None,
 ) -> JSONResponse:
-    """The answer for an error."""
+    """The answer for an error, in the shape of the API at the path of the request."""
     from http import HTTPStatus
 
     title = HTTPStatus(status).phrase
     problem = ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
+    path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
+    for prefix, shape in SHAPES.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return JSONResponse(shape(problem), status, headers=headers)
     return JSONResponse(
         problem.as_data(), status, headers=headers, media_type="application/problem+json"
     )
 
 
-def error_response(error: ImagenError) -> JSONResponse:
-    """The answer for an error of imagen."""
+def error_response(error: ImagenError, scope: Scope, *, status: int | None = None) -> JSONResponse:
+    """The answer for an error of imagen; the status is that of its code, if none is given."""
     headers = {}
     if isinstance(error, RateLimited) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif isinstance(error, Unavailable | LibraryUnreachable):
         headers["Retry-After"] = "5"
     return problem_response(
-        status_of(error), error.code, error.message, remedy=error.remedy, headers=headers
+        status or status_of(error),
+        error.code,
+        error.message,
+        scope=scope,
+        remedy=error.remedy,
+        headers=headers,
     )
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error of this app as a problem."""
 
-    async def on_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_error(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, ImagenError)
-        return error_response(error)
+        return error_response(error, http.scope)
 
-    async def on_refusal(_: Request, error: Exception) -> JSONResponse:
+    async def on_refusal(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem_response(400, "request", describe_fault(error))
+        return problem_response(400, "request", describe_fault(error), scope=http.scope)
 
-    async def on_http_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_http_error(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = {404: NotFound.code, 401: "unauthenticated", 403: "forbidden"}
         return problem_response(
             error.status_code,
             code.get(error.status_code, "http"),
             str(error.detail),
+            scope=http.scope,
             headers=dict(error.headers or {}),
         )
 

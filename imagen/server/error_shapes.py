@@ -1,0 +1,46 @@
+"""Errors in the shapes of other APIs, by the path at which each is served."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imagen.server.problems import ProblemDetails
+
+_PARAMETER = re.compile(r"([a-z_]+(?:\[\])?)(?:\.[\w.]+)?: ")
+"""What a message begins with that is about one parameter."""
+_CODES = {
+    "request": "invalid_value",
+    "unknown_backend": "model_not_found",
+    "unauthenticated": "invalid_api_key",
+    "rate_limited": "rate_limit_exceeded",
+    "over_budget": "insufficient_quota",
+}
+
+
+def openai_error(problem: ProblemDetails) -> dict[str, object]:
+    """As OpenAI's clients read it."""
+    match = _PARAMETER.match(problem.detail)
+    parameter = match[1] if match else None
+    code, kind = _CODES.get(problem.code, problem.code), "invalid_request_error"
+    if problem.status == 404 and problem.code == "not_found" and parameter is None:
+        code = "unknown_url"
+    elif "Field required" in problem.detail.split("\n", 1)[0]:
+        code = "missing_required_parameter"
+    elif code == "model_not_found":
+        parameter = "model"
+    elif code in ("rate_limit_exceeded", "insufficient_quota"):
+        kind = code
+    elif problem.code == "rejected":
+        kind = "image_generation_user_error"
+    elif problem.status == 424 or problem.status >= 500:
+        kind = "server_error"
+    message = f"{problem.detail}\n{problem.remedy}" if problem.remedy else problem.detail
+    return {"error": {"message": message, "type": kind, "param": parameter, "code": code}}
+
+
+SHAPES: dict[str, Callable[[ProblemDetails], dict[str, object]]] = {"/v1": openai_error}
+"""Whatever is answered below these paths, also where no route is reached."""
