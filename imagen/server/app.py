@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from imagen import __version__
 from imagen.server.problems import ProblemDetails, add_error_handlers
 from imagen.server.routes import jobs
-from imagen.server.state import AppState
+from imagen.server.state import AppState, check_scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +45,9 @@ def create_app(runtime: Runtime) -> FastAPI:
         responses={"default": {"model": ProblemDetails, "description": "An error."}},
     )
     add_error_handlers(app)
+    checks = [Depends(check_scope)]
     for router in _NATIVE_ROUTES:
-        app.include_router(router, prefix=NATIVE)
+        app.include_router(router, prefix=NATIVE, dependencies=checks)
     for router in _FOREIGN_ROUTES:
-        app.include_router(router)
+        app.include_router(router, dependencies=checks)
     return app

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
+from fastapi.routing import APIRoute
 
 from imagen.jobs.model import ENDED
 from imagen.runtime import Runtime
-from imagen.runtime.caller import LOCAL, Caller
+from imagen.runtime.caller import LOCAL, Caller, Scope
 from imagen.runtime.run import FinishedJob, read_finished
 
 if TYPE_CHECKING:
@@ -96,6 +97,40 @@ async def _next_end_of(id: str, queue: EventQueue) -> None:
         for event in batch:
             if event.job == id and event.data.get("state") in ENDED:
                 return
+
+
+class RequiredScope(NamedTuple):
+    """A mark of a route: what its callers must be allowed; None for a route that is open to all."""
+
+    scope: Scope | None
+
+    def __call__(self) -> None:
+        """`check_scope` reads the mark."""
+
+
+def require(scope: Scope | None) -> RequiredScope:
+    """What the callers of a route must be allowed: `dependencies=[Depends(require("admin"))]`.
+
+    Unmarked routes require `read` for GET and `generate` for all other methods.
+    """
+    return RequiredScope(scope)
+
+
+def scope_of(route: APIRoute) -> Scope | None:
+    """What the callers of a route must be allowed."""
+    for dependency in route.dependant.dependencies:
+        if isinstance(dependency.call, RequiredScope):
+            return dependency.call.scope
+    return "read" if {*(route.methods or ())} <= {"GET", "HEAD"} else "generate"
+
+
+def check_scope(http: Request) -> None:
+    """Refuse callers who are not allowed what their route requires."""
+    route = http.scope["route"]
+    assert isinstance(route, APIRoute)
+    needed = scope_of(route)
+    if needed is not None and needed not in _caller_of(http).scopes:
+        raise HTTPException(403, f"This token does not allow this: it needs the scope {needed}.")
 
 
 def _state_of(http: Request) -> AppState:
