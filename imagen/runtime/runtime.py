@@ -13,6 +13,7 @@ from imagen.jobs.sql_store import open_job_store
 from imagen.jobs.worker import StopRequest, WorkerEvent, run_worker
 from imagen.pipeline.record import record_pending
 from imagen.runtime.event_feed import EventFeed
+from imagen.runtime.model_directory import ModelDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,7 @@ class Runtime:
     store: SqlJobStore
     blobs: BlobStore
     events: EventFeed
+    models: ModelDirectory
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
 
@@ -45,7 +47,7 @@ class Runtime:
     @property
     def backend(self) -> str:
         """The backend or pool of requests that name none."""
-        return self.settings.server.backend or self.settings.default_backend
+        return self.models.default
 
 
 @contextmanager
@@ -70,7 +72,12 @@ def open_runtime(
         if has_worker:
             stack.enter_context(_run_worker(settings, backends, on_event))
         yield Runtime(
-            settings=settings, store=store, blobs=blobs, events=events, has_worker=has_worker
+            settings=settings,
+            store=store,
+            blobs=blobs,
+            events=events,
+            models=ModelDirectory(settings, settings.server.backend or settings.default_backend),
+            has_worker=has_worker,
         )
 
 
