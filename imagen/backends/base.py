@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Generic,
     Literal,
     NamedTuple,
@@ -29,9 +30,15 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
 
 
+_DESCRIBED = ConfigDict(use_attribute_docstrings=True)
+"""So that the JSON schema of a dataclass describes its fields."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingCapability:
     """Something that a backend cannot do until a file or a package is installed."""
+
+    __pydantic_config__: ClassVar = _DESCRIBED
 
     what: str
     """A task, or one kind of it: `upscale`, `control canny`."""
@@ -42,6 +49,8 @@ class MissingCapability:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
     """A GPU of an engine."""
+
+    __pydantic_config__: ClassVar = _DESCRIBED
 
     name: str
     vram_total_bytes: int | None = None
@@ -91,6 +100,8 @@ ModelKind = Literal[
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """Something that an engine offers: a model file, a sampler or a scheduler."""
+
+    __pydantic_config__: ClassVar = _DESCRIBED
 
     kind: ModelKind
     name: str

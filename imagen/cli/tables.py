@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from imagen.core.capabilities import Parameter
+    from imagen.views.parameters import ParameterView
 
 LONGEST_CELL = 100_000
 _PAGE_WIDTH = 94
@@ -246,7 +247,7 @@ PARAMETER_COLUMNS = (
 )
 
 
-def parameter_row(name: str, parameter: Parameter) -> tuple[str, ...]:
+def parameter_row(name: str, parameter: Parameter | ParameterView) -> tuple[str, ...]:
     """The cells of `PARAMETER_COLUMNS`."""
     default = parameter.default
     shown = "" if default is None else f"= {json.dumps(default, ensure_ascii=False)}"

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imagen.engines.directory import EngineDirectory
 from imagen.errors import ImagenError
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.sql_store import open_job_store
@@ -37,6 +38,7 @@ class Runtime:
     blobs: BlobStore
     events: EventFeed
     models: ModelDirectory
+    engines: EngineDirectory
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
 
@@ -77,6 +79,7 @@ def open_runtime(
             blobs=blobs,
             events=events,
             models=ModelDirectory(settings, settings.server.backend or settings.default_backend),
+            engines=EngineDirectory(settings),
             has_worker=has_worker,
         )
 

@@ -28,10 +28,19 @@ def test_backends_show_lists_the_parameters_of_each_task(
     assert inpaint["mask"]["type"] == "image"
     assert shown["tasks"][0]["parameters"]["steps"] == {
         "type": "int",
+        "kind": "int",
+        "label": "Steps",
+        "group": "sampling",
+        "is_advanced": False,
         "default": 8,
         "min": 1,
         "max": 200,
+        "multiple_of": None,
+        "choices": None,
+        "models": [],
+        "unit": "",
         "description": "Ridges, up to 12.",
+        "fields": {},
     }
     assert shown["tasks"][0]["without"]["cfg"] == "the mock paints without a model"
     assert shown["prompt_syntax"] == []

@@ -37,6 +37,7 @@ _LAYERS = (
     ("jobs.cron",),
     ("comparison", "reproduce", "doctor", "testing"),
     ("views",),
+    ("engines",),
     ("jobs.lanes",),
     ("jobs.worker",),
     ("jobs.metrics", "jobs.worker_log"),

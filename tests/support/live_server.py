@@ -41,13 +41,16 @@ class LiveServer:
         raise AssertionError(f"job {id} has not ended: {job}")
 
 
-def server_settings(backends: Mapping[str, dict[str, Any]] | None = None, **more: Any) -> Settings:
-    """Settings whose files are in the working directory; without backends, the mock's."""
+def server_settings(
+    backends: Mapping[str, dict[str, Any]] | None = None, *, folder: Path = Path(), **more: Any
+) -> Settings:
+    """Settings whose files are in a folder; without backends, the mock's."""
+    folder = folder.absolute()
     return Settings(
         backends={"mock": {"type": "mock"}} if backends is None else dict(backends),
-        state_dir=Path("state").absolute(),
-        library=LibrarySettings(url=str(Path("library.db").absolute())),
-        output=OutputSettings(directory=Path("out").absolute()),
+        state_dir=folder / "state",
+        library=LibrarySettings(url=str(folder / "library.db")),
+        output=OutputSettings(directory=folder / "out"),
         jobs=JobSettings(lease_seconds=2.0),
         **more,
     )

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, get_args
 
 import click
@@ -24,20 +21,15 @@ from imagen.cli.tables import (
 from imagen.cli.terminal import apply_style, echo
 from imagen.core.request import Task
 from imagen.core.text import one_line
-from imagen.errors import ImagenError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from imagen.backends.base import Gpu, Health, MissingCapability
-    from imagen.config import Settings
-    from imagen.core.capabilities import Capabilities
+    from imagen.views.backends import BackendCapabilitiesView
 
 TASKS: tuple[Task, ...] = get_args(Task)
 _LONGEST = 400
-_BUILT_IN = "mock"
-"""The backend that needs no configuration."""
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -54,27 +46,15 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
         if check or config_path or as_json:
             raise usage_error(f"Put the options after {context.invoked_subcommand}.")
         return
-    from imagen.backends import kinds, load_adapter
+    from imagen.engines.state import list_backends, list_kinds, list_pools, read_backend
+    from imagen.views.backends import BackendsView
 
     settings = settings_from_options(config_path)
-    names = dict.fromkeys([*settings.backends, _BUILT_IN])
-    states = [_backend_state(name, settings, check=check) for name in names]
-    summaries: dict[str, str] = {}
-    for kind in kinds():
-        try:
-            summaries[kind] = load_adapter(kind).summary
-        except ImagenError as error:
-            summaries[kind] = error.message
+    states = [read_backend(name, settings, is_asked=check) for name in list_backends(settings)]
+    pools, kinds = list_pools(settings), list_kinds()
     if as_json:
-        body = {
-            "backends": [asdict(state) for state in states],
-            "pools": [
-                {"name": name, "backends": of, "default": name == settings.default_backend}
-                for name, of in settings.pools.items()
-            ],
-            "kinds": summaries,
-        }
-        click.echo(json.dumps(body, indent=2))
+        body = BackendsView(backends=tuple(states), pools=pools, kinds=kinds)
+        click.echo(json.dumps(body.as_data(), indent=2))
     else:
         rows: list[tuple[str, ...]] = []
         for state in states:  # a row, followed by rows with details in the last column
@@ -87,96 +67,19 @@ def backends(context: click.Context, check: bool, config_path: Path | None, as_j
             rows.append((name, state.kind, one_line(state.summary, limit=_LONGEST)))
             rows += [("", "", one_line(text, limit=_LONGEST)) for text in details if text]
         print_table([Column("name"), Column("type"), Column("state", may_go_below=True)], rows)
-        pools = [
-            (f"{name} (default)" if name == settings.default_backend else name, ", ".join(members))
-            for name, members in settings.pools.items()
+        pool_rows = [
+            (f"{pool.name} (default)" if pool.default else pool.name, ", ".join(pool.backends))
+            for pool in pools
         ]
-        print_section("Pools", [Column("pool"), Column("backends")], pools)
+        print_section("Pools", [Column("pool"), Column("backends")], pool_rows)
         echo("\nAvailable types, for `type:` in the configuration:")
-        types = [(kind, one_line(summary)) for kind, summary in summaries.items()]
+        types = [(kind, one_line(summary)) for kind, summary in kinds.items()]
         print_table([Column("type"), Column("summary")], types, indent=2)
     if check and not all(state.ok for state in states):
         context.exit(4)
 
 
-# --- the list ---
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendState:
-    """One backend, and whether it is ready."""
-
-    name: str
-    kind: str
-    title: str = ""
-    default: bool = False
-    ok: bool | None = None
-    """None if its configuration is valid and its engine was not asked."""
-    summary: str = "configured"
-    remedies: tuple[str, ...] = ()
-    facts: dict[str, str] = field(default_factory=dict)
-    gpus: tuple[Gpu, ...] = ()
-    lacking: tuple[MissingCapability, ...] = ()
-    """What it cannot do at the moment, and why."""
-    tasks: tuple[str, ...] = ()
-    """Known if its engine was asked and is ready."""
-
-
-def _backend_state(name: str, settings: Settings, *, check: bool) -> BackendState:
-    """An error is part of the state."""
-    from imagen.backends import open_backend
-    from imagen.doctor import find_backend_problems, find_unset_variables
-
-    block = settings.backends.get(name, {})
-    state = BackendState(
-        name=name,
-        kind=str(block.get("type", name)),
-        title=str(block.get("title") or ""),
-        default=name == settings.default_backend,
-    )
-    problems = [
-        *find_backend_problems(name, settings),
-        *find_unset_variables(name, settings, os.environ),
-    ]
-    if problems:
-        remedies = dict.fromkeys(text for p in problems for text in p.remedy.splitlines())
-        summary = "; ".join(replace(p, path=p.path[2:]).sentence for p in problems)
-        return replace(state, ok=False, summary=summary, remedies=tuple(remedies))
-    if not check:
-        return state
-    try:
-        with closing(open_backend(name, settings.backends, settings.shared())) as engine:
-            health = engine.check()
-            tasks = engine.capabilities().tasks if health.ok else ()
-    except ImagenError as error:
-        return replace(state, ok=False, summary=error.message, remedies=(error.remedy,))
-    return replace(
-        state,
-        ok=health.ok,
-        summary=health.summary,
-        remedies=health.remedies,
-        facts=dict(health.facts),
-        gpus=health.gpus,
-        lacking=health.lacking,
-        tasks=tasks,
-    )
-
-
 # --- backends show ---
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _BackendCapabilities:
-    name: str
-    kind: str
-    title: str
-    tasks: dict[Task, Capabilities]
-    """In the order of `TASKS`, or only the task that was asked for."""
-
-    @property
-    def common(self) -> Capabilities:
-        """What is the same for all tasks."""
-        return next(iter(self.tasks.values()))
 
 
 @backends.command()
@@ -198,37 +101,16 @@ def show(
     Local engines are asked only with --check; a cloud service is asked once for the parameters of a
     model. With --check, the exit code is 4 if the backend is not ready.
     """
-    from imagen.pipeline.pools import members_of, open_named
+    from imagen.engines.state import read_capabilities, read_health
+    from imagen.pipeline.pools import members_of
 
     settings = settings_from_options(config_path)
     name = next(iter(members_of(name, settings)), name)  # of a pool, its first
-    shown = _read_capabilities(name, settings, task)
-    health: Health | None = None
-    if check:
-        with closing(open_named(name, settings)) as engine:
-            health = engine.check()
+    shown = read_capabilities(name, settings, task=task)
+    health = read_health(name, settings) if check else None
     if as_json:
-        body = {
-            "name": shown.name,
-            "kind": shown.kind,
-            "title": shown.title,
-            "tasks": [
-                {
-                    "task": task_name,
-                    "parameters": {
-                        key: parameter.model_dump(mode="json", exclude_none=True)
-                        for key, parameter in capabilities.parameters.items()
-                    },
-                    "without": capabilities.without,
-                }
-                for task_name, capabilities in shown.tasks.items()
-            ],
-            "controls": list(shown.common.controls),
-            "preprocessors": list(shown.common.preprocessors),
-            "prompt_syntax": shown.common.prompt_syntax,
-        }
-        more = {"health": asdict(health)} if health else {}
-        click.echo(json.dumps(body | more, indent=2))
+        body = shown.model_copy(update={"health": health})
+        click.echo(json.dumps(body.as_data(), indent=2))
     else:
         _print_capabilities(shown)
         if health is not None:
@@ -244,42 +126,20 @@ def show(
         click.get_current_context().exit(4)
 
 
-def _read_capabilities(name: str, settings: Settings, task: Task | None) -> _BackendCapabilities:
-    """Raises RequestError for a task that the backend cannot do."""
-    from imagen.pipeline.generate import open_named
-
-    with closing(open_named(name, settings)) as engine:
-        tasks = engine.capabilities(task or TASKS[0]).tasks
-        if task is not None and task not in tasks:
-            raise RequestError(
-                f"{name} cannot do {task}.", remedy=f"Its tasks are: {', '.join(tasks)}."
-            )
-        wanted = [task] if task else [known for known in TASKS if known in tasks] or [TASKS[0]]
-        capabilities = {known: engine.capabilities(known) for known in wanted}
-    block = settings.backends.get(name, {})
-    return _BackendCapabilities(
-        name=name,
-        kind=str(block.get("type", name)),
-        title=str(block.get("title") or ""),
-        tasks=capabilities,
-    )
-
-
-def _print_capabilities(shown: _BackendCapabilities) -> None:
+def _print_capabilities(shown: BackendCapabilitiesView) -> None:
     echo(f"{shown.name}: {shown.title}" if shown.title else shown.name)
     click.echo()
-    common = shown.common
-    known_first = sorted(common.tasks, key=lambda t: TASKS.index(t) if t in TASKS else len(TASKS))
+    tasks = {one.task: one for one in shown.tasks}
     heads = (
         ("Type", shown.kind),
-        ("Tasks", ", ".join(describe_tasks(known_first))),
-        ("Control images", ", ".join(common.controls)),
-        ("Preprocessors", ", ".join(common.preprocessors)),
-        ("Prompt syntax", ", ".join(common.prompt_syntax or ())),
+        ("Tasks", ", ".join(describe_tasks(tuple(tasks)))),
+        ("Control images", ", ".join(shown.controls)),
+        ("Preprocessors", ", ".join(shown.preprocessors)),
+        ("Prompt syntax", ", ".join(shown.prompt_syntax or ())),
     )
     print_table([Column(""), Column("")], [head for head in heads if head[1]])
-    first_task, first = next(iter(shown.tasks.items()))
-    for task, capabilities in shown.tasks.items():
+    first_task, first = next(iter(tasks.items()))
+    for task, capabilities in tasks.items():
         # All parameters of a task, or only the differences from the first task if they are few.
         parameters = capabilities.parameters
         own = {name: p for name, p in parameters.items() if first.parameters.get(name) != p}
@@ -293,10 +153,10 @@ def _print_capabilities(shown: _BackendCapabilities) -> None:
         print_table(PARAMETER_COLUMNS, rows, below=below, indent=2)
         for line in format_paragraph(f"without {', '.join(missing)}" if missing else "", indent=2):
             click.echo(line)
-    taken = {name for each in shown.tasks.values() for name in each.parameters}
+    taken = {name for each in tasks.values() for name in each.parameters}
     unsupported = {
         name: why
-        for each in shown.tasks.values()
+        for each in tasks.values()
         for name, why in each.without.items()
         if name not in taken
     }

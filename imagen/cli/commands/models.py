@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, get_args
@@ -19,26 +18,16 @@ from imagen.cli.options import config_option, json_option, settings_from_options
 from imagen.cli.tables import Column, format_paragraph, print_table
 from imagen.cli.terminal import echo, terminal_width
 from imagen.core.text import one_line
-from imagen.errors import ImagenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from imagen.backends.base import Gpu, Model
+    from imagen.backends.base import Model
+    from imagen.views.backends import BackendModelsView
 
 KINDS = get_args(ModelKind)
 _WITHOUT_FILES = ("sampler", "scheduler")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendModels:
-    """The models of one backend, or why it cannot list them."""
-
-    backend: str
-    models: tuple[Model, ...] = ()
-    gpus: tuple[Gpu, ...] = ()
-    error: ImagenError | None = None
 
 
 @click.command(cls=Command)
@@ -63,37 +52,16 @@ def models(
     more. --model takes the name of a checkpoint or diffusion model, or a part of it that is unique.
     Backends that do not answer are reported on stderr; if none answers, the exit code is 4.
     """
-    from imagen.backends import load_adapter
-    from imagen.pipeline.pools import members_of, open_named
+    from imagen.engines.state import read_models
+    from imagen.pipeline.pools import members_of
+    from imagen.views.backends import ModelsView
 
     settings = settings_from_options(config_path)
     named = names or tuple(settings.backends) or ("mock",)
     chosen = dict.fromkeys(member for name in named for member in members_of(name, settings))
-    each: list[BackendModels] = []
-    for name in chosen:
-        try:
-            with closing(open_named(name, settings)) as engine:
-                found = sorted(engine.models(), key=lambda m: (KINDS.index(m.kind), m.name.lower()))
-                adapter = load_adapter(settings.backends.get(name, {}).get("type", name))
-                gpus = () if adapter.is_service else engine.check().gpus
-        except ImagenError as error:
-            each.append(BackendModels(backend=name, error=error))
-            continue
-        if kind is not None:
-            found, gpus = [model for model in found if model.kind == kind], ()
-        each.append(BackendModels(backend=name, models=tuple(found), gpus=gpus))
+    each = [read_models(name, settings).only(kind) for name in chosen]
     if as_json:
-        keys = ("code", "message", "remedy")
-        backends = [
-            {
-                "name": one.backend,
-                "models": [asdict(model) for model in one.models],
-                "gpus": [asdict(gpu) for gpu in one.gpus],
-                "error": one.error and {key: getattr(one.error, key) for key in keys},
-            }
-            for one in each
-        ]
-        click.echo(json.dumps({"backends": backends}, indent=2))
+        click.echo(json.dumps(ModelsView(backends=tuple(each)).as_data(), indent=2))
     else:
         _print_models(each)
     return 4 if all(one.error for one in each) else 0
@@ -111,13 +79,13 @@ _COLUMNS = (
 )
 
 
-def _print_models(each: Sequence[BackendModels]) -> None:
+def _print_models(each: Sequence[BackendModelsView]) -> None:
     for one in each:
         if one.error is not None:
-            echo(f"{one.backend}: {one_line(one.error.message)}", err=True)
+            echo(f"{one.name}: {one_line(one.error.message)}", err=True)
             for line in one.error.remedy.splitlines():
                 echo(f"  {one_line(line)}", err=True)
-    gpus = {one.backend: one.gpus for one in each}
+    gpus = {one.name: one.gpus for one in each}
     for names, models, default_of in _group_by_server(each):
         echo(f"{', '.join(names)}: {'' if models else 'no such models'}".rstrip())
         for gpu in gpus[names[0]]:
@@ -152,7 +120,7 @@ def _print_models(each: Sequence[BackendModels]) -> None:
 
 
 def _group_by_server(
-    each: Sequence[BackendModels],
+    each: Sequence[BackendModelsView],
 ) -> list[tuple[list[str], tuple[Model, ...], dict[Model, list[str]]]]:
     """Backends that offer the same models, those models, and for each whose default it is."""
     groups: dict[tuple[Model, ...], tuple[list[str], dict[Model, list[str]]]] = {}
@@ -161,10 +129,10 @@ def _group_by_server(
             continue
         models = tuple(replace(model, is_default=False) for model in one.models)
         names, default_of = groups.setdefault(models, ([], {}))
-        names.append(one.backend)
+        names.append(one.name)
         for model, plain in zip(one.models, models, strict=True):
             if model.is_default:
-                default_of.setdefault(plain, []).append(one.backend)
+                default_of.setdefault(plain, []).append(one.name)
     return [(names, models, default_of) for models, (names, default_of) in groups.items()]
 
 

@@ -1,0 +1,1 @@
+"""What the configured engines are, have and can do: for the command line and the server."""

@@ -1,0 +1,182 @@
+"""What the engines say, asked once for all clients of this process and kept for a while."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from imagen.engines.state import (
+    failed_models,
+    list_backends,
+    list_kinds,
+    list_pools,
+    read_backend,
+    read_capabilities,
+    read_health,
+    read_models,
+)
+from imagen.errors import TimedOut
+from imagen.net.threads import Background
+from imagen.pipeline.pools import members_of
+from imagen.views.backends import (
+    BackendCapabilitiesView,
+    BackendModelsView,
+    BackendsView,
+    BackendView,
+    HealthView,
+    ModelsView,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    from imagen.backends.base import ModelKind
+    from imagen.config import Settings
+    from imagen.core.request import Task
+
+T = TypeVar("T")
+
+_KEEP_SECONDS = 5.0
+"""How long an answer is passed on to other clients."""
+_PATIENCE_SECONDS = 5.0
+"""How long clients wait for an engine; its answer is used for the next ones."""
+_MOST_ANSWERS = 500
+
+
+class EngineDirectory:
+    """The state, the capabilities and the models of backends. Threads may share it.
+
+    Each engine is asked at most once at a time, however many clients ask.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        keep_seconds: float = _KEEP_SECONDS,
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._states = _AnswerCache[BackendView](keep_seconds, patience_seconds)
+        self._health = _AnswerCache[HealthView](keep_seconds, patience_seconds)
+        self._capabilities = _AnswerCache[BackendCapabilitiesView](keep_seconds, patience_seconds)
+        self._models = _AnswerCache[BackendModelsView](keep_seconds, patience_seconds)
+
+    def backends(self, *, is_asked: bool) -> BackendsView:
+        """Every backend and pool; the engines are contacted at the same time if `is_asked`."""
+        names = list_backends(self._settings)
+        for name in names:
+            self._begin_state(name, is_asked=is_asked)
+        return BackendsView(
+            backends=tuple(self.backend(name, is_asked=is_asked) for name in names),
+            pools=list_pools(self._settings),
+            kinds=list_kinds(),
+        )
+
+    def backend(self, name: str, *, is_asked: bool) -> BackendView:
+        """The state of a backend. Raises UnknownBackend."""
+        name = self._first(name)
+        try:
+            return self._states.finish(self._begin_state(name, is_asked=is_asked))
+        except TimedOut as error:
+            state = read_backend(name, self._settings, is_asked=False)
+            return state.model_copy(update={"ok": False, "summary": error.message})
+
+    def health(self, name: str) -> HealthView:
+        """Whether the engine of a backend is ready. Raises ImagenError."""
+        name = self._first(name)
+        answer = self._health.begin(name, partial(read_health, name, self._settings))
+        try:
+            return self._health.finish(answer)
+        except TimedOut as error:
+            return HealthView(ok=False, summary=error.message)
+
+    def capabilities(
+        self, name: str, *, task: Task | None = None, model: str | None = None
+    ) -> BackendCapabilitiesView:
+        """What a backend accepts, or the first one of a pool. Raises ImagenError."""
+        name = self._first(name)
+        call = partial(read_capabilities, name, self._settings, task=task, model=model)
+        return self._capabilities.finish(self._capabilities.begin((name, task, model), call))
+
+    def models(self, names: Sequence[str] = (), kind: ModelKind | None = None) -> ModelsView:
+        """The models of these backends and pools, or of all; errors are part of it.
+
+        Raises UnknownBackend.
+        """
+        chosen = names or tuple(self._settings.backends) or ("mock",)
+        members = dict.fromkeys(one for name in chosen for one in members_of(name, self._settings))
+        answers = {
+            name: self._models.begin(name, partial(read_models, name, self._settings))
+            for name in members
+        }
+
+        def finish(name: str) -> BackendModelsView:
+            try:
+                return self._models.finish(answers[name])
+            except TimedOut as error:
+                return failed_models(name, error)
+
+        return ModelsView(backends=tuple(finish(name).only(kind) for name in members))
+
+    def _first(self, name: str) -> str:
+        return next(iter(members_of(name, self._settings)), name)
+
+    def _begin_state(self, name: str, *, is_asked: bool) -> _Answer[BackendView]:
+        call = partial(read_backend, name, self._settings, is_asked=is_asked)
+        return self._states.begin((name, is_asked), call)
+
+
+class _AnswerCache(Generic[T]):
+    """Answers by what was asked. Threads may share it."""
+
+    def __init__(self, keep_seconds: float, patience_seconds: float) -> None:
+        self._keep_seconds = keep_seconds
+        self._patience_seconds = patience_seconds
+        self._lock = Lock()
+        self._answers: dict[Hashable, _Answer[T]] = {}
+
+    def begin(self, key: Hashable, call: Callable[[], T]) -> _Answer[T]:
+        """The answer that is kept or on its way, else a new one."""
+        with self._lock:
+            known = self._answers.pop(key, None)
+            if known is None or known.is_older_than(self._keep_seconds):
+                known = _Answer(call)
+            self._answers[key] = known
+            while len(self._answers) > _MOST_ANSWERS:
+                del self._answers[next(iter(self._answers))]
+            return known
+
+    def finish(self, answer: _Answer[T]) -> T:
+        """The answer, once it is there. Raises TimedOut, and what the call raised."""
+        return answer.within(self._patience_seconds)
+
+
+class _Answer(Generic[T]):
+    """The result of a call in a thread of its own."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._ended: float | None = None
+
+        def run() -> T:
+            try:
+                return call()
+            finally:
+                self._ended = time.monotonic()
+
+        self._started = time.monotonic()
+        self._work = Background(run)
+
+    def is_older_than(self, seconds: float) -> bool:
+        return self._ended is not None and time.monotonic() - self._ended > seconds
+
+    def within(self, seconds: float) -> T:
+        """The result; raises TimedOut this long after the call began, whoever asks."""
+        if not self._work.ready(self._started + seconds - time.monotonic()):
+            raise TimedOut(
+                f"The engine has not answered for {seconds:g} s.",
+                remedy="Ask again: the answer is used when it comes.",
+            )
+        return self._work.result()

@@ -1,0 +1,147 @@
+"""Backends, their capabilities and their models over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.live_server import LiveServer, live_server, server_settings
+
+from imagen.engines.directory import EngineDirectory
+from imagen.testing.comfyui import ComfyUI
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def comfy() -> Iterator[ComfyUI]:
+    with ComfyUI() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(comfy: ComfyUI, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server with the mock, a ComfyUI, and a backend that cannot be reached."""
+    blocks: dict[str, dict[str, Any]] = {
+        "mock": {"type": "mock"},
+        "studio": {"type": "comfyui", "url": comfy.url, "workflow": "sdxl", "title": "The studio"},
+        "gone": {"type": "mock", "fail": "unavailable"},
+    }
+    folder = tmp_path_factory.mktemp("server")
+    settings = server_settings(blocks, folder=folder, pools={"all": ("studio", "mock")})
+    with live_server(settings, has_worker=False) as server:
+        yield server
+
+
+def _get(server: LiveServer, path: str, status: int = 200, **query: Any) -> Any:
+    answer = server.client.get(f"/api/v1{path}", params=query)
+    assert answer.status_code == status, answer.text[:300]
+    return answer.json()
+
+
+def test_backends_are_listed_without_contacting_them(shared: LiveServer) -> None:
+    listed = _get(shared, "/backends")
+    assert [(one["name"], one["ok"]) for one in listed["backends"]] == [
+        ("mock", None),
+        ("studio", None),
+        ("gone", None),
+    ]
+    assert listed["pools"] == [{"name": "all", "backends": ["studio", "mock"], "default": False}]
+    assert {"comfyui", "mock"} <= set(listed["kinds"])
+
+
+def test_backends_are_checked_on_demand(shared: LiveServer) -> None:
+    states = {one["name"]: one for one in _get(shared, "/backends", check=True)["backends"]}
+    assert (states["studio"]["ok"], states["gone"]["ok"]) == (True, False)
+    assert states["studio"]["gpus"][0]["name"] == "Imaginary GPU"
+
+
+def test_a_backend_describes_the_parameters_of_each_task(shared: LiveServer) -> None:
+    shown = _get(shared, "/backends/studio", check=True)
+    assert (shown["title"], shown["health"]["ok"]) == ("The studio", True)
+    parameters = {one["task"]: one["parameters"] for one in shown["tasks"]}["inpaint"]
+    assert parameters["steps"]["label"] == "Steps"
+    assert (parameters["mask"]["kind"], parameters["mask"]["group"]) == ("mask", "input")
+    assert parameters["sampler"]["models"] == ["sampler"]
+    assert parameters["filename_prefix"]["is_advanced"]
+
+
+def test_a_pool_is_described_by_its_first_backend(shared: LiveServer) -> None:
+    assert _get(shared, "/backends/all", task="inpaint")["name"] == "studio"
+
+
+def test_values_of_an_object_are_described_too(shared: LiveServer) -> None:
+    (task,) = _get(shared, "/backends/mock", task="control")["tasks"]
+    loras, controls = task["parameters"]["loras"], task["parameters"]["controls"]
+    assert loras["fields"]["strength"]["default"] == 1.0
+    assert (loras["fields"]["strength"]["min"], loras["fields"]["strength"]["max"]) == (-10, 10)
+    assert controls["fields"]["kind"]["choices"] == ["canny", "depth", "pose", "scribble"]
+    assert controls["fields"]["image"]["kind"] == "image"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "sentence"),
+    [
+        ("/backends/moc", {}, 404, "Did you mean 'mock'?"),
+        ("/backends/mock", {"task": "paint"}, 400, "task"),
+        ("/backends/studio", {"task": "edit"}, 400, "studio cannot do edit."),
+        ("/backends/moc/health", {}, 404, "moc"),
+        ("/models", {"backend": "moc"}, 404, "moc"),
+        ("/models", {"kind": "pigment"}, 400, "kind"),
+    ],
+)
+def test_unknown_names_are_problems(
+    shared: LiveServer, path: str, query: dict[str, str], status: int, sentence: str
+) -> None:
+    assert sentence in _get(shared, path, status, **query)["detail"]
+
+
+def test_a_backend_that_cannot_list_its_models_does_not_hide_the_others(
+    shared: LiveServer,
+) -> None:
+    listed = {one["name"]: one for one in _get(shared, "/models")["backends"]}
+    assert listed["gone"]["error"]["code"] == "unavailable"
+    assert {"checkpoint", "sampler"} <= {model["kind"] for model in listed["studio"]["models"]}
+
+
+def test_models_are_limited_to_a_kind_and_to_backends(shared: LiveServer) -> None:
+    (only,) = _get(shared, "/models", backend="studio", kind="upscaler")["backends"]
+    assert {model["kind"] for model in only["models"]} == {"upscaler"}
+    names = [one["name"] for one in _get(shared, "/models", backend=["mock", "all"])["backends"]]
+    assert names == ["mock", "studio"]
+
+
+def test_many_clients_are_one_question_to_an_engine(comfy: ComfyUI, shared: LiveServer) -> None:
+    def count() -> int:
+        return sum(request.path == "/system_stats" for request in comfy.requests)
+
+    before = count()
+    clients = [
+        threading.Thread(target=_get, args=(shared, "/backends/studio/health")) for _ in range(20)
+    ]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(20)
+    assert count() - before <= 1
+
+
+def test_a_silent_engine_is_a_late_answer_and_delays_nobody_else() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        block = {"type": "comfyui", "url": url, "workflow": "sdxl"}
+        settings = server_settings({"silent": block, "mock": {"type": "mock"}})
+        directory = EngineDirectory(settings, patience_seconds=0.2)
+        states = {one.name: one for one in directory.backends(is_asked=True).backends}
+        assert states["mock"].ok is True
+        assert (states["silent"].ok, states["silent"].summary) == (
+            False,
+            "The engine has not answered for 0.2 s.",
+        )
+        assert directory.health("silent").ok is False
+        listed = {one.name: one for one in directory.models().backends}
+        assert listed["silent"].error is not None
+        assert listed["mock"].models
