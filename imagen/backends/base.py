@@ -233,6 +233,8 @@ class Adapter(Generic[Config]):
     is_service: bool = False
     """Whether it is an online service: its credential must be set, and the parameters of a model
     may have to be requested once."""
+    is_synchronous: bool = False
+    """Whether a job ends with the connection that submitted it: no other process can collect it."""
     detect: Callable[[str], Detection] | None = None
     """Looks for the engine at a URL or path; for "" at its usual place."""
 

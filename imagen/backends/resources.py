@@ -31,6 +31,8 @@ class BackendResource:
     """So many jobs may start in so many seconds; None: any number."""
     goes_on_alone: bool
     """Whether its jobs go on without the process that submitted them."""
+    is_synchronous: bool = False
+    """Whether no other process can collect a job, although it goes on."""
 
 
 def find_resource(
@@ -52,4 +54,5 @@ def find_resource(
         at_once=config.at_once or (_SERVICE_PLACES if adapter.is_service else 1),
         rate=parse_rate(config.rate) if config.rate else None,
         goes_on_alone=adapter.is_service or bool(is_url),
+        is_synchronous=adapter.is_synchronous,
     )

@@ -132,6 +132,7 @@ class JobRun:
         place: Workplace,
         *,
         is_remote: bool,
+        is_synchronous: bool = False,
         refusal: ImagenError | None = None,
         on_left_engine: Callable[[JobRun], None],
     ) -> None:
@@ -140,6 +141,8 @@ class JobRun:
         self.token = delivery.token
         self.is_remote = is_remote
         """Whether its engine goes on with it without this process."""
+        self.can_be_left = is_remote and not is_synchronous
+        """Whether another worker can collect it."""
         self.is_adopted = row.job is not None and row.job.ticket.submitted
         """Whether its engine may have it already, by an earlier worker."""
         self.began = time.monotonic()

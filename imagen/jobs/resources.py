@@ -24,6 +24,8 @@ class Resource:
     """So many jobs may start in so many seconds."""
     is_remote: bool
     """Whether its jobs go on without the process that submitted them."""
+    is_synchronous: bool = False
+    """Whether no other process can collect such a job."""
 
 
 def find_resources(backends: Sequence[str] | None, settings: Settings) -> list[Resource]:
@@ -44,5 +46,6 @@ def find_resources(backends: Sequence[str] | None, settings: Settings) -> list[R
             at_once=min(known.at_once, new.at_once) if known else new.at_once,
             rate=(known.rate if known else None) or new.rate,
             is_remote=new.goes_on_alone and (known is None or known.is_remote),
+            is_synchronous=new.is_synchronous or (known is not None and known.is_synchronous),
         )
     return list(found.values())

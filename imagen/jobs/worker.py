@@ -438,6 +438,7 @@ class _Worker:
             delivery,
             self._place,
             is_remote=is_remote,
+            is_synchronous=resource is not None and resource.is_synchronous,
             refusal=look.refusal(pause) if lane is not None else None,
             on_left_engine=lambda run: self._free(run, lane, is_probe=pause is not None),
         )
@@ -607,7 +608,7 @@ class _Worker:
         self._on_event(WorkerEvent("stopping"))
         began = time.monotonic()
         for run in list(self._runs.values()):
-            run.stop_by = began if run.is_remote else began + _FINISH_SECONDS
+            run.stop_by = began if run.can_be_left else began + _FINISH_SECONDS
             run.interrupt("stopping")
         until = began + _FINISH_SECONDS + _ABORT_SECONDS
         while self._runs and time.monotonic() < until:

@@ -60,3 +60,23 @@ def read_secret(variable: str, environ: Mapping[str, str], *, remedy: str) -> st
             remedy=remedy,
         )
     return value
+
+
+def read_authorization(
+    *, bearer_env: str = "", basic_env: str = "", environ: Mapping[str, str]
+) -> dict[str, str]:
+    """The header that authorizes a request, from the variable that one of the keys names.
+
+    Empty where neither names one. `basic_env` holds `user:password`. Raises Unauthorized for a
+    variable that is not set.
+    """
+    variable = bearer_env or basic_env
+    if not variable:
+        return {}
+    remedy = f"Set {variable} to the credential of the server."
+    secret = read_secret(variable, environ, remedy=remedy)
+    if bearer_env:
+        return {"Authorization": f"Bearer {secret}"}
+    from base64 import b64encode
+
+    return {"Authorization": f"Basic {b64encode(secret.encode()).decode()}"}

@@ -97,6 +97,8 @@ class BackendContract:
     """Scenarios that this kind of engine cannot be in, and why."""
     goes_on_alone: ClassVar[bool] = True
     """Whether the engine goes on with a job whose process is gone, unlike one in this process."""
+    keeps_results: ClassVar[bool] = True
+    """Whether the images of a job can be fetched again, or by another process."""
 
     # Images
 
@@ -150,11 +152,16 @@ class BackendContract:
             assert len(backend.collect(ticket, no_progress).images) == 1
 
     def test_submitted_ticket_is_not_submitted_again(self, rig: Rig) -> None:
-        """Collecting it again finds the existing job."""
+        """Collecting it again finds the existing job, or says that its images are gone."""
         with closing(rig.open("ok")) as backend:
             first = _run(backend, REQUEST)
             sent = next(p.ticket for p in first.progress if p.ticket is not None)
             submissions = rig.submissions()
+            if not self.keeps_results:
+                with pytest.raises(Lost):
+                    backend.collect(sent, no_progress)
+                assert rig.submissions() == submissions
+                return
             again = backend.collect(sent, no_progress)
         assert rig.submissions() == submissions
         assert again.images[0].data == first.result.images[0].data

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from imagen.backends.sdcpp import images
+from imagen.backends import images
 from imagen.cli import run
 from imagen.comparison.sheet.fonts import system_fonts
 from imagen.comparison.sheet.layout import SheetCell, lay_out

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from imagen.backends.base import BackendConfig
 from imagen.core.request import Task
 from imagen.core.text import is_variable_name
-from imagen.net.urls import read_secret, url_faults
+from imagen.net.urls import read_authorization, read_secret, url_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,15 +145,13 @@ def request_headers(
         remedy = f"Set {variable} to the credential of the server."
         return read_secret(variable, environ, remedy=remedy)
 
-    headers = config.headers | {name: read(var) for name, var in config.headers_env.items()}
-    if config.bearer_env:
-        headers["Authorization"] = f"Bearer {read(config.bearer_env)}"
-    elif config.basic_env:
-        from base64 import b64encode
-
-        pair = b64encode(read(config.basic_env).encode()).decode()
-        headers["Authorization"] = f"Basic {pair}"
-    return headers
+    return (
+        config.headers
+        | {name: read(variable) for name, variable in config.headers_env.items()}
+        | read_authorization(
+            bearer_env=config.bearer_env, basic_env=config.basic_env, environ=environ
+        )
+    )
 
 
 def credential_remedy(config: ComfyUIConfig) -> str:

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory, gettempdir
 from threading import Thread
 from typing import IO, TYPE_CHECKING
 
+from imagen.backends.images import check_image, read_image, resize_image, restore_unmasked
 from imagen.backends.sdcpp.cli_args import build_command
 from imagen.backends.sdcpp.cli_output import CliOutput, LineSplitter, exit_error, run_warnings
-from imagen.backends.sdcpp.images import check_image, read_image, resize_image, restore_unmasked
 from imagen.core.filesystem import read_at_most
 from imagen.core.image_file import is_complete, media_type, read_image_file
 from imagen.core.result import Facts, Output, Progress, Result

@@ -10,12 +10,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.base import Health, Model, tag_errors_with_backend
+from imagen.backends.images import check_image, restore_unmasked
 from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.remote_job import JobProgress, Outage, RemoteJobPolicy, run_remote_job
 from imagen.backends.sdcpp.capabilities import SdEngineInfo, build_capabilities
 from imagen.backends.sdcpp.cli_args import EMPTY_PROMPT
 from imagen.backends.sdcpp.families import find_family
-from imagen.backends.sdcpp.images import check_image, restore_unmasked
 from imagen.backends.sdcpp.loras import match_lora
 from imagen.backends.sdcpp.plan import plan_request
 from imagen.backends.sdcpp.server_client import SdServerClient, SdServerInfo, SdServerJobStatus

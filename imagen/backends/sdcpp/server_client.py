@@ -13,7 +13,7 @@ from imagen.core.json_values import as_list, as_mapping, as_text, parse_json
 from imagen.core.text import one_line
 from imagen.errors import BackendError, Lost, Rejected
 from imagen.net import http
-from imagen.net.urls import read_secret
+from imagen.net.urls import read_authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,11 +72,7 @@ class SdServerClient:
     def __init__(self, config: SdCppConfig, environ: Mapping[str, str] = os.environ) -> None:
         self.base_url = config.url.rstrip("/")
         self._config = config
-        headers: dict[str, str] = {}
-        if config.bearer_env:
-            remedy = f"Set {config.bearer_env} to the token of the server."
-            token = read_secret(config.bearer_env, environ, remedy=remedy)
-            headers["Authorization"] = f"Bearer {token}"
+        headers = read_authorization(bearer_env=config.bearer_env, environ=environ)
         self._http = http.HttpClient(
             self.base_url,
             headers=headers,

@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from imagen.backends.sdcpp import images
+from imagen.backends import images
 from imagen.errors import Failed
 
 
