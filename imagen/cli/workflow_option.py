@@ -54,7 +54,7 @@ def _workflow_path(path: Path, settings: Settings, backend: str) -> Path:
     The imported workflow is named after its content. The editor's format needs the node catalog of
     the server.
     """
-    from imagen.cli.commands.workflows_add import choose_catalog, read_workflow_file
+    from imagen.engines.workflow_import import choose_catalog, read_workflow_file
     from imagen.graphs.importer import (
         format_workflow,
         import_workflow,

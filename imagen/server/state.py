@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
@@ -99,7 +100,8 @@ async def _next_end_of(id: str, queue: EventQueue) -> None:
                 return
 
 
-class RequiredScope(NamedTuple):
+@dataclass(frozen=True)
+class RequiredScope:
     """A mark of a route: what its callers must be allowed; None for a route that is open to all."""
 
     scope: Scope | None

@@ -115,7 +115,11 @@ class BackendCapabilitiesView(View):
             tasks=tuple(
                 TaskView(
                     task=task,
-                    parameters=describe_parameters(capabilities),
+                    parameters=describe_parameters(
+                        capabilities.parameters,
+                        capabilities.controls,
+                        capabilities.preprocessors,
+                    ),
                     without=capabilities.without,
                 )
                 for task, capabilities in tasks.items()

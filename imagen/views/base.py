@@ -36,7 +36,7 @@ class View(BaseModel):
 
     def as_data(self) -> dict[str, object]:
         """The JSON object."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
 
 class ErrorView(View):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from imagen.core.capabilities import Capabilities, Parameter
+    from imagen.core.capabilities import Parameter
 
 ParameterGroup = Literal["prompt", "size", "sampling", "model", "input", "output", "more"]
 InputKind = Literal[
@@ -61,12 +61,16 @@ class ParameterView(View):
     )
 
 
-def describe_parameters(capabilities: Capabilities) -> dict[str, ParameterView]:
-    """Every parameter of these capabilities, by name, in their order."""
-    choices = {"controls": capabilities.controls, "preprocess": capabilities.preprocessors}
+def describe_parameters(
+    parameters: Mapping[str, Parameter],
+    controls: tuple[str, ...] = (),
+    preprocessors: tuple[str, ...] = (),
+) -> dict[str, ParameterView]:
+    """The parameters by name, in their order; with the kinds of control image that are known."""
+    choices = {"controls": controls, "preprocess": preprocessors}
     return {
         name: _describe(name, parameter, choices.get(name, ()))
-        for name, parameter in capabilities.parameters.items()
+        for name, parameter in parameters.items()
     }
 
 

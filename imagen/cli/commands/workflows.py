@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -25,9 +24,6 @@ from imagen.core.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from imagen.config import Settings
-    from imagen.graphs import Workflow, WorkflowFault
 
 
 @click.group(cls=Group)
@@ -53,25 +49,19 @@ _LIST_COLUMNS = (Column("name"), Column("task"), Column("title"), Column("source
 def list_(config_path: Path | None, as_json: bool) -> None:
     """List the workflows in your folders, and the bundled ones."""
     from imagen.graphs import list_workflow_files
+    from imagen.views.workflows import WorkflowSummaryView
 
-    rows: list[tuple[str, ...]] = []
-    bodies: list[dict[str, str]] = []
-    for entry in list_workflow_files(settings_from_options(config_path).workflow_dirs):
-        source, error = entry.source, str(entry.error) if entry.error else ""
-        body = {"name": entry.name, "source": source, "hidden_by": entry.hidden_by, "error": error}
-        if entry.workflow is None:
-            bodies.append(body)
-            rows.append((entry.name, "unreadable", error.splitlines()[0], source))
-            continue
-        manifest = entry.workflow.manifest
-        more = {"title": manifest.title, "task": manifest.task, "licence": manifest.licence}
-        bodies.append(body | more)
-        source = f"{source} (hidden by {entry.hidden_by})" if entry.hidden_by else source
-        rows.append((entry.name, manifest.task, manifest.title, source))
+    listed = list_workflow_files(settings_from_options(config_path).workflow_dirs)
+    each = [WorkflowSummaryView.of(one) for one in listed]
     if as_json:
-        _print_json(bodies)
-    else:
-        print_table(_LIST_COLUMNS, rows)
+        _print_json([one.as_data() for one in each])
+        return
+    rows = []
+    for one in each:
+        task, title = one.task or "unreadable", one.title or one.error.partition("\n")[0]
+        source = f"{one.source} (hidden by {one.hidden_by})" if one.hidden_by else one.source
+        rows.append((one.name, task, title, source))
+    print_table(_LIST_COLUMNS, rows)
 
 
 # --- workflows check ---
@@ -92,61 +82,24 @@ def check(name: str, backend: str | None, config_path: Path | None, as_json: boo
 
     NAME is a name or a file. The exit code is 2 if something is wrong.
     """
-    from imagen.graphs import find_faults, find_missing_values, find_workflow
+    from imagen.engines.workflows import check_workflow
+    from imagen.graphs import WorkflowFault, find_workflow
 
     settings = settings_from_options(config_path)
     workflow = find_workflow(name, settings.workflow_dirs)
-    more = (
-        find_missing_values(workflow)
-        if backend is None
-        else _check_on_server(workflow, name, backend, settings)
-    )
-    found = list(dict.fromkeys([*find_faults(workflow), *more]))
+    report = check_workflow(workflow, settings, backend, name=name)
     if as_json:
-        keys = ("node", "title", "input", "what", "remedy")
-        _print_json(
-            {
-                "workflow": workflow.name,
-                "source": workflow.source,
-                "ok": not found,
-                "faults": [{key: getattr(fault, key) for key in keys} for fault in found],
-            }
-        )
-        return 2 if found else 0
-    for fault in found:
-        echo(fault.sentence)
+        _print_json(report.as_data())
+        return 0 if report.ok else 2
+    for fault in report.faults:
+        echo(WorkflowFault(**dict(fault)).sentence)
         if fault.remedy:
             echo(f"  {fault.remedy}")
     place = f" on {backend}" if backend else ""
-    verdict = f"{len(found)} problem{'s' if len(found) > 1 else ''}" if found else "ok"
+    count = len(report.faults)
+    verdict = "ok" if report.ok else f"{count} problem{'s' if count > 1 else ''}"
     echo(f"{workflow.name}{place}: {verdict}")
-    return 2 if found else 0
-
-
-def _check_on_server(
-    workflow: Workflow, name: str, backend: str, settings: Settings
-) -> list[WorkflowFault]:
-    """The faults on a backend's server, with its own defaults if this is its workflow."""
-    from imagen.backends.comfyui import ComfyUIBackend, default_overrides, node_catalog
-    from imagen.backends.redact import unwrap_backend
-    from imagen.errors import ConfigError
-    from imagen.graphs import check_against_server, find_missing_values
-    from imagen.pipeline.generate import open_named
-
-    with closing(open_named(backend, settings)) as opened, unwrap_backend(opened) as engine:
-        if not isinstance(engine, ComfyUIBackend):
-            raise ConfigError(
-                f"Workflows are checked against a ComfyUI server, and the backend {backend!r} is "
-                "not one.",
-                remedy="Name a backend of type comfyui.",
-            )
-        object_info, version = node_catalog(engine)
-        defaults = default_overrides(engine, name)
-    bound = workflow.bind_defaults(defaults)
-    return [
-        *find_missing_values(workflow, defaults),
-        *check_against_server(bound, object_info, manifest=workflow.manifest, version=version),
-    ]
+    return 0 if report.ok else 2
 
 
 # --- workflows show ---
@@ -168,16 +121,12 @@ def show(name: str, config_path: Path | None, as_json: bool) -> None:
     NAME is a name or a file.
     """
     from imagen.graphs import find_workflow
+    from imagen.views.workflows import WorkflowView
 
     workflow = find_workflow(name, settings_from_options(config_path).workflow_dirs)
     manifest = workflow.manifest
     if as_json:
-        parameters = {
-            name: parameter.model_dump(mode="json", exclude_none=True)
-            for name, parameter in workflow.parameters.items()
-        }
-        body = {"name": workflow.name, "source": workflow.source}
-        _print_json(body | manifest.model_dump(mode="json") | {"parameters": parameters})
+        _print_json(WorkflowView.of(workflow).as_data())
         return
     echo(f"{workflow.name}: {manifest.title}" if manifest.title else workflow.name)
     for line in (*format_paragraph(manifest.description), ""):
