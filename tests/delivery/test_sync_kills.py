@@ -19,6 +19,7 @@ _ALL = Outcome(objects=2, rows=2, accounted=1, messages=1, recorded=2, left=0)
 def test_a_killed_sync_delivers_everything_once_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Kills(tmp_path / "place", monkeypatch).outcomes()
-    assert {"flock", "execute", "commit", "connect", "send"} <= {step.split()[1] for step in found}
+    kills = Kills(tmp_path / "place", monkeypatch)
+    found = kills.outcomes()
+    assert {"flock", "execute", "commit", "connect", "send"} <= {*kills.steps}
     assert {step: one for step, one in found.items() if one != _ALL} == {}

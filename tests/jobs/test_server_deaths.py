@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 import pytest
 from support.kill_matrix import Outcome, Runner, outcome
+from support.thoroughness import sample
 
 from imagen.config import load_settings
 from imagen.jobs import file_store
@@ -88,9 +89,9 @@ class _Servers:
 
 
 def _deaths(place: Path) -> Iterator[_Death]:
-    """A death at each step of the server in turn, until it has said all it has to say."""
+    """Deaths at steps of the server in turn, until it has said all it has to say."""
     with closing(Runner()) as runner, closing(_Servers()) as servers:
-        for step in count():
+        for step in count(*sample(4)):
             servers.start(dies_at=step)
             folder = _folder(place / str(step), servers.url)
             code = runner.run(folder, _LINE.split())

@@ -16,13 +16,14 @@ import pytest
 from support import chaos_worker
 from support.chaos_worker import STALL_SECONDS, settings_at, submissions
 from support.queued_jobs import new_batch, new_job, recorded_states
+from support.thoroughness import scaled
 
 from imagen.jobs.sql_store import open_job_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ACTS = int(os.environ.get("IMAGEN_CHAOS_ACTS", "6"))
+_ACTS = int(os.environ.get("IMAGEN_CHAOS_ACTS", scaled(3, 6)))
 """How often to kill or freeze a worker."""
 _WORKERS = 3
 _JOBS_PER_ACT = 30

@@ -20,6 +20,7 @@ import pytest
 from simulators.replicate import COMMUNITY, TOKEN, Replicate
 from sqlalchemy import func, select
 from support.queue_runs import new_job, wait_until
+from support.thoroughness import scaled
 
 from imagen.config import load_settings
 from imagen.jobs.model import ENDED
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from imagen.jobs.model import QueuedJob
     from imagen.jobs.sql_store import SqlJobStore
 
-_JOBS = int(os.environ.get("IMAGEN_CHAOS_JOBS", "24"))
-_ACTS = int(os.environ.get("IMAGEN_CHAOS_ACTS", "8"))
+_JOBS = int(os.environ.get("IMAGEN_CHAOS_JOBS", scaled(12, 24)))
+_ACTS = int(os.environ.get("IMAGEN_CHAOS_ACTS", scaled(3, 8)))
 _WORKERS = 4
 _LEASE_SECONDS = 2.0
 _STEPS = 8

@@ -15,6 +15,7 @@ from imagen.config import load_settings
 from imagen.jobs import file_store
 from imagen.library import Query, search_images, sum_usage
 from imagen.pipeline.record import open_library_synced
+from support.thoroughness import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,8 @@ class Matrix:
 
     In its arguments RUN stands for words that tell the engine which of the runs it is;
     `made_at_engine` says how many generations of these words it has made. `recover` is the command
-    that brings to an end what was left; where nothing was, the command itself is run again.
+    that brings to an end what was left; where nothing was, the command itself is run again. By
+    default it is killed before one of `every` so many steps.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Matrix:
         *,
         recover: str = "resume --quiet",
         since: str = "",
-        every: int = 1,
+        every: int = 4,
     ) -> None:
         self._place = place
         own = {"state_dir": "./state", "library": {"url": "./library.db"}}
@@ -90,12 +92,13 @@ class Matrix:
         self._recover = recover
         self._since = since
         """The kind of step before the first kill; "" for any."""
-        self._every = every
-        """2 kills before every second step only."""
+        self._first, self._every = sample(every)
+        self.steps: list[str] = []
+        """The kinds of all steps, once `outcomes` has run."""
         self._idle: Queue[Runner] = Queue()
 
     def outcomes(self) -> dict[str, Outcome]:
-        """The outcome of the kill before each step, by the step's description."""
+        """The outcome of the kill before each step, or a sample of them, by their descriptions."""
         runners = [Runner() for _ in range(_AT_ONCE)]
         for runner in runners:
             self._idle.put(runner)
@@ -106,10 +109,10 @@ class Matrix:
                 runner.close()
 
     def _all(self) -> dict[str, Outcome]:
-        steps = self._steps()
+        self.steps = steps = self._steps()
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            first = steps.index(self._since) if self._since else 0
-            numbers = range(first, len(steps), self._every)
+            since = steps.index(self._since) if self._since else 0
+            numbers = range(since + self._first, len(steps), self._every)
             found = pool.map(self._killed_at, numbers)
             return {f"{n} {steps[n]}": one for n, one in zip(numbers, found, strict=True)}
 

@@ -18,19 +18,20 @@ from hypothesis import strategies as st
 
 from imagen.cli import run
 from imagen.core.text import printable
+from support.thoroughness import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
 
 _EXAMPLES = int(os.environ.get("IMAGEN_FUZZ_EXAMPLES", "0"))
-"""Inputs for each test; by default 400 that are the same every time."""
+"""Inputs for each test; by default the same every time."""
 settings.register_profile(
     "fuzz",
     deadline=None,
     database=None,
     derandomize=not _EXAMPLES,
-    max_examples=_EXAMPLES or 400,
+    max_examples=_EXAMPLES or scaled(120, 400),
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
