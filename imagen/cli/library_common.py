@@ -62,7 +62,7 @@ def find_images(library: Library, words: Iterable[str]) -> list[LibraryImage]:
 
 def reload_images(library: Library, images: Iterable[LibraryImage]) -> list[LibraryImage]:
     """The same images as they are now."""
-    return find_images(library, (f"{image.generation}.{image.number + 1}" for image in images))
+    return find_images(library, (image.uid for image in images))
 
 
 def print_images(
@@ -71,23 +71,22 @@ def print_images(
     *,
     heading: str,
     as_json: bool,
-    **more: Any,
+    left: Sequence[Path] | None = None,
 ) -> None:
-    """A table of each image's ID and `cell`; or all of them, and `more`, as JSON."""
+    """A table of each image's ID and `cell`; or all of them as JSON, with the files `left`."""
     if as_json:
-        click.echo(
-            json.dumps({"images": [image_as_json(image) for image in images], **more}, indent=2)
+        from imagen.views.images import DeletedImagesView, ImagesView, ImageView
+
+        views = tuple(map(ImageView.of, images))
+        body = (
+            ImagesView(images=views)
+            if left is None
+            else DeletedImagesView(images=views, left=tuple(map(str, left)))
         )
+        click.echo(json.dumps(body.as_data(), indent=2))
         return
     columns = (Column("id", is_ragged=True, colour="cyan"), Column(heading, may_go_below=True))
     print_table(columns, [(image.id, one_line(cell(image), limit=400)) for image in images])
-
-
-def image_as_json(image: LibraryImage) -> dict[str, Any]:
-    """The documented JSON of one image in the library."""
-    from imagen.views.images import ImageView
-
-    return ImageView.of(image).as_data()
 
 
 def local_time(moment: datetime) -> datetime:

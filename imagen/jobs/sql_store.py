@@ -241,10 +241,13 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
         def work(connection: Connection, salt: int) -> str | None:
             change = Transition(connection, self.queue)
             row = change.lock_owned(fence)
-            if prepared is not None and insert_prepared(connection, prepared, salt):
-                added: list[JsonValue] = [*uids_of(prepared.record)]
+            if prepared is not None:
+                replaced = insert_prepared(connection, prepared, salt)
+                added = [] if replaced is None else uids_of(prepared.record)
+                if replaced:
+                    change.add_event(fence.job, "images_removed", {"images": [*replaced]})
                 if added:
-                    change.add_event(fence.job, "images_added", {"images": added})
+                    change.add_event(fence.job, "images_added", {"images": [*added]})
             change.end(row, state, **values)
             change.write_events()
             token: str | None = row.token

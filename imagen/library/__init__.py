@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         count_images,
         find_failure,
         find_image,
+        find_image_by_id,
+        find_images_by_uid,
         images_of,
         list_values,
         paths_of,
@@ -47,7 +49,8 @@ else:
         "usual_seconds",
         "records": "Delivery GenerationRecord StoredImage",
         "search": "FailedGeneration FailuresPage ImagesPage LibraryImage Query count_images "
-        "find_failure find_image images_of list_values paths_of search_failures search_images",
+        "find_failure find_image find_image_by_id find_images_by_uid images_of list_values "
+        "paths_of search_failures search_images",
         "write": "record_generation",
     }
 
@@ -82,6 +85,8 @@ __all__ = [
     "count_images",
     "find_failure",
     "find_image",
+    "find_image_by_id",
+    "find_images_by_uid",
     "find_paths",
     "forget_missing",
     "images_of",

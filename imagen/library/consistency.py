@@ -13,8 +13,10 @@ from sqlalchemy import delete, func, select, update
 
 from imagen.config.paths import host_name
 from imagen.core.filesystem import file_sha256
+from imagen.core.ids import image_uid
 from imagen.errors import ImagenError
 from imagen.library.detail import build_sidecar
+from imagen.library.events import insert_image_events
 from imagen.library.import_files import no_count, update_path
 from imagen.library.schema import generations, images, path_of, stored_path, thumbnails
 from imagen.library.search import images_of
@@ -125,12 +127,14 @@ def forget_missing(library: Library, report: ConsistencyReport) -> None:
     An image whose file is there again is kept. Raises LibraryError.
     """
     absent = [one for one in report.missing if not os.path.lexists(one.path)]
+    removed: list[str] = []
     with library.writing() as connection:
         for one in absent:
             same = images.c.generation == one.id, images.c.path == stored_path(one.path)
             chosen = select(images.c.id).where(*same, images.c.host == host_name())
             for key in connection.scalars(chosen).all():
-                delete_image(connection, key)
+                removed += delete_image(connection, key)
+        insert_image_events(connection, "images_removed", removed)
     report.missing = [one for one in report.missing if one not in absent]
     report.forgotten = absent
 
@@ -176,7 +180,7 @@ def _check_present(library: Library, row: Row[Any], report: ConsistencyReport, f
     if row.missing_ms is not None:
         report.returned.append(Inconsistency(row.generation, path, path, fix))
         if fix:
-            _note_missing(library, [row.id], None)
+            _note_missing(library, [row], None)
     is_changed = False
     with suppress(OSError):  # it may be deleted meanwhile
         now = path.stat()
@@ -208,6 +212,7 @@ def _rewrite_sidecar(library: Library, row: Row[Any], path: Path) -> bool:
     with library.writing() as connection:
         changed = update(images).where(images.c.id == row.id)
         connection.execute(changed.values(sidecar=stored_path(sidecar)))
+        insert_image_events(connection, "images_changed", [image_uid(row.generation, row.number)])
     return True
 
 
@@ -216,11 +221,11 @@ def _check_absent(
 ) -> None:
     """Look for files that are not where they were, by content."""
     found = _find_moved(library, absent) if absent else {}
-    missing = []
+    missing: list[Row[Any]] = []
     for row in absent:
         old, new = path_of(row.path), found.get(row.id)
         if new is None:
-            missing.append(row.id)
+            missing.append(row)
             report.missing.append(Inconsistency(row.generation, old))
             continue
         report.moved.append(Inconsistency(row.generation, old, new, fix))
@@ -233,14 +238,16 @@ def _check_absent(
         _note_missing(library, missing, round(time.time() * 1000))
 
 
-def _note_missing(library: Library, keys: list[int], moment: int | None) -> None:
+def _note_missing(library: Library, rows: list[Row[Any]], moment: int | None) -> None:
     """Store since when they are missing (the first time counts), or that they are not."""
+    changed = [row for row in rows if moment is None or row.missing_ms is None]
     with library.writing() as connection:
-        for start in range(0, len(keys), _BATCH):
-            changed = update(images).where(images.c.id.in_(keys[start : start + _BATCH]))
-            if moment is not None:
-                changed = changed.where(images.c.missing_ms.is_(None))
-            connection.execute(changed.values(missing_ms=moment))
+        for start in range(0, len(changed), _BATCH):
+            keys = [row.id for row in changed[start : start + _BATCH]]
+            noted = update(images).where(images.c.id.in_(keys))
+            connection.execute(noted.values(missing_ms=moment))
+        uids = [image_uid(row.generation, row.number) for row in changed]
+        insert_image_events(connection, "images_changed", uids)
 
 
 def _find_moved(library: Library, absent: list[Row[Any]]) -> dict[int, Path]:

@@ -18,10 +18,12 @@ from sqlalchemy import select, update
 
 from imagen.config.paths import host_name
 from imagen.core.capabilities import ParameterOutcome
+from imagen.core.ids import image_uid
 from imagen.core.json_values import json_safe
 from imagen.core.text import one_line
 from imagen.core.ticket import InputImage, Ticket
 from imagen.errors import LibraryError, OutputError, RequestError
+from imagen.library.events import insert_image_events
 from imagen.library.records import GenerationRecord, StoredImage
 from imagen.library.schema import generations, images, path_of, stored_path
 from imagen.library.write import record_import
@@ -245,7 +247,10 @@ def update_path(library: Library, row: Row[Any], path: Path) -> None:
     values = {"path": stored_path(path), "sidecar": sidecar, "missing_ms": None}
     with library.writing() as connection:
         is_unchanged = (images.c.id == row.id) & (images.c.path == row.path)
-        connection.execute(update(images).where(is_unchanged).values(**values))
+        if connection.execute(update(images).where(is_unchanged).values(**values)).rowcount:
+            insert_image_events(
+                connection, "images_changed", [image_uid(row.generation, row.number)]
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
 from imagen.library.schema import (
+    EVENT_INDEX,
     JOB_INDEXES,
     JOB_TABLES,
     PARTIAL_INDEXES,
@@ -94,6 +95,7 @@ def _add_tokens_and_events(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE job_events RENAME TO events"))
         connection.execute(text("DROP INDEX ix_job_events_job"))
         connection.execute(text("CREATE INDEX ix_events_job ON events (job)"))
+    connection.execute(text(EVENT_INDEX))
     metadata.create_all(connection, tables=[tokens])
 
 

@@ -160,6 +160,8 @@ images = Table(
 """`number` counts within the generation from 0. `path` is where the file is on the machine `host`;
 of an image in the trash, `trashed_from` is the path to put it back to."""
 
+IMAGE_EVENTS = "kind IN ('images_added', 'images_changed', 'images_removed')"
+"""SQL, as it is in the partial index of events."""
 PARTIAL_INDEXES = (
     "CREATE INDEX images_rated ON images (id, rating, backend, model) WHERE rating IS NOT NULL",
     "CREATE INDEX images_trashed ON images (id, trashed_ms, rating, backend, model) "
@@ -422,7 +424,9 @@ JOB_TABLES = (
     job_blobs,
     queue_facts,
 )
+EVENT_INDEX = f"CREATE INDEX IF NOT EXISTS events_of_images ON events (seq) WHERE {IMAGE_EVENTS}"
 JOB_INDEXES = (
+    EVENT_INDEX,
     "CREATE INDEX jobs_by_parent ON jobs (parent, state, number) WHERE parent IS NOT NULL",
     "CREATE INDEX jobs_by_pool ON jobs (pool, state, created_ms, id)",
     "CREATE INDEX jobs_at_top ON jobs (state, created_ms, id) WHERE parent IS NULL",

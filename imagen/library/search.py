@@ -29,7 +29,7 @@ from imagen.library.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, TextClause
@@ -271,16 +271,49 @@ def find_image(library: Library, word: str) -> LibraryImage:
     is found by its content, and an image in the trash by its old path too. Raises RequestError if
     there is none, or several match.
     """
+    is_file = os.path.isfile(word)
     with library.reading() as connection:
-        find = _find_by_file if os.path.isfile(word) else _find_by_id
+        find = _find_by_file if is_file else _find_by_id
         found = _with_tags(connection, find(connection, word))
+    if not found and is_file:
+        raise NotFound(
+            f"The image {one_line(word, limit=80)} is not in the library.",
+            remedy="Add its folder with: imagen library add DIR",
+        )
+    return _the_only(found, word)
+
+
+def find_image_by_id(library: Library, word: str) -> LibraryImage:
+    """The image with this ID, as `find_image` finds it; never by a file or its path.
+
+    Raises NotFound if there is none, RequestError if several match.
+    """
+    found: tuple[LibraryImage, ...] = ()
+    if is_id(word):
+        with library.reading() as connection:
+            found = _with_tags(connection, _find_by_id(connection, word))
+    return _the_only(found, word)
+
+
+def find_images_by_uid(library: Library, uids: Collection[str]) -> tuple[LibraryImage, ...]:
+    """The images with these unique ids, in their order; unknown ones are left out."""
+    parts = {uid: uid.rpartition(".") for uid in uids}
+    generation_ids = list({generation for generation, _, _ in parts.values()})
+    by_uid: dict[str, LibraryImage] = {}
+    with library.reading() as connection:
+        for start in range(0, len(generation_ids), _AT_ONCE):
+            chosen = _select_images().where(
+                images.c.generation.in_(generation_ids[start : start + _AT_ONCE])
+            )
+            rows = connection.execute(chosen).all()
+            wanted = [row for row in rows if image_uid(row.generation, row.number) in parts]
+            by_uid |= {image.uid: image for image in _with_tags(connection, wanted)}
+    return tuple(by_uid[uid] for uid in parts if uid in by_uid)
+
+
+def _the_only(found: Sequence[LibraryImage], word: str) -> LibraryImage:
     if not found:
         name = one_line(word, limit=80)
-        if os.path.isfile(word):
-            raise NotFound(
-                f"The image {name} is not in the library.",
-                remedy="Add its folder with: imagen library add DIR",
-            )
         if (back := count_back(word)) is not None:
             raise NotFound(
                 f"There is no {name}: the library holds fewer images."

@@ -9,6 +9,7 @@ from sqlalchemy import delete, text, update
 
 from imagen.core.text import printable
 from imagen.errors import RequestError
+from imagen.library.events import insert_image_events
 from imagen.library.schema import images, tags
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def change_tags(
                     ),
                     rows,
                 )
+        if added or removed:
+            insert_image_events(connection, "images_changed", [image.uid for image in marked])
 
 
 def parse_tag(text: str) -> str:
@@ -62,6 +65,7 @@ def set_rating(library: Library, rated: Sequence[LibraryImage], stars: int | Non
     with library.writing() as connection:
         for keys in _batches(rated):
             connection.execute(update(images).where(images.c.id.in_(keys)).values(rating=stars))
+        insert_image_events(connection, "images_changed", [image.uid for image in rated])
 
 
 def _batches(marked: Sequence[LibraryImage]) -> Iterator[list[int]]:

@@ -28,6 +28,7 @@ from imagen.core.filesystem import (
     write_whole,
 )
 from imagen.errors import OutputError, RequestError
+from imagen.library.events import insert_image_events
 from imagen.library.schema import images, stored_path
 from imagen.library.search import Query, search_images
 from imagen.library.write import delete_image
@@ -202,7 +203,7 @@ def delete_for_good(library: Library, image: LibraryImage) -> Path | None:
     require_trashed(image)
     left = None
     with library.writing() as connection:
-        delete_image(connection, image.key)
+        removed = delete_image(connection, image.key)
         doomed = [image.sidecar, image.path] if image.trashed_from else []
         # The file of an interrupted move, or one that was never moved.
         outside = image.trashed_from or image.path
@@ -227,6 +228,7 @@ def delete_for_good(library: Library, image: LibraryImage) -> Path | None:
                     f"{path} cannot be deleted: {error.strerror or error}.",
                     remedy="The image is still in the trash.",
                 ) from error
+        insert_image_events(connection, "images_removed", removed)
     if image.trashed_from:
         _remove_folder(image.path)
     return left
@@ -235,6 +237,7 @@ def delete_for_good(library: Library, image: LibraryImage) -> Path | None:
 def _update(library: Library, image: LibraryImage, **values: str | int | None) -> None:
     with library.writing() as connection:
         connection.execute(update(images).where(images.c.id == image.key).values(**values))
+        insert_image_events(connection, "images_changed", [image.uid])
 
 
 def _move_files(source: Path, target: Path, *, has_sidecar: bool) -> None:

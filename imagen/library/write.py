@@ -74,10 +74,12 @@ def record_generation(
     prepared = prepare_generation(record, deliveries, costs)
 
     def work(connection: Connection, salt: int) -> bool:
-        is_new = insert_prepared(connection, prepared, salt)
-        if is_new:
-            insert_image_events(connection, "images_added", uids_of(record))
-        return is_new
+        replaced = insert_prepared(connection, prepared, salt)
+        if replaced is None:
+            return False
+        insert_image_events(connection, "images_removed", replaced)
+        insert_image_events(connection, "images_added", uids_of(record))
+        return True
 
     return write_exclusively(library, work)
 
@@ -103,15 +105,24 @@ def prepare_generation(
     return PreparedGeneration(record, deliveries, costs, _make_thumbnails(record))
 
 
-def insert_prepared(connection: Connection, prepared: PreparedGeneration, salt: int) -> bool:
+def insert_prepared(
+    connection: Connection, prepared: PreparedGeneration, salt: int
+) -> list[str] | None:
     """`record_generation` in the caller's transaction, which `write_exclusively` began.
 
-    The caller writes the event as the last thing of its transaction.
+    Returns the unique ids of the images that it replaces; None if the library has it already. The
+    caller writes the events as the last thing of its transaction.
     """
     record, deliveries, costs, small = prepared
-    if _is_recorded(connection, record):
-        return False
-    _delete_imported(connection, record)
+    known = _find_state(connection, record.id)
+    replaced: list[str] = []
+    if known is not None:
+        # A failed or imported one makes way for one that is done.
+        is_less = known.state == "failed" or (known.source, record.source) == ("import", "imagen")
+        if not (is_less and record.state == "done"):
+            return None
+        replaced += delete_generation(connection, record.id)
+    replaced += _delete_imported(connection, record)
     _insert_generation(connection, record, small, salt)
     if record.state == "done" and record.source == "imagen":
         # Recorded before as failed, it may have a row already.
@@ -132,7 +143,7 @@ def insert_prepared(connection: Connection, prepared: PreparedGeneration, salt: 
                 created_ms=now,
             )
         )
-    return True
+    return replaced
 
 
 def record_import(library: Library, record: GenerationRecord) -> tuple[StoredImage, ...] | None:
@@ -160,10 +171,11 @@ def record_import(library: Library, record: GenerationRecord) -> tuple[StoredIma
     return write_exclusively(library, work)
 
 
-def delete_image(connection: Connection, key: int) -> None:
+def delete_image(connection: Connection, key: int) -> list[str]:
     """Delete the row of an image and what belongs to it; the ledger stays.
 
     Its upload is cancelled if it was not sent yet, and its generation goes with its last image.
+    Returns its unique id, for an event; nothing if there is no such image.
     """
     chosen = select(images.c.generation, images.c.number).where(images.c.id == key)
     row = connection.execute(chosen).one_or_none()
@@ -175,7 +187,7 @@ def delete_image(connection: Connection, key: int) -> None:
     ):
         connection.execute(delete(table).where(column == key))
     if row is None:
-        return
+        return []
     connection.execute(
         delete(outbox).where(
             outbox.c.kind == "cloud",
@@ -188,13 +200,15 @@ def delete_image(connection: Connection, key: int) -> None:
     others = select(images.c.id).where(images.c.generation == row.generation)
     if connection.execute(others).first() is None:
         connection.execute(delete(generations).where(generations.c.id == row.generation))
+    return [image_uid(row.generation, row.number)]
 
 
-def delete_generation(connection: Connection, id: str) -> None:
-    """Delete a generation and its images; the ledger stays."""
-    for key in connection.scalars(select(images.c.id).where(images.c.generation == id)).all():
-        delete_image(connection, key)
+def delete_generation(connection: Connection, id: str) -> list[str]:
+    """Delete a generation and its images, and return their unique ids; the ledger stays."""
+    keys = connection.scalars(select(images.c.id).where(images.c.generation == id)).all()
+    removed = [uid for key in keys for uid in delete_image(connection, key)]
     connection.execute(delete(generations).where(generations.c.id == id))
+    return removed
 
 
 def _make_thumbnails(record: GenerationRecord) -> dict[Path, bytes | None]:
@@ -224,20 +238,9 @@ def _find_state(connection: Connection, id: str) -> Row[str, str] | None:
     return connection.execute(known).one_or_none()
 
 
-def _is_recorded(connection: Connection, record: GenerationRecord) -> bool:
-    """Whether the library has it. A failed or imported one makes way for one that is done."""
-    known = _find_state(connection, record.id)
-    if known is None:
-        return False
-    is_less = known.state == "failed" or (known.source, record.source) == ("import", "imagen")
-    if is_less and record.state == "done":
-        delete_generation(connection, record.id)
-        return False
-    return True
-
-
-def _delete_imported(connection: Connection, record: GenerationRecord) -> None:
+def _delete_imported(connection: Connection, record: GenerationRecord) -> list[str]:
     """`library add` may have found these files before their generation was recorded."""
+    removed: list[str] = []
     for image in record.images:
         same = select(images.c.id).join(generations, images.c.generation == generations.c.id)
         same = same.where(
@@ -247,7 +250,8 @@ def _delete_imported(connection: Connection, record: GenerationRecord) -> None:
             images.c.path == stored_path(image.path),
         )
         for key in connection.scalars(same).all():
-            delete_image(connection, key)
+            removed += delete_image(connection, key)
+    return removed
 
 
 def _insert_generation(

@@ -13,7 +13,7 @@ from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.errors import NotFound, RequestError
 from imagen.jobs.image_files import find_image_file
-from imagen.library import find_image
+from imagen.library import find_image_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ def resolve_input(word: str, parameter: str, runtime: Runtime) -> str:
             raise NotFound(f"{parameter}: there is no upload {digest[:12]}…", remedy="Upload it.")
         return blob_name(digest, safe_name(name))
     if (match := _LIBRARY_IMAGE.fullmatch(word)) is not None:
-        image = find_image(runtime.library, match[1])
+        image = find_image_by_id(runtime.library, match[1])
         file = find_image_file(image, runtime.library, runtime.settings)
         return blob_name(runtime.blobs.put(file), safe_name(image.path.name))
     if (match := _DATA_URL.match(word)) is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
 from imagen.views.base import Moment, View
 
 if TYPE_CHECKING:
-    from imagen.library import LibraryImage
+    from imagen.library import FailedGeneration, ImageDetail, LibraryImage
+    from imagen.outputs import ImageRecord
+    from imagen.outputs.convert import ConvertedImage
 
 
 class ImageView(View):
@@ -74,4 +77,166 @@ class ImagesPageView(View):
     """A page of images, newest first."""
 
     images: tuple[ImageView, ...]
-    after: str | None = Field(description="The last image, after which the next page begins.")
+    after: str | None = Field(
+        description="The last image, after which the next page begins; null on the last page."
+    )
+
+
+class ImagesView(View):
+    """Some images."""
+
+    images: tuple[ImageView, ...]
+
+
+class DeletedImagesView(ImagesView):
+    """Images that were deleted for good, as they were."""
+
+    left: tuple[str, ...] = Field(
+        description="Files that were not deleted because their content has changed."
+    )
+
+
+class ImageDeliveryView(View):
+    """A delivery of an image."""
+
+    kind: str
+    host: str | None = Field(description="Of a webhook, whose URL may be secret.")
+    state: str
+    attempts: int
+    due: Moment
+    last_error: str
+
+
+class LibraryEntryView(ImageView):
+    """An image of the library, and what belongs to its generation."""
+
+    source: str = Field(description="`imagen`, or `import` if it was added from files.")
+    kind: str = Field(description="The kind of engine.")
+    caller: str
+    ended: Moment
+    warnings: tuple[str, ...]
+    cost: float | None
+    estimated_cost: float | None
+    currency: str | None
+    deliveries: tuple[ImageDeliveryView, ...]
+
+    @classmethod
+    def of_detail(cls, image: LibraryImage, detail: ImageDetail) -> LibraryEntryView:
+        row = detail.ledger_row
+        return cls(
+            **dict(ImageView.of(image)),
+            source=detail.source,
+            kind=detail.kind,
+            caller=detail.caller,
+            ended=detail.ended,
+            warnings=detail.warnings,
+            cost=row.cost if row else None,
+            estimated_cost=row.estimated_cost if row else None,
+            currency=row.currency if row and row.cost is not None else None,
+            deliveries=tuple(
+                ImageDeliveryView(
+                    kind=one.delivery.kind,
+                    host=urlsplit(one.delivery.destination).hostname,
+                    state=one.state,
+                    attempts=one.attempts,
+                    due=one.due,
+                    last_error=one.last_error,
+                )
+                for one in detail.deliveries
+            ),
+        )
+
+
+class ImageRecordView(View):
+    """How an image was made, as its file or the library says it."""
+
+    source: str = Field(description="Where that was found: `sidecar`, `imagen`, `parameters`, …")
+    backend: str
+    workflow: str
+    request: dict[str, JsonValue] = Field(description="As requested.")
+    resolved: dict[str, JsonValue] = Field(description="Every value that was used.")
+    receipt: dict[str, JsonValue]
+    facts: dict[str, JsonValue]
+    tool: str
+    graph: dict[str, JsonValue] = Field(description="What was sent to the engine.")
+    inputs: tuple[dict[str, JsonValue], ...]
+    file: dict[str, JsonValue]
+
+    @classmethod
+    def values_of(cls, record: ImageRecord) -> dict[str, Any]:
+        return {name: getattr(record, name) for name in ImageRecordView.model_fields}
+
+
+class ShownImageView(ImageRecordView):
+    """An image of the library, and how it was made."""
+
+    library: LibraryEntryView
+
+
+class FailureErrorView(View):
+    """Why a generation failed."""
+
+    code: str
+    message: str
+
+
+class FailureView(View):
+    """A generation that failed."""
+
+    id: str = Field(description="The short ID, for people.")
+    generation: str
+    created: Moment
+    backend: str
+    model: str
+    prompt: str
+    caller: str
+    error: FailureErrorView
+
+    @classmethod
+    def of(cls, failure: FailedGeneration) -> FailureView:
+        return cls(
+            id=failure.id,
+            generation=failure.generation,
+            created=failure.created,
+            backend=failure.backend,
+            model=failure.model,
+            prompt=failure.prompt,
+            caller=failure.caller,
+            error=FailureErrorView(code=failure.code, message=failure.message),
+        )
+
+
+class FailuresPageView(View):
+    """A page of failed generations, newest first."""
+
+    failures: tuple[FailureView, ...]
+    after: str | None = Field(description="Where the next page begins; null on the last page.")
+
+
+class ConvertedImageView(View):
+    """A file that `convert` wrote."""
+
+    source: str
+    path: str
+    media_type: str
+    width: int | None
+    height: int | None
+    size_bytes: int
+    quality: int | None
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, source: str, path: str, converted: ConvertedImage) -> ConvertedImageView:
+        from imagen.outputs import metadata
+
+        width, height = metadata.size(converted.data)
+        return cls(
+            source=source,
+            path=path,
+            media_type=f"image/{metadata.kind(converted.data)}",
+            width=width,
+            height=height,
+            size_bytes=len(converted.data),
+            quality=converted.quality,
+            warnings=converted.remarks,
+        )

@@ -54,7 +54,7 @@ def convert(
         sys.stdout.buffer.write(_convert_bytes(files[0], format, quality, not no_metadata).data)
         sys.stdout.buffer.flush()
         return 0
-    from imagen.outputs import metadata
+    from imagen.views.images import ConvertedImageView
 
     images: list[dict[str, object]] = []
     errors: list[dict[str, object]] = []
@@ -71,19 +71,7 @@ def convert(
             if not as_json:
                 click.echo(printable(f"imagen: {error.message}"), err=True)
         else:
-            width, height = metadata.size(converted.data)
-            images.append(
-                {
-                    "source": str(file),
-                    "path": str(path),
-                    "media_type": f"image/{metadata.kind(converted.data)}",
-                    "width": width,
-                    "height": height,
-                    "size_bytes": len(converted.data),
-                    "quality": converted.quality,
-                    "warnings": list(converted.remarks),
-                }
-            )
+            images.append(ConvertedImageView.of(str(file), str(path), converted).as_data())
             if not as_json:
                 for remark in converted.remarks:
                     click.echo(printable(f"{path}: {remark}"), err=True)

@@ -9,7 +9,7 @@ import click
 
 from imagen.cli.command_table import Command, usage_error
 from imagen.cli.completers import complete_backends, complete_images
-from imagen.cli.library_common import image_as_json, local_time, open_library, stars
+from imagen.cli.library_common import local_time, open_library, stars
 from imagen.cli.options import config_option, json_option, since_option, until_option
 from imagen.cli.tables import Column, print_table
 from imagen.cli.terminal import echo
@@ -112,12 +112,11 @@ def _print_images(
     found = search_images(library, query, older_than, limit)
     images = found.images
     if as_json:
-        last = images[-1] if found.after is not None else None
-        body = {
-            "images": [image_as_json(image) for image in images],
-            "after": last and f"{last.generation}.{last.number + 1}",
-        }
-        click.echo(json.dumps(body, indent=2))
+        from imagen.views.images import ImagesPageView, ImageView
+
+        after_uid = None if found.after is None else images[-1].uid
+        page = ImagesPageView(images=tuple(map(ImageView.of, images)), after=after_uid)
+        click.echo(json.dumps(page.as_data(), indent=2))
     else:
         rows = [
             (
@@ -191,21 +190,13 @@ def _print_failures(
     older_than = None if after is None else find_failure(library, after)
     found = search_failures(library, query, older_than, limit)
     if as_json:
-        next_page = found.after and found.after.generation
-        failures = [
-            {
-                "id": one.id,
-                "generation": one.generation,
-                "created": local_time(one.created).isoformat(timespec="seconds"),
-                "backend": one.backend,
-                "model": one.model,
-                "prompt": one.prompt,
-                "caller": one.caller,
-                "error": {"code": one.code, "message": one.message},
-            }
-            for one in found.failures
-        ]
-        click.echo(json.dumps({"failures": failures, "after": next_page}, indent=2))
+        from imagen.views.images import FailuresPageView, FailureView
+
+        page = FailuresPageView(
+            failures=tuple(map(FailureView.of, found.failures)),
+            after=found.after.generation if found.after else None,
+        )
+        click.echo(json.dumps(page.as_data(), indent=2))
     else:
         rows = [
             (

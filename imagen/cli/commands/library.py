@@ -82,14 +82,9 @@ def add(
     with open_library(config_path) as opened, count_progress("adding", quiet=quiet) as on_progress:
         added = add_files(opened, folders, on_progress=on_progress, is_dry=dry_run)
     if as_json:
-        data = {
-            "added": [one._asdict() | {"path": str(one.path)} for one in added.added],
-            "known": added.known,
-            "moved": [str(path) for path in added.moved],
-            "problems": [{"path": str(path), "what": what} for path, what in added.problems],
-            "skipped": added.skipped,
-        }
-        click.echo(json.dumps(data, indent=2))
+        from imagen.views.library import AddedFilesView
+
+        click.echo(json.dumps(AddedFilesView.of(added).as_data(), indent=2))
         return
     by_tool = Counter(_TOOLS.get(one.tool, one.tool) for one in added.added)
     of_each = ", ".join(f"{number} by {tool}" for tool, number in by_tool.most_common())
@@ -138,26 +133,9 @@ def check(
                 confirm(f"{question} No file is deleted.", declined="Nothing was forgotten.")
             forget_missing(opened, report)
     if as_json:
-        found = {
-            name: [
-                {
-                    "id": one.id,
-                    "path": str(one.path),
-                    "now": str(one.now) if one.now else None,
-                    "is_fixed": one.is_fixed,
-                }
-                for one in getattr(report, name)
-            ]
-            for name in _FINDINGS
-        }
-        body = {
-            "ok": report.is_ok,
-            "checked": report.checked,
-            "elsewhere": report.elsewhere,
-            **found,
-            "thumbnails": report.thumbnails,
-        }
-        click.echo(json.dumps(body, indent=2))
+        from imagen.views.library import ConsistencyView
+
+        click.echo(json.dumps(ConsistencyView.of(report).as_data(), indent=2))
     else:
         _print(_report_lines(report))
     return 0 if report.is_ok else 2
@@ -206,9 +184,10 @@ def fetch(
                 except OutputError as error:
                     problems.append(error.message)
     if as_json:
-        images = [{"id": image.id, "path": str(path)} for image, path in copied]
-        body = {"images": images, "here": len(chosen) - len(missing), "problems": problems}
-        click.echo(json.dumps(body, indent=2))
+        from imagen.views.library import CopiedImagesView
+
+        view = CopiedImagesView.of(copied, len(chosen) - len(missing), problems)
+        click.echo(json.dumps(view.as_data(), indent=2))
     else:
         _print(str(path) for _, path in copied)
         _print(_shorten([one_line(text, limit=400) for text in problems]), err=True)

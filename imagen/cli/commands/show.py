@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ import click
 
 from imagen.cli.command_table import Command
 from imagen.cli.completers import complete_images_and_files
-from imagen.cli.library_common import image_as_json, local_time, open_library, stars
+from imagen.cli.library_common import local_time, open_library, stars
 from imagen.cli.options import config_option, json_option
 from imagen.cli.parsing import FILE
 from imagen.cli.terminal import echo
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from imagen.library import ImageDetail, LibraryImage
     from imagen.outputs import ImageRecord
+    from imagen.views.images import LibraryEntryView
 
 
 @click.command(cls=Command)
@@ -53,8 +54,11 @@ def show(image: str, as_json: bool, config_path: Path | None) -> None:
             models["models"] = list(found.models)
         record = replace(record, resolved=dict(found.values), facts={**models, **found.unread})
     if as_json:
-        body = asdict(record) | ({"library": entry.data} if entry else {})
-        click.echo(json.dumps(body, indent=2))
+        from imagen.views.images import ImageRecordView, ShownImageView
+
+        values = ImageRecordView.values_of(record)
+        view = ShownImageView(**values, library=entry.view) if entry else ImageRecordView(**values)
+        click.echo(json.dumps(view.as_data(), indent=2))
         return
     for line in (*(entry.lines if entry else ()), *_record_lines(record)):
         echo(line, hanging=2)
@@ -65,7 +69,7 @@ class _LibraryEntry:
     """What the library knows about an image, for people and as JSON."""
 
     lines: tuple[str, ...]
-    data: dict[str, object]
+    view: LibraryEntryView
 
 
 def _find_record(word: str, config_path: Path | None) -> tuple[ImageRecord, _LibraryEntry | None]:
@@ -93,34 +97,14 @@ def _find_record(word: str, config_path: Path | None) -> tuple[ImageRecord, _Lib
 
 def _find_in_library(word: str, config_path: Path | None) -> tuple[ImageRecord, _LibraryEntry]:
     from imagen.library import find_image, load_detail, load_record
+    from imagen.views.images import LibraryEntryView
 
     with open_library(config_path) as library:
         image = find_image(library, word)
         details = load_detail(library, image)
-        row = details.ledger_row
-        data: dict[str, object] = image_as_json(image) | {
-            "source": details.source,
-            "kind": details.kind,
-            "caller": details.caller,
-            "ended": local_time(details.ended).isoformat(timespec="seconds"),
-            "warnings": list(details.warnings),
-            "cost": row.cost if row else None,
-            "estimated_cost": row.estimated_cost if row else None,
-            "currency": row.currency if row and row.cost is not None else None,
-            "deliveries": [
-                {
-                    "kind": one.delivery.kind,
-                    "host": urlsplit(one.delivery.destination).hostname,
-                    "state": one.state,
-                    "attempts": one.attempts,
-                    "due": local_time(one.due).isoformat(timespec="seconds"),
-                    "last_error": one.last_error,
-                }
-                for one in details.deliveries
-            ],
-        }
         return load_record(library, image), _LibraryEntry(
-            lines=tuple(_library_lines(image, details)), data=data
+            lines=tuple(_library_lines(image, details)),
+            view=LibraryEntryView.of_detail(image, details),
         )
 
 

@@ -14,7 +14,6 @@ from imagen.cli.library_common import (
     confirm,
     count_noun,
     find_images,
-    image_as_json,
     images_argument,
     local_time,
     open_library,
@@ -68,7 +67,10 @@ def list_(as_json: bool, config_path: Path | None) -> None:
     with open_library(config_path) as library:
         images = list(list_trashed(library))
     if as_json:
-        click.echo(json.dumps({"images": list(map(image_as_json, images))}, indent=2))
+        from imagen.views.images import ImagesView, ImageView
+
+        view = ImagesView(images=tuple(map(ImageView.of, images)))
+        click.echo(json.dumps(view.as_data(), indent=2))
         return
     columns = (
         Column("id", is_ragged=True, colour="cyan"),
@@ -136,7 +138,7 @@ def empty(
         lambda image: str(image.trashed_from or image.path),
         heading="path",
         as_json=as_json,
-        left=[str(path) for path in left],
+        left=left,
     )
     size = f", {_format_bytes(images)}" if images else ""
     echo(f"Deleted for good: {count_noun(len(images))}{size}.", err=True)
