@@ -9,8 +9,8 @@ from sqlalchemy import delete, insert, literal, select, union_all, update
 from imagen.core.ticket import new_id
 from imagen.jobs.clock import Stopwatch, now_ms
 from imagen.jobs.queue import HeldDelivery, JobDelivery, Put
-from imagen.jobs.wakeup import QueueWatcher, notify
 from imagen.library.schema import deliveries
+from imagen.library.wakeup import LibraryWatcher, notify
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -45,7 +45,7 @@ class EmbeddedQueue:
         self._worker = worker_id or new_id()
         self._stall_seconds = stall_seconds
         self._last_beat: Stopwatch | None = None
-        self._watcher = QueueWatcher(library)
+        self._watcher = LibraryWatcher(library, "imagen_jobs")
 
     def put_many(self, connection: Connection, puts: Sequence[Put]) -> list[str]:
         if not puts:
@@ -65,7 +65,7 @@ class EmbeddedQueue:
         ]
         added = insert(deliveries).returning(deliveries.c.token, sort_by_parameter_order=True)
         tokens = [str(token) for token in connection.scalars(added, rows)]
-        notify(connection)
+        notify(connection, "imagen_jobs")
         return tokens
 
     def fetch(self, groups: Sequence[Sequence[str]]) -> JobDelivery | None:
@@ -147,7 +147,7 @@ class EmbeddedQueue:
             gone = delete(deliveries).where(same, _IS_WAITING)
             if connection.execute(gone).rowcount < len(some):
                 connection.execute(update(deliveries).where(same).values(cancel=1))
-                notify(connection)
+                notify(connection, "imagen_jobs")
 
     def live(self) -> set[str]:
         with self._library.reading() as connection:
@@ -159,7 +159,7 @@ class EmbeddedQueue:
             mine = update(deliveries).where(_IS_HELD, deliveries.c.worker == self._worker)
             with self._library.writing() as connection:
                 if connection.execute(mine.values(seen_ms=0)).rowcount:
-                    notify(connection)
+                    notify(connection, "imagen_jobs")
 
 
 def _first_due(queue: str, now: int) -> Any:

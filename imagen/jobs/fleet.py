@@ -28,9 +28,9 @@ from sqlalchemy import text
 from imagen.errors import ImagenError, LibraryError, LibraryUnreachable
 from imagen.jobs.clock import Stopwatch
 from imagen.jobs.queue import HeldDelivery, JobDelivery, Put
-from imagen.jobs.wakeup import QueueWatcher, notify
 from imagen.library.database import SCHEMA, is_temporary
 from imagen.library.migrations import lock_for_writing
+from imagen.library.wakeup import LibraryWatcher, notify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -68,7 +68,7 @@ class FleetQueue:
         self._stall_seconds = stall_seconds
         # Never opened: it is used on connections of the library alone.
         self._sync = App(connector=SyncPsycopgConnector()).job_manager
-        self._watcher = QueueWatcher(library)
+        self._watcher = LibraryWatcher(library, "imagen_jobs")
         self._last_beat: Stopwatch | None = None
         self._unnamed_since: dict[int, float] = {}
         """Deliveries that this worker has by Procrastinate's word, and that no beat named."""
@@ -102,7 +102,7 @@ class FleetQueue:
                 driver = connection.connection.driver_connection
                 added = self._sync.batch_defer_jobs(some, connection=driver)
                 tokens += [str(one.id) for one in added]
-        notify(connection)
+        notify(connection, "imagen_jobs")
         return tokens
 
     def fetch(self, groups: Sequence[Sequence[str]]) -> JobDelivery | None:
@@ -150,7 +150,7 @@ class FleetQueue:
                 self._sync.cancel_job_by_id(
                     int(token), abort=True, delete_job=True, connection=driver
                 )
-        notify(connection)
+        notify(connection, "imagen_jobs")
 
     def live(self) -> set[str]:
         # Listing them by its API builds an object of each: seconds for a long queue.
@@ -167,7 +167,7 @@ class FleetQueue:
         if client is not None:
             client.close(is_handed_over=is_handed_over)
             with suppress(ImagenError), self._library.writing() as connection:
-                notify(connection)
+                notify(connection, "imagen_jobs")
 
     def _call(self, work: Callable[[_AsyncClient], Awaitable[T]]) -> T:
         with self._lock:

@@ -39,6 +39,7 @@ from imagen.library.migrations import (
     refuse_newer,
     version_of,
 )
+from imagen.library.wakeup import look_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -117,6 +118,7 @@ class Library:
             writer = connection.execution_options(**{_WRITES: True})
             with writer.begin():
                 yield writer
+        look_now(self)
 
 
 def open_library(

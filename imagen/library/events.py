@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from sqlalchemy import insert, text
 
 from imagen.library.schema import events
+from imagen.library.wakeup import notify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,6 +48,7 @@ def insert_events(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     connection.execute(insert(events), list(rows))
+    notify(connection, "imagen_events")
 
 
 def insert_image_events(connection: Connection, kind: EventKind, images: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from imagen.errors import LibraryError
+from imagen.library.wakeup import LibraryWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     Listener = Callable[[Sequence[LibraryEvent]], None]
 
-_LOOK_SECONDS = 0.1
+_IDLE_SECONDS = 5.0
+"""How often to look although nothing says that there are new events."""
 _OUTAGE_SECONDS = 1.0
 _PAGE = 500
 
@@ -25,6 +27,7 @@ class EventFeed:
 
     def __init__(self, store: SqlJobStore) -> None:
         self._store = store
+        self._watcher = LibraryWatcher(store.library, "imagen_events")
         self._seq = store.last_event()
         self._listeners: list[Listener] = []
         self._has_new = threading.Condition()
@@ -61,12 +64,14 @@ class EventFeed:
 
     def close(self) -> None:
         self._closed.set()
+        self._watcher.close()
         with self._has_new:
             self._has_new.notify_all()
         self._thread.join(2 * _OUTAGE_SECONDS)
 
     def _run(self) -> None:
-        while not self._closed.wait(_LOOK_SECONDS):
+        while not self._closed.is_set():
+            self._watcher.wait(_IDLE_SECONDS)
             try:
                 while new := self._store.events_after(self._seq, limit=_PAGE):
                     self._pass_on(new)

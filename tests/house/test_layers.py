@@ -22,7 +22,7 @@ _LAYERS = (
     ("pipeline.record",),
     ("jobs.store",),
     ("pipeline",),
-    ("jobs.clock", "jobs.wakeup"),
+    ("jobs.clock",),
     ("jobs.embedded", "jobs.job_rows", "jobs.worker_rows", "jobs.schedules"),
     ("jobs.fleet",),
     ("jobs.open_queue",),
