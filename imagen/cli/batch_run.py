@@ -14,7 +14,7 @@ import click
 
 from imagen.cli.generation import submit_options
 from imagen.cli.library_common import count_noun
-from imagen.cli.output import estimate_lines, format_compute, total_compute
+from imagen.cli.output import estimate_lines, format_compute
 from imagen.cli.progress import show_status
 from imagen.cli.queue_options import print_submission
 from imagen.cli.terminal import echo
@@ -298,6 +298,7 @@ class BatchWatch:
 
 def _print_plan(rows: Sequence[JobRequest], places: Sequence[str], run: RunOptions) -> int:
     """Print what would be submitted, what it would cost, and the first requests."""
+    from imagen.core.ticket import total_compute
     from imagen.jobs.submit import RefusedRows, plan_requests
 
     options = submit_options(rows[0].request, run)

@@ -138,20 +138,11 @@ def _generate(
 
 def submit_and_report(requests: Sequence[Request], run: RunOptions) -> None:
     """Submit the requests to the queue and print the ID of their job."""
-    from imagen.jobs.submit import JobRequest, RefusedRows, name_of, submit_requests
+    from imagen.jobs.submit import submit_request
 
     options = submit_options(requests[0], run)
     with _suggest_backends(requests[0], run):
-        try:
-            submission = submit_requests(
-                [JobRequest(one, options.backend) for one in requests],
-                run.settings,
-                options,
-                kind="request",
-                name=name_of(requests[0]),
-            )
-        except RefusedRows as refused:
-            raise refused.rows[0].error from None
+        submission = submit_request(requests, run.settings, options)
     print_submission(submission, as_json=run.as_json, quiet=run.quiet)
 
 

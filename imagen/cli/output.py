@@ -167,6 +167,8 @@ def print_plan(
 ) -> None:
     """Print what would be sent, what it would cost, and what the budgets say about it."""
     if as_json:
+        from imagen.core.ticket import total_compute
+
         plan = {
             "plan": [plan_json(ticket) for ticket in tickets],
             "compute": total_compute(tickets),
@@ -204,26 +206,16 @@ def format_field(value: Any) -> str:
     return json.dumps(value.model_dump(exclude_none=True), ensure_ascii=False)
 
 
-def plan_json(ticket: Ticket) -> dict[str, Any]:
+def plan_json(ticket: Ticket) -> dict[str, object]:
     """The documented JSON of one job that would be sent."""
-    return {
-        "backend": ticket.backend,
-        **_ticket_json(ticket),
-        "warnings": list(ticket.warnings),
-        "compute": total_compute([ticket]),
-        "estimate": ticket.estimate and ticket.estimate.model_dump(mode="json"),
-        "payload": ticket.payload,
-    }
+    from imagen.views.estimates import PlannedGenerationView
 
-
-def total_compute(tickets: Sequence[Ticket]) -> float | None:
-    """Megapixels × steps of all images; None if an engine decides them itself."""
-    each = [(ticket.request.compute, ticket.images) for ticket in tickets]
-    known = [compute * images for compute, images in each if compute is not None]
-    return sum(known) if len(known) == len(each) else None
+    return PlannedGenerationView.of(ticket).as_data() | {"payload": ticket.payload}
 
 
 def format_compute(tickets: Sequence[Ticket]) -> str:
+    from imagen.core.ticket import total_compute
+
     compute = total_compute(tickets)
     return "unknown" if compute is None else f"{compute:.4g}"
 

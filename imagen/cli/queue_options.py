@@ -197,12 +197,9 @@ def queue_options(command: Callable[..., Any], *, has_pool: bool = True) -> Call
 def print_submission(submission: Submission, *, as_json: bool, quiet: bool = False) -> None:
     """Print the ID of what was submitted; warnings go to stderr."""
     if as_json:
-        body = {
-            "job": submission.id,
-            "jobs": submission.ids,
-            "warnings": submission.warnings,
-        }
-        click.echo(json.dumps(body, indent=2))
+        from imagen.views.jobs import SubmissionView
+
+        click.echo(json.dumps(SubmissionView.of(submission).as_data(), indent=2))
         return
     for sentence in submission.warnings[:_MOST_WARNINGS]:
         echo(sentence, err=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from imagen.core.capabilities import ParameterOutcome
 from imagen.core.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def new_id() -> str:
@@ -68,3 +71,10 @@ class Ticket(BaseModel):
     def sent(self, **engine: Any) -> Ticket:
         """The ticket once the engine has the job, or may have it."""
         return self.model_copy(update={"submitted": True, "engine": self.engine | engine})
+
+
+def total_compute(tickets: Sequence[Ticket]) -> float | None:
+    """Megapixels × steps of all images; None if an engine decides them itself."""
+    each = [(ticket.request.compute, ticket.images) for ticket in tickets]
+    known = [compute * images for compute, images in each if compute is not None]
+    return sum(known) if len(known) == len(each) else None

@@ -13,6 +13,7 @@ from imagen.errors import NotFound, RequestError
 from imagen.jobs.clock import now_ms
 from imagen.jobs.model import (
     ENDED,
+    HIGHEST_PRIORITY,
     QueuedJob,
     QueueState,
     WaitingQueue,
@@ -160,6 +161,12 @@ class JobRows:
             rows = connection.execute(statement.order_by(*_order(parent)).limit(limit))
             return [queued_job(row) for row in rows]
 
+    def list_children(self, parent: str) -> list[str]:
+        """The ids of the jobs of a parent, in order."""
+        chosen = select(jobs.c.id).where(jobs.c.parent == parent)
+        with self.library.reading() as connection:
+            return list(connection.scalars(chosen.order_by(*_order(parent))))
+
     def children_counts(self, parents: Sequence[str]) -> dict[str, dict[QueueState, int]]:
         """How many children of each parent are in which state."""
         counts: dict[str, dict[QueueState, int]] = {id: {} for id in parents}
@@ -213,6 +220,12 @@ class JobRows:
                 WaitingQueue(pool, affinity, priority, count, datetime_of(oldest))
                 for pool, affinity, priority, count, oldest in rows
             ]
+
+    def first_priority(self) -> int:
+        """The priority of a job that is to go before all that wait."""
+        waiting = (queue.priority for queue in self.waiting())
+        usual = (one for one in waiting if one <= HIGHEST_PRIORITY)  # others are adopted jobs
+        return min(max(usual, default=0) + 1, HIGHEST_PRIORITY)
 
     def next_due(self, pools: Collection[str]) -> float | None:
         """In how many seconds the next job of these pools that waits for its time is due."""

@@ -87,6 +87,7 @@ JobKind = Literal["image", "sheet", "request", "batch", "grid"]
 are parents: a request that needs several jobs, a batch of requests, the cells of a comparison."""
 INTERPOLATION = "interpolation"
 """The backend of images that are upscaled without an engine."""
+HIGHEST_PRIORITY = 1000
 PARENTS: tuple[JobKind, ...] = ("request", "batch", "grid")
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import or_, select
 
 from imagen.errors import OutputError, RequestError
 from imagen.jobs import file_store
-from imagen.jobs.forecast import Forecast, forecast, read_line
+from imagen.jobs.forecast import Forecast, WaitingJob, forecast, read_line
 from imagen.jobs.job_rows import queued_job, select_jobs
 from imagen.jobs.model import ENDED, INTERPOLATION, PARENTS
 from imagen.jobs.submission import SHEET_POOL
@@ -81,38 +81,38 @@ def read_overview(
     parent: str | None = None,
     most_active: int | None = None,
     most_ended: int | None = None,
+    after: str | None = None,
 ) -> QueueOverview:
     """The jobs in these states, or in any; of a parent, of a pool, or else those without a parent.
 
-    At most so many are listed that have not ended, and that have. `interrupted` is the state of
-    plain jobs that no process works on.
+    At most so many are listed that have not ended, and that have. `after` is the last job of the
+    page before. `interrupted` is the state of plain jobs that no process works on.
     """
-    now = datetime.now(UTC)
-    workers, running, line = store.workers(), store.running(), read_line(store.library)
-    backends = {name for worker in workers for name in worker.backends}
-    speeds = store.speeds({job.backend for job in running} | backends)
+    expected = _read_expectations(store, settings)
+    line = expected.line
     in_line = dict.fromkeys(one.id if parent or pool else one.parent or one.id for one in line)
     active = [state for state in ACTIVE if state in states or not states]
     found = _find_active(store, active, pool, parent, list(in_line))
+    last_ended = None
+    if after in found:
+        found = found[found.index(after) + 1 :]
+    elif after is not None:
+        found, last_ended = [], after
     shown = _read_all(store, found[:most_active])
     if ended := [state for state in ENDED if state in states or not states]:
-        shown += _list_ended(store, ended, pool, parent, most_ended)
+        shown += _list_ended(store, ended, pool, parent, most_ended, last_ended)
     return QueueOverview(
         jobs=shown,
         left_out=len(found) - len(found[:most_active]),
         counts=store.children_counts([job.id for job in shown if job.kind in PARENTS]),
         in_line=len(line),
-        forecasts=forecast(line, running, workers, settings.pools, speeds, now),
-        running=running,
-        usual_seconds={
-            job.id: speeds[job.backend, job.affinity].seconds
-            for job in running
-            if (job.backend, job.affinity) in speeds
-        },
-        workers=workers,
-        now=now,
+        forecasts=expected.forecasts,
+        running=expected.running,
+        usual_seconds=expected.usual_seconds,
+        workers=expected.workers,
+        now=expected.now,
         plain=[]
-        if parent is not None
+        if parent is not None or after is not None
         else [
             one
             for one in list_plain_jobs(settings.state_dir)
@@ -120,6 +120,48 @@ def read_overview(
             and (pool is None or (one.job is not None and one.job.ticket.backend == pool))
         ],
     )
+
+
+def read_job_overview(job: QueuedJob, store: SqlJobStore, settings: Settings) -> QueueOverview:
+    """What is to be expected of one job, and the counts of its children."""
+    expected = _Expectations([], [], [], {}, {}, datetime.now(UTC))
+    if job.state not in ENDED:
+        expected = _read_expectations(store, settings)
+    return QueueOverview(
+        jobs=[job],
+        left_out=0,
+        counts=store.children_counts([job.id]) if job.kind in PARENTS else {},
+        in_line=len(expected.line),
+        forecasts=expected.forecasts,
+        running=expected.running,
+        usual_seconds=expected.usual_seconds,
+        workers=expected.workers,
+        now=expected.now,
+        plain=[],
+    )
+
+
+class _Expectations(NamedTuple):
+    line: list[WaitingJob]
+    running: list[QueuedJob]
+    workers: list[WorkerInfo]
+    forecasts: dict[str, Forecast]
+    usual_seconds: dict[str, float]
+    now: datetime
+
+
+def _read_expectations(store: SqlJobStore, settings: Settings) -> _Expectations:
+    now = datetime.now(UTC)
+    workers, running, line = store.workers(), store.running(), read_line(store.library)
+    backends = {name for worker in workers for name in worker.backends}
+    speeds = store.speeds({job.backend for job in running} | backends)
+    usual = {
+        job.id: speeds[job.backend, job.affinity].seconds
+        for job in running
+        if (job.backend, job.affinity) in speeds
+    }
+    forecasts = forecast(line, running, workers, settings.pools, speeds, now)
+    return _Expectations(line, running, workers, forecasts, usual, now)
 
 
 def _find_active(
@@ -163,11 +205,12 @@ def _list_ended(
     pool: str | None,
     parent: str | None,
     most: int | None,
+    after: str | None,
 ) -> list[QueuedJob]:
     found: list[QueuedJob] = []
     while most is None or len(found) < most:
         limit = _PAGE if most is None else min(_PAGE, most - len(found))
-        before = found[-1].id if found else None
+        before = found[-1].id if found else after
         page = store.list_jobs(states=states, pool=pool, parent=parent, limit=limit, before=before)
         found += page
         if len(page) < limit:

@@ -121,24 +121,25 @@ class RefusedRows(RequestError):
 
 
 def submit_request(
-    request: Request,
+    request: Request | Sequence[Request],
     settings: Settings,
     options: SubmitOptions,
     *,
     store: SqlJobStore | None = None,
 ) -> Submission:
-    """Submit one request; see `submit_requests`.
+    """Submit one request, or several that a person sees as one; see `submit_requests`.
 
     It is one job, or a parent and several if it needs more: one for each image, unless its backend
     makes batches, and one for each control image that must be made first.
     """
+    requests = [request] if isinstance(request, Request) else request
     try:
         return submit_requests(
-            [JobRequest(request, options.backend)],
+            [JobRequest(one, options.backend) for one in requests],
             settings,
             options,
             kind="request",
-            name=name_of(request),
+            name=name_of(requests[0]),
             store=store,
         )
     except RefusedRows as refused:
@@ -188,15 +189,20 @@ def submit_requests(
 
 
 def plan_requests(
-    rows: Sequence[JobRequest], settings: Settings, options: SubmitOptions
+    rows: Sequence[JobRequest],
+    settings: Settings,
+    options: SubmitOptions,
+    *,
+    blobs: BlobStore | None = None,
 ) -> tuple[list[Sequence[Ticket]], list[str]]:
     """The tickets that each request needs, and warnings; nothing is submitted.
 
-    Requests that differ only in texts and seeds share tickets. Raises what `submit_requests` raises
+    Requests that differ only in texts and seeds share tickets. `blobs` has the images of requests
+    that name stored files. Raises what `submit_requests` raises
     for a wrong request or a budget.
     """
     with _RequestChecks(settings, options) as checks:
-        checked = _check_all(rows, checks, None)
+        checked = _check_all(rows, checks, blobs)
     return [one.check.tickets for one in checked], _check_budgets(checked, settings, options)
 
 

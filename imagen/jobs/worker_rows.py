@@ -102,18 +102,29 @@ class WorkerRows:
             }
 
     def pause(
-        self, resource: str, seconds: float, error: dict[str, JsonValue] | None = None
+        self,
+        resource: str,
+        seconds: float,
+        error: dict[str, JsonValue] | None = None,
+        *,
+        is_failure: bool = True,
     ) -> int:
-        """Give no jobs to a resource for a while; how often in a row that was done."""
+        """Give no jobs to a resource for a while; how often in a row it has failed.
+
+        Without `is_failure`, a person wants that.
+        """
         same = pauses.c.resource == resource
         with self.library.writing() as connection:
             values = {
                 "until_ms": now_ms(connection) + round(seconds * 1000),
                 "error": json_safe(error),
             }
-            counted = update(pauses).where(same).values(failures=pauses.c.failures + 1, **values)
+            count = pauses.c.failures + int(is_failure)
+            counted = update(pauses).where(same).values(failures=count, **values)
             if not connection.execute(counted).rowcount:
-                connection.execute(insert(pauses).values(resource=resource, failures=1, **values))
+                connection.execute(
+                    insert(pauses).values(resource=resource, failures=int(is_failure), **values)
+                )
             failures = connection.execute(select(pauses.c.failures).where(same))
             return int(failures.scalar_one())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -18,7 +18,7 @@ from imagen.outputs.provenance import request_from_values
 from imagen.outputs.sidecar import SIDECAR_FORMAT
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from imagen.library.ledger import LedgerRow
     from imagen.library.outbox import PendingDelivery
     from imagen.library.search import LibraryImage
+
+_AT_ONCE = 500
+"""Generations in one statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,30 @@ def load_detail(library: Library, image: LibraryImage) -> ImageDetail:
         ledger_row=find_row(library, image.generation),
         deliveries=tuple(deliveries_for(library, image.generation, image.number)),
     )
+
+
+class RecordedGeneration(NamedTuple):
+    """What is known of a generation, beside its images."""
+
+    id: str
+    backend: str
+    ticket: dict[str, Any]
+    facts: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def load_generations(library: Library, ids: Sequence[str]) -> list[RecordedGeneration]:
+    """The recorded ones of these generations, in this order. Raises LibraryError."""
+    columns = (generations.c[name] for name in RecordedGeneration._fields)
+    chosen = select(*columns)
+    found: dict[str, RecordedGeneration] = {}
+    with library.reading() as connection:
+        for first in range(0, len(ids), _AT_ONCE):
+            some = generations.c.id.in_(ids[first : first + _AT_ONCE])
+            for id, backend, ticket, facts, warnings in connection.execute(chosen.where(some)):
+                own = as_mapping(ticket), as_mapping(facts), tuple(map(str, as_list(warnings)))
+                found[id] = RecordedGeneration(id, backend, *own)
+    return [found[id] for id in ids if id in found]
 
 
 def load_record(library: Library, image: LibraryImage) -> ImageRecord:

@@ -7,6 +7,8 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
+from imagen.batch.expand import expand_request
+from imagen.batch.wildcards import Wildcards
 from imagen.core.image_file import blob_name, parse_blob_name, read_image_bytes
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
@@ -38,7 +40,11 @@ def parse_client_request(values: Mapping[str, object], runtime: Runtime) -> Requ
     """
     if "template" in values:
         raise RequestError("template: not a parameter of a request.")
-    request = Request.of(dict(values))
+    return admit_request(Request.of(dict(values)), runtime)
+
+
+def admit_request(request: Request, runtime: Runtime) -> Request:
+    """The request of a client with its images among the stored files; raises RequestError."""
     _refuse_paths(request)
     changes: dict[str, object] = {}
     for name in ("image", "mask"):
@@ -58,6 +64,14 @@ def parse_client_request(values: Mapping[str, object], runtime: Runtime) -> Requ
     if extra:
         changes["extra"] = extra
     return request.with_values(changes) if changes else request
+
+
+def expand_wildcards(request: Request, runtime: Runtime) -> list[Request]:
+    """The requests that a client's request with wildcards stands for; raises RequestError."""
+    requests = expand_request(request, Wildcards(runtime.settings.wildcard_dirs), runtime.settings)
+    for one in requests:
+        _refuse_paths(one)
+    return requests
 
 
 def resolve_input(word: str, parameter: str, runtime: Runtime) -> str:

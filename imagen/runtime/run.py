@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imagen.core.request import Request
 from imagen.errors import (
     BackendError,
     Cancelled,
@@ -15,14 +16,19 @@ from imagen.errors import (
     RequestError,
 )
 from imagen.jobs.model import ENDED, INTERPOLATION, PARENTS
-from imagen.jobs.overview import list_job_images
+from imagen.jobs.overview import list_job_images, read_job_overview
 from imagen.jobs.submit import SubmitOptions, submit_request
+from imagen.library.detail import load_generations
 from imagen.pipeline.generate import is_interpolation
+from imagen.views.base import ErrorView
+from imagen.views.generations import GenerationView, ResultView
+from imagen.views.images import ImageView
+from imagen.views.jobs import JobView
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from imagen.core.request import Request
     from imagen.jobs.model import QueuedJob
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.jobs.submit import Submission
@@ -41,8 +47,14 @@ class FinishedJob:
     """Why it failed, or why some of its jobs did; None if all are done."""
 
 
+def choose_backend(request: Request, runtime: Runtime, name: str = "") -> str:
+    """The backend or pool that runs a request: the named one, or that of the server."""
+    needs_no_engine = is_interpolation(request) and INTERPOLATION not in runtime.settings.backends
+    return INTERPOLATION if needs_no_engine else name or runtime.backend
+
+
 def submit_client_request(
-    request: Request,
+    request: Request | Sequence[Request],
     runtime: Runtime,
     caller: Caller,
     *,
@@ -53,15 +65,14 @@ def submit_client_request(
     key: str | None = None,
     is_strict: bool = False,
 ) -> Submission:
-    """Submit a request that `parse_client_request` read.
+    """Submit a request that `parse_client_request` read, or several together.
 
     `key` is the client's own, so that a repeated submission is one. Raises what `submit_request`
     raises.
     """
-    name = backend or runtime.backend
-    needs_no_engine = is_interpolation(request) and INTERPOLATION not in runtime.settings.backends
+    requests = [request] if isinstance(request, Request) else [*request]
     options = SubmitOptions(
-        backend=INTERPOLATION if needs_no_engine else name,
+        backend=choose_backend(requests[0], runtime, backend),
         priority=priority,
         at=at,
         after=after,
@@ -70,7 +81,7 @@ def submit_client_request(
         caller=caller.name,
         is_served=runtime.has_worker,
     )
-    return submit_request(request, runtime.settings, options, store=runtime.store)
+    return submit_request(requests, runtime.settings, options, store=runtime.store)
 
 
 def read_finished(id: str, runtime: Runtime) -> FinishedJob | None:
@@ -80,6 +91,23 @@ def read_finished(id: str, runtime: Runtime) -> FinishedJob | None:
         return None
     images = tuple(list_job_images(job, runtime.store))
     return FinishedJob(job=job, images=images, error=_find_error(job, runtime.store))
+
+
+def read_result(id: str, runtime: Runtime, *, warnings: Sequence[str] = ()) -> ResultView:
+    """What became of a submission so far, as JSON. Raises NotFound."""
+    job = runtime.store.read(id)
+    images = list_job_images(job, runtime.store)
+    ids = dict.fromkeys([job.ticket_id, *(image.generation for image in images)])
+    generations = load_generations(runtime.library, [*ids])
+    error = _find_error(job, runtime.store) if job.state in ENDED else None
+    every = [*warnings, *(text for one in generations for text in one.warnings)]
+    return ResultView(
+        job=JobView.of(job, read_job_overview(job, runtime.store, runtime.settings)),
+        images=tuple(map(ImageView.of, images)),
+        generations=tuple(map(GenerationView.of, generations)),
+        warnings=tuple(dict.fromkeys(every)),
+        error=error and ErrorView(code=error.code, message=error.message, remedy=error.remedy),
+    )
 
 
 def _find_error(job: QueuedJob, store: SqlJobStore) -> ImagenError | None:

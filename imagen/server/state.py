@@ -38,6 +38,8 @@ class AppState:
         self.runtime = runtime
         self._loop = asyncio.get_running_loop()
         self._queues: set[EventQueue] = set()
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+        """Those who wait for the end of each job."""
         self._stop_listening = runtime.events.listen(self._receive)
 
     def close(self) -> None:
@@ -55,27 +57,44 @@ class AppState:
 
     async def wait_until_ended(self, id: str) -> FinishedJob:
         """Return once the job has ended. Raises NotFound."""
-        with self.subscribe() as queue:
+        has_ended = asyncio.Event()
+        self._waiting.setdefault(id, set()).add(has_ended)
+        try:
             while True:
                 finished = await asyncio.to_thread(read_finished, id, self.runtime)
                 if finished is not None:
                     return finished
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LOOK_SECONDS):
-                        await _next_end_of(id, queue)
+                        await has_ended.wait()
+                has_ended.clear()
+        finally:
+            self._waiting[id].discard(has_ended)
+            if not self._waiting[id]:
+                del self._waiting[id]
 
-    async def run_to_end(self, id: str, http: Request) -> FinishedJob | None:
-        """Wait until the job has ended; if its client leaves, cancel it and return None."""
+    async def wait_while_connected(
+        self, id: str, http: Request, seconds: float | None = None
+    ) -> FinishedJob | None:
+        """Wait until the job has ended; None once its client has left, or the time is over."""
         waiting = asyncio.ensure_future(self.wait_until_ended(id))
+        until = None if seconds is None else self._loop.time() + seconds
         try:
             while not waiting.done():
-                await asyncio.wait([waiting], timeout=_LEFT_SECONDS)
-                if not waiting.done() and await http.is_disconnected():
-                    await asyncio.to_thread(self.runtime.store.cancel, id)
+                left = _LEFT_SECONDS if until is None else until - self._loop.time()
+                if left <= 0 or await http.is_disconnected():
                     return None
+                await asyncio.wait([waiting], timeout=min(left, _LEFT_SECONDS))
             return waiting.result()
         finally:
             waiting.cancel()
+
+    async def run_to_end(self, id: str, http: Request) -> FinishedJob | None:
+        """Wait until the job has ended; if its client leaves, cancel it and return None."""
+        finished = await self.wait_while_connected(id, http)
+        if finished is None:
+            await asyncio.to_thread(self.runtime.store.cancel, id)
+        return finished
 
     def _receive(self, batch: Sequence[LibraryEvent]) -> None:
         """In the thread of the feed."""
@@ -83,6 +102,10 @@ class AppState:
             self._loop.call_soon_threadsafe(self._publish, batch)
 
     def _publish(self, batch: Sequence[LibraryEvent]) -> None:
+        for event in batch:
+            if event.job in self._waiting and event.data.get("state") in ENDED:
+                for has_ended in self._waiting[event.job]:
+                    has_ended.set()
         for queue in self._queues:
             if queue.full():
                 while not queue.empty():
@@ -90,14 +113,6 @@ class AppState:
                 queue.put_nowait(None)
             else:
                 queue.put_nowait(batch)
-
-
-async def _next_end_of(id: str, queue: EventQueue) -> None:
-    """Return once the queue says that this job may have ended."""
-    while (batch := await queue.get()) is not None:
-        for event in batch:
-            if event.job == id and event.data.get("state") in ENDED:
-                return
 
 
 @dataclass(frozen=True)
@@ -126,26 +141,26 @@ def scope_of(route: APIRoute) -> Scope | None:
     return "read" if {*(route.methods or ())} <= {"GET", "HEAD"} else "generate"
 
 
-def check_scope(http: Request) -> None:
+async def check_scope(http: Request) -> None:
     """Refuse callers who are not allowed what their route requires."""
     route = http.scope["route"]
     assert isinstance(route, APIRoute)
     needed = scope_of(route)
-    if needed is not None and needed not in _caller_of(http).scopes:
+    if needed is not None and needed not in (await _caller_of(http)).scopes:
         raise HTTPException(403, f"This token does not allow this: it needs the scope {needed}.")
 
 
-def _state_of(http: Request) -> AppState:
+async def _state_of(http: Request) -> AppState:
     state = http.app.state.server
     assert isinstance(state, AppState)
     return state
 
 
-def _runtime_of(http: Request) -> Runtime:
-    return _state_of(http).runtime
+async def _runtime_of(http: Request) -> Runtime:
+    return (await _state_of(http)).runtime
 
 
-def _caller_of(http: Request) -> Caller:
+async def _caller_of(http: Request) -> Caller:
     """Whom the security layer has recognised."""
     caller = getattr(http.state, "caller", LOCAL)
     assert isinstance(caller, Caller)

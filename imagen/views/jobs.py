@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, JsonValue
 
+from imagen.core.capabilities import ParameterOutcome
+from imagen.core.json_values import json_safe
 from imagen.jobs.model import ENDED, PARENTS, JobKind, QueueState
+from imagen.jobs.overview import count_unserved
 from imagen.library.events import EventKind
 from imagen.views.base import ErrorView, ExactMoment, Moment, View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imagen.config import Settings
     from imagen.jobs.model import QueuedJob
     from imagen.jobs.overview import PlainJob, QueueOverview
+    from imagen.jobs.sql_store import SqlJobStore
+    from imagen.jobs.submit import Submission
+    from imagen.library import LibraryImage
     from imagen.library.events import LibraryEvent
 
 _SURE_FRACTION = 0.05
@@ -158,9 +167,130 @@ class EventView(View):
         return cls(seq=event.seq, job=event.job, at=event.at, kind=event.kind, data={**event.data})
 
 
+class JobDetailView(JobView):
+    """A job of the queue, and what happened to it."""
+
+    generation: str = Field(description="The id of its generation in the library.")
+    request: dict[str, JsonValue] | None = Field(description="As submitted; null for a parent.")
+    receipt: dict[str, ParameterOutcome] = Field(
+        description="What became of each parameter, while it runs."
+    )
+    deaths: int = Field(description="How many workers died with it.")
+    events: tuple[EventView, ...]
+    images: tuple[str, ...] = Field(description="The paths of its images.")
+    image_ids: tuple[str, ...] = Field(description="The unique ids of its images.")
+    jobs: tuple[str, ...] = Field(description="Of a parent: the ids of its jobs.")
+
+    @classmethod
+    def build(
+        cls,
+        job: QueuedJob,
+        overview: QueueOverview,
+        events: Sequence[LibraryEvent],
+        images: Sequence[LibraryImage],
+        children: Sequence[str],
+    ) -> JobDetailView:
+        return cls(
+            **dict(JobView.of(job, overview)),
+            generation=job.ticket_id,
+            request=job.spec
+            and json_safe(job.spec.request.model_dump(mode="json", exclude_defaults=True)),
+            receipt=job.job.ticket.receipt if job.job is not None else {},
+            deaths=job.deaths,
+            events=tuple(map(EventView.of, events)),
+            images=tuple(str(image.path) for image in images),
+            image_ids=tuple(image.uid for image in images),
+            jobs=tuple(children),
+        )
+
+
+class JobsPageView(View):
+    """Jobs: those of plain commands, those that run, wait and are held, and those that ended."""
+
+    jobs: tuple[JobView | PlainJobView, ...]
+    after: str | None = Field(description="The last job, after which the next page begins.")
+
+    @classmethod
+    def of(cls, overview: QueueOverview, *, has_more: bool = False) -> JobsPageView:
+        jobs = [JobView.of(job, overview) for job in overview.jobs]
+        last = jobs[-1].id if jobs and has_more else None
+        return cls(jobs=(*map(PlainJobView.of, overview.plain), *jobs), after=last)
+
+
+class EventsPageView(View):
+    """What happened to a job, in order."""
+
+    events: tuple[EventView, ...]
+    after: int | None = Field(description="The last event, after which the next page begins.")
+
+
+class WorkerView(View):
+    """A running worker."""
+
+    id: str
+    host: str
+    pid: int
+    started: Moment
+    seen: Moment
+    backends: tuple[str, ...]
+    jobs: tuple[str, ...] = Field(description="The ids of the jobs that it has.")
+
+
+class PauseView(View):
+    """Why an engine gets no jobs."""
+
+    until: Moment
+    error: dict[str, JsonValue] | None
+
+
+class WorkersView(View):
+    """The running workers, and what they do not serve."""
+
+    workers: tuple[WorkerView, ...]
+    paused: dict[str, PauseView] = Field(description="Engines that get no jobs for a while.")
+    unserved: dict[str, int] = Field(
+        description="How many jobs wait for each pool that no running worker serves."
+    )
+
+    @classmethod
+    def read(cls, store: SqlJobStore, settings: Settings) -> WorkersView:
+        """As it is now."""
+        workers, running, now = store.workers(), store.running(), datetime.now(UTC)
+        return cls(
+            workers=tuple(
+                WorkerView(
+                    id=one.id,
+                    host=one.host,
+                    pid=one.pid,
+                    started=one.started,
+                    seen=one.seen,
+                    backends=one.backends,
+                    jobs=tuple(job.id for job in running if job.owner == one.id),
+                )
+                for one in workers
+            ),
+            paused={
+                name: PauseView(until=one.until, error=one.error)
+                for name, one in store.pauses().items()
+                if one.until > now
+            },
+            unserved=count_unserved(store.waiting(), workers, settings),
+        )
+
+
 class SubmissionView(View):
     """What was submitted to the queue."""
 
-    job: str = Field(description="The only job, or the parent of all.")
+    job: str | None = Field(
+        description="The only job, or the parent of all; null if nothing was new."
+    )
     jobs: tuple[str, ...] = Field(description="The jobs, without their parent.")
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, submission: Submission) -> SubmissionView:
+        return cls(
+            job=submission.id or None,
+            jobs=tuple(submission.ids),
+            warnings=tuple(submission.warnings),
+        )

@@ -42,7 +42,6 @@ from imagen.cli.output import (
     format_compute,
     plan_json,
     summarize_image,
-    total_compute,
 )
 from imagen.cli.parsing import (
     PATH,
@@ -272,6 +271,7 @@ def _print_plan(
 ) -> int:
     """Print what would be generated; the exit code."""
     from imagen.comparison.plan import estimate_seconds, plan_comparison
+    from imagen.core.ticket import total_compute
 
     cells = plan_comparison(request, names, settings, **what)
     code = 4 if any(cell.error for cell, _ in cells) else 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, get_args
 
@@ -127,7 +126,7 @@ def list_jobs(
     """
     from imagen.cli.job_tables import JOB_COLUMNS, job_row, plain_row
     from imagen.jobs.overview import read_overview
-    from imagen.views.jobs import JobView, PlainJobView
+    from imagen.views.jobs import JobsPageView
 
     with open_queue(config_path) as (store, settings):
         parent = find_queued_jobs([batch], store, settings)[0].id if batch else None
@@ -141,9 +140,7 @@ def list_jobs(
             most_ended=None if all_ or batch else _MOST_ENDED,
         )
     if as_json:
-        listed = [PlainJobView.of(one).as_data() for one in overview.plain]
-        listed += [JobView.of(job, overview).as_data() for job in overview.jobs]
-        click.echo(json.dumps({"jobs": listed}, indent=2))
+        click.echo(json.dumps(JobsPageView.of(overview).as_data(), indent=2))
         return
     rows = [plain_row(one, overview.now) for one in overview.plain]
     rows += [job_row(job, overview) for job in overview.jobs]
@@ -168,8 +165,8 @@ def list_jobs(
 @config_option
 def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
     """Show a job: its request, what happened to it, and its images."""
-    from imagen.jobs.overview import PlainJob, list_job_images, read_overview
-    from imagen.views.jobs import EventView, JobView, PlainJobView
+    from imagen.jobs.overview import PlainJob, list_job_images, read_job_overview
+    from imagen.views.jobs import JobDetailView, PlainJobView
 
     with open_queue(config_path) as (store, settings):
         job = find_job(word, store, settings)
@@ -183,22 +180,13 @@ def show_job(word: str, as_json: bool, config_path: Path | None) -> None:
             if job.error:
                 echo(job.error)
             return
-        overview = read_overview(store, settings, parent=job.id)
-        overview = replace(overview, counts=store.children_counts([job.id]))
+        overview = read_job_overview(job, store, settings)
+        children = store.list_children(job.id)
         events = store.events_after(0, job=job.id, limit=_EVENTS_PAGE)
         images = list_job_images(job, store)
     if as_json:
-        receipt = job.job.ticket.receipt if job.job is not None else {}
-        body = JobView.of(job, overview).as_data() | {
-            "generation": job.ticket_id,
-            "request": job.spec and job.spec.request.model_dump(mode="json", exclude_defaults=True),
-            "receipt": {name: one.model_dump(mode="json") for name, one in receipt.items()},
-            "deaths": job.deaths,
-            "events": [EventView.of(event).as_data() for event in events],
-            "images": [str(image.path) for image in images],
-            "jobs": [one.id for one in overview.jobs],
-        }
-        click.echo(json.dumps(body, indent=2))
+        view = JobDetailView.build(job, overview, events, images, children)
+        click.echo(json.dumps(view.as_data(), indent=2))
         return
     _print_job(job, overview, events)
     for image in images:

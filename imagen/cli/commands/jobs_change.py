@@ -22,7 +22,7 @@ from imagen.cli.queue_common import (
     jobs_argument,
     open_queue,
 )
-from imagen.cli.queue_options import HIGHEST_PRIORITY, parse_start, priority_option
+from imagen.cli.queue_options import parse_start, priority_option
 from imagen.cli.terminal import echo
 from imagen.core.ids import short_id
 from imagen.core.text import one_line
@@ -268,9 +268,7 @@ def move(
     with open_queue(config_path) as (store, settings):
         (job,) = find_queued_jobs([word], store, settings)
         if first:
-            waiting = (queue.priority for queue in store.waiting())
-            usual = (one for one in waiting if one <= HIGHEST_PRIORITY)  # others are adopted jobs
-            priority = min(max(usual, default=0) + 1, HIGHEST_PRIORITY)
+            priority = store.first_priority()
         moved = store.move(job.id, priority=priority, due=at)
     if as_json:
         click.echo(json.dumps({"id": job.id, "jobs": moved, "priority": priority}))

@@ -168,54 +168,29 @@ _COLUMNS = (
 
 def _print_status(config_path: Path | None, *, as_json: bool) -> None:
     """Print the running workers, the engines that are paused, and what is served by none."""
-    from imagen.jobs.overview import count_unserved
+    from imagen.views.jobs import WorkersView
 
     with open_queue(config_path) as (store, settings):
-        workers, running = store.workers(), store.running()
-        now = datetime.now(UTC)
-        pauses = {name: one for name, one in store.pauses().items() if one.until > now}
-        unserved = count_unserved(store.waiting(), workers, settings)
-    jobs = {one.id: [job.id for job in running if job.owner == one.id] for one in workers}
+        view = WorkersView.read(store, settings)
     if as_json:
-        body = {
-            "workers": [
-                {
-                    "id": one.id,
-                    "host": one.host,
-                    "pid": one.pid,
-                    "started": local_time(one.started).isoformat(timespec="seconds"),
-                    "seen": local_time(one.seen).isoformat(timespec="seconds"),
-                    "backends": list(one.backends),
-                    "jobs": jobs[one.id],
-                }
-                for one in workers
-            ],
-            "paused": {
-                name: {
-                    "until": local_time(one.until).isoformat(timespec="seconds"),
-                    "error": one.error,
-                }
-                for name, one in pauses.items()
-            },
-            "unserved": unserved,
-        }
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(view.as_data(), indent=2))
         return
+    now = datetime.now(UTC)
     rows = [
         (
             short_id(one.id, 0),
             f"{one_line(one.host, limit=40)}:{one.pid}",
             format_duration((now - one.started).total_seconds()),
-            str(len(jobs[one.id])),
+            str(len(one.jobs)),
             ", ".join(map(one_line, one.backends)),
         )
-        for one in workers
+        for one in view.workers
     ]
     print_table(_COLUMNS, rows)
     if not rows:
         echo("No worker is running. Start one with: imagen worker", err=True)
-    for name, pause in pauses.items():
+    for name, pause in view.paused.items():
         why = one_line(str((pause.error or {}).get("message", "")), limit=200)
         echo(f"{one_line(name)} is paused until {local_time(pause.until):%H:%M:%S}. {why}".strip())
-    for pool, number in unserved.items():
+    for pool, number in view.unserved.items():
         echo(f"{count_noun(number, 'job')} for {one_line(pool)}, which no running worker serves.")

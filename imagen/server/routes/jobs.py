@@ -1,42 +1,200 @@
-"""Submit requests, and follow and change the jobs of the queue."""
+"""Follow and change the jobs of the queue, and see its workers."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from imagen.jobs.overview import read_overview
-from imagen.runtime.client_requests import parse_client_request
-from imagen.runtime.run import submit_client_request
-from imagen.server.state import CallerOf, RuntimeOf
+from imagen.core.image_file import media_type
+from imagen.errors import NotFound, RequestError
+from imagen.jobs.model import QueuedJob, QueueState
+from imagen.jobs.overview import list_job_images, read_job_overview, read_overview
+from imagen.jobs.resources import find_resources
+from imagen.runtime import Runtime
+from imagen.server.state import RuntimeOf, require
 from imagen.views.base import View
-from imagen.views.jobs import JobView, SubmissionView
+from imagen.views.jobs import (
+    EventsPageView,
+    EventView,
+    JobDetailView,
+    JobsPageView,
+    JobView,
+    WorkersView,
+)
 
 router = APIRouter(tags=["jobs"])
 
-
-class GenerationBody(View):
-    """A request to submit."""
-
-    request: dict[str, Any] = Field(description="The parameters of the request.")
-    backend: str = Field("", description="A backend or a pool; by default as the server says.")
+_MOST_EVENTS = 1000
+_YEAR_SECONDS = 365 * 24 * 3600
 
 
-@router.post("/generations", status_code=202)
-def submit_generation(body: GenerationBody, runtime: RuntimeOf, caller: CallerOf) -> SubmissionView:
-    """Submit a request to the queue."""
-    request = parse_client_request(body.request, runtime)
-    made = submit_client_request(request, runtime, caller, backend=body.backend)
-    return SubmissionView(job=made.id, jobs=tuple(made.ids), warnings=tuple(made.warnings))
+class MoveBody(View):
+    """Another place in line."""
+
+    priority: int | None = Field(
+        None, ge=-1000, le=1000, description="Jobs with a higher number go first."
+    )
+    first: bool = Field(False, description="Before all other jobs that wait.")
+    due: datetime | None = Field(None, description="Not before this moment.")
+
+
+@router.get("/jobs")
+def list_jobs(
+    runtime: RuntimeOf,
+    state: Annotated[
+        list[QueueState | Literal["interrupted"]] | None,
+        Query(description="Only jobs in this state; may be repeated."),
+    ] = None,
+    backend: Annotated[str | None, Query(description="Only jobs for this backend or pool.")] = None,
+    parent: Annotated[
+        str | None, Query(description="The jobs of this batch, comparison or request.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    after: Annotated[str | None, Query(description="The last job of the page before.")] = None,
+) -> JobsPageView:
+    """List the jobs that run, then those in line, then those that ended, newest first."""
+    store = runtime.store
+    overview = read_overview(
+        store,
+        runtime.settings,
+        states=state or (),
+        pool=backend,
+        parent=None if parent is None else store.resolve_id(parent),
+        most_active=limit + 1,
+        most_ended=limit + 1,
+        after=after,
+    )
+    has_more = len(overview.jobs) > limit
+    return JobsPageView.of(replace(overview, jobs=overview.jobs[:limit]), has_more=has_more)
 
 
 @router.get("/jobs/{id}")
-def get_job(id: str, runtime: RuntimeOf) -> JobView:
-    """One job."""
-    job = runtime.store.read(runtime.store.resolve_id(id))
-    overview = read_overview(runtime.store, runtime.settings, parent=job.id)
-    overview = replace(overview, counts=runtime.store.children_counts([job.id]))
-    return JobView.of(job, overview)
+def get_job(id: str, runtime: RuntimeOf) -> JobDetailView:
+    """One job: its request, what happened to it, and its images."""
+    job = _find(id, runtime)
+    store = runtime.store
+    return JobDetailView.build(
+        job,
+        read_job_overview(job, store, runtime.settings),
+        store.events_after(0, job=job.id, limit=_MOST_EVENTS),
+        list_job_images(job, store),
+        store.list_children(job.id),
+    )
+
+
+@router.get("/jobs/{id}/events")
+def list_events(
+    id: str,
+    runtime: RuntimeOf,
+    after: Annotated[int, Query(ge=0, le=2**53, description="The last event known.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=_MOST_EVENTS)] = _MOST_EVENTS,
+) -> EventsPageView:
+    """What happened to a job."""
+    job = _find(id, runtime)
+    events = runtime.store.events_after(after, job=job.id, limit=limit)
+    last = events[-1].seq if len(events) == limit else None
+    return EventsPageView(events=tuple(map(EventView.of, events)), after=last)
+
+
+@router.get(
+    "/jobs/{id}/preview",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {}}, "description": "The latest preview."}},
+)
+def get_preview(id: str, runtime: RuntimeOf) -> Response:
+    """The latest preview of a running job."""
+    image = runtime.store.preview(_find(id, runtime).id)
+    if image is None:
+        raise NotFound("This job has no preview: it does not run, or its engine sends none.")
+    return Response(
+        image,
+        media_type=media_type(image) or "application/octet-stream",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+@router.post("/jobs/{id}/cancel")
+def cancel_job(id: str, runtime: RuntimeOf) -> JobView:
+    """Cancel a job, or all jobs of a parent.
+
+    One that waits ends at once; that of an engine once its worker has confirmed it. A job that has
+    ended is not changed.
+    """
+    job = _find(id, runtime)
+    runtime.store.cancel(job.id)
+    return _view(job.id, runtime)
+
+
+@router.post("/jobs/{id}/retry")
+def retry_job(
+    id: str,
+    runtime: RuntimeOf,
+    confirm: Annotated[
+        bool, Query(description="Also if it may have run already, and cost money.")
+    ] = False,
+) -> JobView:
+    """Run a job again that failed, was cancelled or lost, or all such jobs of a parent."""
+    job = _find(id, runtime)
+    try:
+        runtime.store.retry(job.id, is_confirmed=confirm)
+    except RequestError as error:
+        remedy = error.remedy.replace("add --resubmit", "set confirm=true")
+        raise error.replace(remedy=remedy) from error
+    return _view(job.id, runtime)
+
+
+@router.patch("/jobs/{id}")
+def move_job(id: str, body: MoveBody, runtime: RuntimeOf) -> JobView:
+    """Change the place in line of a waiting job, or of the waiting jobs of a parent."""
+    if body.first and body.priority is not None:
+        raise RequestError("first and priority exclude each other. Use one of them.")
+    if not body.first and body.priority is None and body.due is None:
+        raise RequestError("Say where to move it: first, priority or due.")
+    job = _find(id, runtime)
+    priority = runtime.store.first_priority() if body.first else body.priority
+    due = body.due and body.due.astimezone()
+    runtime.store.move(job.id, priority=priority, due=due)
+    return _view(job.id, runtime)
+
+
+@router.get("/workers")
+def list_workers(runtime: RuntimeOf) -> WorkersView:
+    """The running workers, the engines that are paused, and what no worker serves."""
+    return WorkersView.read(runtime.store, runtime.settings)
+
+
+@router.post("/backends/{name}/pause", dependencies=[Depends(require("admin"))])
+def pause_backend(
+    name: str,
+    runtime: RuntimeOf,
+    seconds: Annotated[
+        float, Query(gt=0, le=_YEAR_SECONDS, allow_inf_nan=False, description="For how long.")
+    ] = _YEAR_SECONDS,
+) -> WorkersView:
+    """Give no new jobs to the engine of a backend, and of all backends that share it."""
+    error = {"code": "paused", "message": "It was paused by a user."}
+    for resource in find_resources([name], runtime.settings):
+        runtime.store.pause(resource.name, seconds, {**error}, is_failure=False)
+    return list_workers(runtime)
+
+
+@router.post("/backends/{name}/unpause", dependencies=[Depends(require("admin"))])
+def unpause_backend(name: str, runtime: RuntimeOf) -> WorkersView:
+    """Give jobs to the engine of a backend again."""
+    for resource in find_resources([name], runtime.settings):
+        runtime.store.unpause(resource.name)
+    runtime.store.queue.wake()
+    return list_workers(runtime)
+
+
+def _find(word: str, runtime: Runtime) -> QueuedJob:
+    return runtime.store.read(runtime.store.resolve_id(word))
+
+
+def _view(id: str, runtime: Runtime) -> JobView:
+    job = runtime.store.read(id)
+    return JobView.of(job, read_job_overview(job, runtime.store, runtime.settings))

@@ -1,0 +1,148 @@
+"""Submit requests, wait for their images, and estimate what they would cost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import Field
+
+from imagen.errors import RequestError
+from imagen.runtime.client_requests import expand_wildcards, parse_client_request
+from imagen.runtime.estimates import estimate_requests
+from imagen.runtime.run import read_result, submit_client_request
+from imagen.server.state import CallerOf, RuntimeOf, State, require
+from imagen.views.base import View
+from imagen.views.estimates import EstimateView
+from imagen.views.generations import ResultView
+from imagen.views.jobs import SubmissionView
+from imagen.views.requests import RequestValues
+
+router = APIRouter(tags=["generations"])
+
+_LONGEST_WAIT_SECONDS = 3600.0
+_LONGEST_KEY = 200
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?(\d{1,6})\"?)?\s*(?=[,;]|$)", re.IGNORECASE)
+"""In the header `Prefer` of RFC 7240; without seconds, as long as possible."""
+
+Wait = Annotated[
+    float | None,
+    Query(
+        ge=0,
+        le=_LONGEST_WAIT_SECONDS,
+        allow_inf_nan=False,
+        description="Wait so many seconds for the result. The job goes on if the time is over, or "
+        "if the client leaves.",
+    ),
+]
+Prefer = Annotated[
+    str | None,
+    Header(max_length=400, description="`wait=30` or `wait`: as the parameter `wait` (RFC 7240)."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=_LONGEST_KEY, description="Submitted twice with one key, it is one job."),
+]
+
+
+class QueueBody(View):
+    """How jobs are put in line."""
+
+    backend: str = Field("", description="A backend or a pool; by default as the server says.")
+    priority: int = Field(0, ge=-1000, le=1000, description="Jobs with a higher number go first.")
+    at: datetime | None = Field(None, description="Not before this moment.")
+    after: str | None = Field(None, description="Once this job is done.")
+    strict: bool = Field(
+        False, description="Whether a parameter that the backend cannot honour is an error."
+    )
+
+
+class GenerationBody(QueueBody):
+    """A request to submit."""
+
+    request: RequestValues = Field(description="What to generate.")
+    literal: bool = Field(False, description="Whether to send prompts without wildcards.")
+    key: str | None = Field(
+        None,
+        min_length=1,
+        max_length=_LONGEST_KEY,
+        description="Submitted twice with one key, it is one job; as the header Idempotency-Key.",
+    )
+
+
+class EstimateBody(View):
+    """A request to estimate."""
+
+    request: RequestValues = Field(description="What would be generated.")
+    backend: str = Field("", description="A backend or a pool; by default as the server says.")
+    literal: bool = False
+    strict: bool = False
+
+
+@router.post(
+    "/generations",
+    status_code=202,
+    responses={200: {"model": ResultView, "description": "The result, if it was waited for."}},
+)
+async def submit_generation(
+    body: GenerationBody,
+    http: Request,
+    response: Response,
+    state: State,
+    caller: CallerOf,
+    wait: Wait = None,
+    prefer: Prefer = None,
+    idempotency_key: IdempotencyKey = None,
+) -> SubmissionView | ResultView:
+    """Submit a request to the queue, and perhaps wait for its images."""
+    if body.key and idempotency_key and body.key != idempotency_key:
+        raise RequestError("key and the header Idempotency-Key differ. Use one of them.")
+    runtime = state.runtime
+
+    def submit() -> SubmissionView:
+        request = parse_client_request(body.request, runtime)
+        requests = [request] if body.literal else expand_wildcards(request, runtime)
+        submission = submit_client_request(
+            requests,
+            runtime,
+            caller,
+            backend=body.backend,
+            priority=body.priority,
+            at=body.at and body.at.astimezone(),
+            after=body.after,
+            key=body.key or idempotency_key,
+            is_strict=body.strict,
+        )
+        return SubmissionView.of(submission)
+
+    submission = await asyncio.to_thread(submit)
+    id = str(submission.job)
+    response.headers["Location"] = http.url_for("get_generation", id=id).path
+    if (match := _WAIT.search(prefer or "")) is not None and wait is None:
+        wait = min(float(match[1] or _LONGEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
+        response.headers["Preference-Applied"] = match[0].strip(",; ")
+    if wait is None or await state.wait_while_connected(id, http, wait) is None:
+        return submission
+    response.status_code = 200
+    return await asyncio.to_thread(read_result, id, runtime, warnings=submission.warnings)
+
+
+@router.get("/generations/{id}")
+async def get_generation(id: str, http: Request, state: State, wait: Wait = None) -> ResultView:
+    """What became of a submission so far, and its images."""
+    runtime = state.runtime
+    id = await asyncio.to_thread(runtime.store.resolve_id, id)
+    if wait is not None:
+        await state.wait_while_connected(id, http, wait)
+    return await asyncio.to_thread(read_result, id, runtime)
+
+
+@router.post("/estimate", dependencies=[Depends(require("read"))])
+def estimate(body: EstimateBody, runtime: RuntimeOf) -> EstimateView:
+    """Estimate the cost and the time of a request. Nothing is sent."""
+    request = parse_client_request(body.request, runtime)
+    requests = [request] if body.literal else expand_wildcards(request, runtime)
+    return estimate_requests(requests, runtime, backend=body.backend, is_strict=body.strict)
