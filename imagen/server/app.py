@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 
 from imagen import __version__
 from imagen.server.problems import ProblemDetails, add_error_handlers
-from imagen.server.routes import (backends, generations, jobs, workflows)
+from imagen.server.routes import backends, generations, jobs, workflows
 from imagen.server.state import AppState, check_scope
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 NATIVE = "/api/v1"
 """Where imagen's own API is."""
-_NATIVE_ROUTES = (jobs.router, backends.router, workflows.router, generations.router,)
+_NATIVE_ROUTES = (
+    jobs.router,
+    backends.router,
+    workflows.router,
+    generations.router,
+)
 _FOREIGN_ROUTES = ()
 """APIs that other programs speak, each at the paths that they expect."""
 

@@ -121,7 +121,7 @@ class RequiredScope:
 
     scope: Scope | None
 
-    def __call__(self) -> None:
+    async def __call__(self) -> None:
         """`check_scope` reads the mark."""
 
 
