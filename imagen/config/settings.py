@@ -362,6 +362,12 @@ class ServerSettings(Section):
         description="The backend or pool of requests that name none; by default `default_backend`.",
     )
     worker: bool = Field(True, description="Whether it runs the jobs of the queue itself.")
+    openai_aliases: dict[str, str] = Field(
+        default_factory=dict,
+        description="What OpenAI's clients get for a model: a backend, a pool, or `backend/model`, "
+        "by its id or a pattern such as `gpt-*`. By default `gpt-image-*`, `chatgpt-image-*` and "
+        "`dall-e-*` are the server's own backend.",
+    )
 
 
 class Settings(Section):

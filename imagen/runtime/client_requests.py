@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from imagen.batch.expand import expand_request
 from imagen.batch.wildcards import Wildcards
-from imagen.core.image_file import blob_name, parse_blob_name, read_image_bytes
+from imagen.core.image_file import blob_name, is_url, parse_blob_name, read_image_bytes
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.errors import NotFound, RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.library import find_image_by_id
+from imagen.net.public_images import fetch_image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +37,8 @@ def parse_client_request(values: Mapping[str, object], runtime: Runtime) -> Requ
     """The request of a client, with its images among the stored files.
 
     An image is `blob:<sha256>/<name>`, as an upload answers, `image:<id>` of the library, or a data
-    URL. Raises RequestError for anything else, and for names that are paths or URLs.
+    URL; also a URL on the public internet, if the settings allow it. Raises RequestError for
+    anything else, and for names that are paths or URLs.
     """
     if "template" in values:
         raise RequestError("template: not a parameter of a request.")
@@ -87,6 +89,9 @@ def resolve_input(word: str, parameter: str, runtime: Runtime) -> str:
         return blob_name(runtime.blobs.put(file), safe_name(image.path.name))
     if (match := _DATA_URL.match(word)) is not None:
         return store_base64(word[match.end() :], parameter, runtime)
+    if is_url(word) and runtime.settings.inputs.allow_urls:
+        fetched = fetch_image(word, parameter)
+        return store_image(fetched.data, parameter, runtime, name=fetched.name)
     raise RequestError(
         f"{parameter}: {one_line(word, limit=60)!r} is not an image that a client can name.",
         remedy="Upload it and name the upload, name an image of the library as image:ID, or send "

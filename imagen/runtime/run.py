@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from imagen.runtime.runtime import Runtime
 
 
+_MOST_CHILDREN = 2000
+"""More than one request has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedJob:
     """A job that has ended, or a parent, with all images that were generated."""
@@ -89,8 +93,13 @@ def read_finished(id: str, runtime: Runtime) -> FinishedJob | None:
     job = runtime.store.read(id)
     if job.state not in ENDED:
         return None
-    images = tuple(list_job_images(job, runtime.store))
-    return FinishedJob(job=job, images=images, error=_find_error(job, runtime.store))
+    images = list_job_images(job, runtime.store)
+    if job.kind == "request":  # without the control images that were made for it
+        children = runtime.store.list_jobs(parent=job.id, limit=_MOST_CHILDREN)
+        made_for = {id for one in children if one.spec for id in one.spec.control_jobs.values()}
+        controls = {one.ticket_id for one in children if one.id in made_for}
+        images = [image for image in images if image.generation not in controls]
+    return FinishedJob(job=job, images=tuple(images), error=_find_error(job, runtime.store))
 
 
 def read_result(id: str, runtime: Runtime, *, warnings: Sequence[str] = ()) -> ResultView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
     from imagen.server.problems import ProblemDetails
 
-_PARAMETER = re.compile(r"([a-z_]+(?:\[\])?)(?:\.[\w.]+)?: ")
+_PARAMETER = re.compile(r"([A-Za-z_-]+(?:\[\])?)(?:\.[\w.]+)?(?:: | cannot be | must be )")
 """What a message begins with that is about one parameter."""
 _CODES = {
     "request": "invalid_value",
@@ -26,12 +27,12 @@ def openai_error(problem: ProblemDetails) -> dict[str, object]:
     match = _PARAMETER.match(problem.detail)
     parameter = match[1] if match else None
     code, kind = _CODES.get(problem.code, problem.code), "invalid_request_error"
-    if problem.status == 404 and problem.code == "not_found" and parameter is None:
+    if code == "model_not_found" or (code == "not_found" and parameter == "model"):
+        code, parameter = "model_not_found", "model"
+    elif code == "not_found" and problem.detail == HTTPStatus.NOT_FOUND.phrase:
         code = "unknown_url"
     elif "Field required" in problem.detail.split("\n", 1)[0]:
         code = "missing_required_parameter"
-    elif code == "model_not_found":
-        parameter = "model"
     elif code in ("rate_limit_exceeded", "insufficient_quota"):
         kind = code
     elif problem.code == "rejected":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -77,10 +78,7 @@ def problem_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """The answer for an error, in the shape of the API at the path of the request."""
-    from http import HTTPStatus
-
-    title = HTTPStatus(status).phrase
-    problem = ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
+    problem = build_problem(status, code, detail, remedy)
     path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
     for prefix, shape in SHAPES.items():
         if path == prefix or path.startswith(f"{prefix}/"):
@@ -88,6 +86,16 @@ def problem_response(
     return JSONResponse(
         problem.as_data(), status, headers=headers, media_type="application/problem+json"
     )
+
+
+def build_problem(status: int, code: str, detail: str, remedy: str = "") -> ProblemDetails:
+    title = HTTPStatus(status).phrase
+    return ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
+
+
+def problem_of(error: ImagenError, status: int) -> ProblemDetails:
+    """An error of imagen as a problem."""
+    return build_problem(status, error.code, error.message, error.remedy)
 
 
 def error_response(error: ImagenError, scope: Scope, *, status: int | None = None) -> JSONResponse:

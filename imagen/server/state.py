@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 from imagen.jobs.model import ENDED
 from imagen.runtime import Runtime
@@ -41,9 +44,15 @@ class AppState:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         """Those who wait for the end of each job."""
         self._stop_listening = runtime.events.listen(self._receive)
+        self._clients: Counter[str] = Counter()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.signing_key = secrets.token_bytes(32)
+        """Of the addresses that this server hands out, until it ends."""
 
     def close(self) -> None:
         self._stop_listening()
+        for task in self._leaving:
+            task.cancel()
 
     @contextmanager
     def subscribe(self) -> Iterator[EventQueue]:
@@ -89,12 +98,45 @@ class AppState:
         finally:
             waiting.cancel()
 
-    async def run_to_end(self, id: str, http: Request) -> FinishedJob | None:
-        """Wait until the job has ended; if its client leaves, cancel it and return None."""
-        finished = await self.wait_while_connected(id, http)
-        if finished is None:
-            await asyncio.to_thread(self.runtime.store.cancel, id)
-        return finished
+    async def run_to_end(
+        self, id: str, http: Request, *, return_seconds: float | None = 0.0
+    ) -> FinishedJob | None:
+        """Wait until the job has ended; None if its client leaves, as in `waiting_client`."""
+        with suppress(ClientDisconnect), self.waiting_client(id, http, return_seconds):
+            finished = await self.wait_while_connected(id, http)
+            if finished is None:
+                raise ClientDisconnect
+            return finished
+        return None
+
+    @contextmanager
+    def waiting_client(
+        self, id: str, http: Request, return_seconds: float | None = 0.0
+    ) -> Iterator[None]:
+        """A client waits in the block for this job, which is cancelled if the client leaves.
+
+        It may come back in so many seconds, in another request; with None, the job goes on.
+        """
+        self._clients[id] += 1
+        has_left = True
+        try:
+            yield
+            has_left = False
+        finally:
+            self._clients[id] -= 1
+            if not self._clients[id]:
+                del self._clients[id]
+            if has_left and return_seconds is not None:
+                task = self._loop.create_task(self._cancel_if_left(id, http, return_seconds))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+    async def _cancel_if_left(self, id: str, http: Request, seconds: float) -> None:
+        """Cancel a job whose client has left, if no client waits for it after this time."""
+        if await http.is_disconnected():
+            await asyncio.sleep(seconds)
+            if not self._clients[id]:
+                await asyncio.to_thread(self.runtime.store.cancel, id)
 
     def _receive(self, batch: Sequence[LibraryEvent]) -> None:
         """In the thread of the feed."""

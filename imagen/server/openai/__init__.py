@@ -1,0 +1,1 @@
+"""OpenAI's Images API: its bodies, its answers and streams, and its names of models."""
