@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakSet
 
 import httpcore
 import httpx
@@ -33,7 +34,7 @@ from imagen.errors import (
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 LARGEST_ANSWER = 64 << 20
@@ -130,9 +131,10 @@ class HttpClient:
         connect_seconds: float = 10.0,
         read_seconds: float = 60.0,
         tls: ssl.SSLContext | None = None,
-        network: httpcore.NetworkBackend | None = None,
+        network: Network | None = None,
     ) -> None:
         self._url = url
+        self._network = network or Network()
         self._proxy = "" if network else _proxy_for(url)
         self._has_answered = False
         with translate_errors(url):
@@ -142,7 +144,9 @@ class HttpClient:
                 base_url=base,
                 headers={"Accept-Encoding": "gzip", **(headers or {})},
                 timeout=timeouts(connect_seconds=connect_seconds, read_seconds=read_seconds),
-                transport=_Transport(tls or not url.startswith("http:"), self._proxy, network),
+                transport=_Transport(
+                    tls or not url.startswith("http:"), self._proxy, self._network
+                ),
                 follow_redirects=False,
             )
         except ImportError as error:
@@ -166,6 +170,10 @@ class HttpClient:
     def close(self) -> None:
         self._http.close()
 
+    def abort(self) -> None:
+        """Break off what other threads are requesting: their connections end at once."""
+        self._network.abort()
+
     def request(
         self,
         method: str,
@@ -174,10 +182,12 @@ class HttpClient:
         limit: int | None = LARGEST_ANSWER,
         seconds: float = LONGEST_SECONDS,
         at: str = "",
+        on_piece: Callable[[httpx.Response, bytes], None] | None = None,
         **more: Any,
     ) -> httpx.Response:
         """The answer, read whole: a success of at most `limit` bytes after decompression, within
-        so many `seconds`. With None the body of a success is not read.
+        so many `seconds`. With None the body of a success is not read. `on_piece` gets each piece
+        of a success as it arrives.
 
         Raises BackendError that names the server, or `at`. `more` is passed to httpx.
         """
@@ -186,7 +196,7 @@ class HttpClient:
             request = self._http.build_request(method, path, **more)
             response = self._http.send(request, stream=True)
             try:
-                body = _read_body(response, limit, at)
+                body = _read_body(response, limit, at, on_piece)
             finally:
                 response.close()
             if response.status_code == 400 and not self._has_answered and _ASKS_FOR_TLS(body):
@@ -239,7 +249,12 @@ def _without_user(proxy: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _read_body(response: httpx.Response, limit: int | None, at: str) -> bytes:
+def _read_body(
+    response: httpx.Response,
+    limit: int | None,
+    at: str,
+    on_piece: Callable[[httpx.Response, bytes], None] | None,
+) -> bytes:
     """The body, decompressed; of a refusal, its beginning. Raises BackendError for a larger one."""
     if limit is None and response.is_success:
         return b""
@@ -251,6 +266,8 @@ def _read_body(response: httpx.Response, limit: int | None, at: str) -> bytes:
                 break
             size = f"{most >> 30} GB" if most >= 1 << 30 else f"{most >> 20} MB"
             raise BackendError(f"{at} sent more than {size}, the most that imagen reads at once.")
+        if on_piece is not None and response.is_success:
+            on_piece(response, piece)
     return body.getvalue()
 
 
@@ -283,7 +300,7 @@ class _Transport(httpx.HTTPTransport):
         self,
         verify: ssl.SSLContext | bool,
         proxy: str,
-        network: httpcore.NetworkBackend | None,
+        network: Network,
     ) -> None:
         super().__init__(verify=verify, proxy=proxy or None)
         self._socks_errors: tuple[type[Exception], ...] = ()
@@ -292,7 +309,7 @@ class _Transport(httpx.HTTPTransport):
 
             self._socks_errors = (SOCKSError, AssertionError)
         # httpx has no argument for it; test_http_limits fails where a later one ignores this.
-        self._pool._network_backend = network or Network()
+        self._pool._network_backend = network
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         _thread.opened = []
@@ -309,6 +326,14 @@ class _Transport(httpx.HTTPTransport):
 class Network(httpcore.SyncBackend):
     """The operating system's network, where the deadline of the request bounds each wait."""
 
+    def __init__(self) -> None:
+        self._open: WeakSet[_TimedStream] = WeakSet()
+
+    def abort(self) -> None:
+        """End every connection; a thread that waits for one continues at once."""
+        for stream in list(self._open):
+            stream.abort()
+
     def connect_tcp(
         self,
         host: str,
@@ -320,14 +345,21 @@ class Network(httpcore.SyncBackend):
         left = _time_left(timeout, httpcore.ConnectTimeout)
         stream = super().connect_tcp(host, port, left, local_address, socket_options)
         _thread.opened.append(stream)
-        return _TimedStream(stream)
+        return _TimedStream(stream, self._open)
 
 
 class _TimedStream(httpcore.NetworkStream):
     """A connection on which no request outlasts its deadline, however slowly bytes arrive."""
 
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, opened: WeakSet[_TimedStream]) -> None:
         self._stream = stream
+        self._opened = opened
+        opened.add(self)
+
+    def abort(self) -> None:
+        with suppress(OSError):  # it was closed meanwhile
+            # Not the method of a TLS socket, which would drop the encryption under its reader.
+            socket.socket.shutdown(self._stream.get_extra_info("socket"), socket.SHUT_RDWR)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _time_left(timeout, httpcore.ReadTimeout))
@@ -345,7 +377,9 @@ class _TimedStream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         left = _time_left(timeout, httpcore.ConnectTimeout)
         try:
-            return _TimedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+            return _TimedStream(
+                self._stream.start_tls(ssl_context, server_hostname, left), self._opened
+            )
         except httpcore.ConnectTimeout as error:
             raise httpcore.ConnectTimeout(_NO_TLS_ANSWER) from error
 

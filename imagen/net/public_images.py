@@ -35,7 +35,7 @@ def fetch_image(
     url: str,
     what: str = "image",
     *,
-    network: httpcore.NetworkBackend | None = None,
+    network: http.Network | None = None,
     limit: int = LARGEST_BYTES,
     seconds: float = _LONGEST_SECONDS,
 ) -> FetchedImage:
@@ -61,7 +61,7 @@ def fetch_image(
         raise RequestError(f"{what}: {url} cannot be fetched: {error}") from error
 
 
-def _get(address: str, network: httpcore.NetworkBackend, limit: int) -> httpx.Response:
+def _get(address: str, network: http.Network, limit: int) -> httpx.Response:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise RequestError(f"cannot be fetched: {address!r} is not an http or https URL.")
@@ -112,6 +112,7 @@ class PublicNetwork(http.Network):
         resolve: Callable[[str, int], Iterable[str]] = _resolve,
         is_allowed: Callable[[str], bool] = is_public,
     ) -> None:
+        super().__init__()
         self._resolve = resolve
         self._is_allowed = is_allowed
 

@@ -49,6 +49,7 @@ _BLOCKS: dict[str, dict[str, Any]] = {
     },
     "cloud_asked": {"type": "replicate", "model": "me/model", "api_token_env": "A_TOKEN"},
     "sd": {"type": "sdcpp", "bearer_env": "A_TOKEN"},
+    "images": {"type": "openai", "api_key_env": "A_TOKEN"},
 }
 
 
@@ -120,6 +121,8 @@ def _of_a_job(path: str, said: str, body: bytes) -> HttpAnswer:
         return json_answer(failed | {"error": said}, 201)
     if path == "/sdcpp/v1/img_gen":
         return json_answer({"id": "job_1"}, 202)
+    if path == "/images/generations":
+        return json_answer({"data": [{"url": f"http://127.0.0.1:9/?{said}"}]})
     if path.startswith("/sdcpp/v1/jobs/"):
         return json_answer({"id": "job_1", "status": "failed", "error": {"message": said}})
     nothing: dict[str, Any] = {"queue_running": [], "queue_pending": [], "devices": []}
@@ -146,7 +149,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _configure(echo: _Echo, name: str = "", **more: Any) -> None:
     address = "base_url" if "cloud" in name else "url"
-    blocks = {name: _BLOCKS[name] | {address: echo.url, "poll_seconds": 0.05}} if name else {}
+    polls = {} if name == "images" else {"poll_seconds": 0.05}
+    blocks = {name: _BLOCKS[name] | {address: echo.url, **polls}} if name else {}
     whole = {
         "backends": blocks,
         "state_dir": "state",

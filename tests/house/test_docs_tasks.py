@@ -65,6 +65,10 @@ def _replicate() -> Blocks:
     return blocks
 
 
+def _openai() -> Blocks:
+    return [{"type": "openai"}]
+
+
 def _mock() -> Blocks:
     return [{"type": "mock"}]
 
@@ -74,6 +78,7 @@ _ENGINES = {
     "diffusers": _diffusers,
     "sdcpp": _sdcpp,
     "replicate": _replicate,
+    "openai": _openai,
     "mock": _mock,
 }
 
