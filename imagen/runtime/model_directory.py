@@ -129,7 +129,8 @@ class ModelDirectory:
 def _read_listing(backend: str, settings: Settings) -> _Listing:
     with closing(open_named(backend, settings)) as engine:
         models = engine.models()
-        names = [model.name for model in models if model.kind in _MAIN_KINDS]
+        main = [model for model in models if model.kind in _MAIN_KINDS]
+        names = [model.name for model in sorted(main, key=lambda model: not model.is_default)]
         takes_model = "model" in engine.capabilities().parameters
         return _Listing(models, tuple(dict.fromkeys(names)) if takes_model else ())
 

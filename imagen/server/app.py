@@ -9,7 +9,15 @@ from fastapi import Depends, FastAPI
 
 from imagen import __version__
 from imagen.server.problems import ProblemDetails, add_error_handlers
-from imagen.server.routes import backends, generations, jobs, openai, workflows
+from imagen.server.routes import (
+    a1111,
+    a1111_controlnet,
+    backends,
+    generations,
+    jobs,
+    openai,
+    workflows,
+)
 from imagen.server.state import AppState, check_scope
 
 if TYPE_CHECKING:
@@ -25,7 +33,11 @@ _NATIVE_ROUTES = (
     workflows.router,
     generations.router,
 )
-_FOREIGN_ROUTES = (openai.router,)
+_FOREIGN_ROUTES = (
+    openai.router,
+    a1111.router,
+    a1111_controlnet.router,
+)
 """APIs that other programs speak, each at the paths that they expect."""
 
 

@@ -17,6 +17,7 @@ from imagen.jobs.model import ENDED
 from imagen.runtime import Runtime
 from imagen.runtime.caller import LOCAL, Caller, Scope
 from imagen.runtime.run import FinishedJob, read_finished
+from imagen.server.a1111.runs import A1111Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ class AppState:
         self._queues: set[EventQueue] = set()
         self._waiting: dict[str, set[asyncio.Event]] = {}
         """Those who wait for the end of each job."""
+        self._a1111_sessions: dict[str, A1111Session] = {}
         self._stop_listening = runtime.events.listen(self._receive)
         self._clients: Counter[str] = Counter()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -53,6 +55,10 @@ class AppState:
         self._stop_listening()
         for task in self._leaving:
             task.cancel()
+
+    def a1111_session(self, caller: Caller) -> A1111Session:
+        """What the A1111 API remembers of this caller."""
+        return self._a1111_sessions.setdefault(caller.name, A1111Session())
 
     @contextmanager
     def subscribe(self) -> Iterator[EventQueue]:
