@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
+from support.a1111_server import serve_a1111
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support.live_server import LiveServer
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with serve_a1111(tmp_path_factory.mktemp("a1111")) as live:
+        yield live
+
 
 _SMALL = {"width": 64, "height": 64}
 
@@ -29,7 +39,7 @@ def decode(text: str) -> Image.Image:
     return image
 
 
-CLIENTS: dict[str, Any] = json.loads(Path(__file__).with_name("clients.json").read_text())
+CLIENTS: dict[str, Any] = json.loads(Path(__file__).with_name("a1111_clients.json").read_text())
 """By the name of a client: a body that it sends, and which images it gets."""
 _PLACES = {
     "<url>": "data:image/png;base64," + png(),
