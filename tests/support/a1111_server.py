@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import chdir, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen.config import Style
 from support.live_server import live_server, server_settings
@@ -23,7 +23,11 @@ def serve_a1111(folder: Path) -> Iterator[LiveServer]:
     """Serve a quick mock, a slow one and a broken one for the block."""
     slow = {"type": "mock", "step_seconds": STEP_SECONDS, "resource": "slow"}
     broken = {"type": "mock", "fail": "failed", "resource": "broken"}
-    backends = {"quick": {"type": "mock"}, "slow": slow, "broken": broken}
+    backends: dict[str, dict[str, Any]] = {
+        "quick": {"type": "mock"},
+        "slow": slow,
+        "broken": broken,
+    }
     styles = {"ink": Style(prompt="ink drawing of {prompt}", negative="colour")}
     with chdir(folder):
         settings = server_settings(backends, styles=styles, default_backend="quick")
