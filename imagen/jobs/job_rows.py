@@ -204,6 +204,17 @@ class JobRows:
         with self.library.reading() as connection:
             return connection.execute(select(func.max(events.c.seq))).scalar() or 0
 
+    def first_event(self) -> int | None:
+        """The number of the oldest event that is still there."""
+        with self.library.reading() as connection:
+            return connection.execute(select(func.min(events.c.seq))).scalar()
+
+    def previews(self, ids: Collection[str]) -> dict[str, tuple[int, bytes]]:
+        """The latest previews of running jobs, each with its time in milliseconds."""
+        with self.library.reading() as connection:
+            rows = connection.execute(select(job_previews).where(job_previews.c.job.in_(ids)))
+            return {row.job: (row.at_ms, row.image) for row in rows}
+
     def preview(self, id: str) -> bytes | None:
         """The latest preview of a running job."""
         with self.library.reading() as connection:

@@ -100,9 +100,13 @@ class UserChanges(QueueTables):
     def prune(self, before: datetime) -> int:
         """Delete jobs that ended before this moment, with their events; how many.
 
-        The jobs of a parent go once the parent has ended. The library and the ledger stay.
+        The jobs of a parent go once the parent has ended. Events of images go too. The library and
+        the ledger stay.
         """
         pruned = 0
+        with self._exclusive() as change:
+            of_images = events.c.job == "", events.c.at_ms < milliseconds(before)
+            change.connection.execute(delete(events).where(*of_images))
         for state in ENDED:
             old = (
                 jobs.c.state == state,

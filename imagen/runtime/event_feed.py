@@ -37,7 +37,7 @@ class EventFeed:
 
     @property
     def last(self) -> int:
-        """The number of the last event that was passed on."""
+        """The number of the last event that is passed on, or was."""
         return self._seq
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -81,8 +81,7 @@ class EventFeed:
     def _pass_on(self, new: Sequence[LibraryEvent]) -> None:
         with self._has_new:
             listeners = list(self._listeners)
+            self._seq = new[-1].seq  # who listens from now on gets what follows
+            self._has_new.notify_all()
         for listener in listeners:
             listener(new)
-        with self._has_new:
-            self._seq = new[-1].seq
-            self._has_new.notify_all()

@@ -13,6 +13,7 @@ from imagen.server.routes import (
     a1111,
     a1111_controlnet,
     backends,
+    events,
     generations,
     jobs,
     openai,
@@ -32,6 +33,7 @@ _NATIVE_ROUTES = (
     backends.router,
     workflows.router,
     generations.router,
+    events.router,
 )
 _FOREIGN_ROUTES = (
     openai.router,

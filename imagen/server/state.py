@@ -18,6 +18,7 @@ from imagen.runtime import Runtime
 from imagen.runtime.caller import LOCAL, Caller, Scope
 from imagen.runtime.run import FinishedJob, read_finished
 from imagen.server.a1111.runs import A1111Session
+from imagen.server.event_hub import EventHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,7 @@ class AppState:
         """Those who wait for the end of each job."""
         self._a1111_sessions: dict[str, A1111Session] = {}
         self._stop_listening = runtime.events.listen(self._receive)
+        self.hub = EventHub(runtime)
         self._clients: Counter[str] = Counter()
         self._leaving: set[asyncio.Task[None]] = set()
         self.signing_key = secrets.token_bytes(32)
@@ -150,6 +152,7 @@ class AppState:
             self._loop.call_soon_threadsafe(self._publish, batch)
 
     def _publish(self, batch: Sequence[LibraryEvent]) -> None:
+        self.hub.publish(batch)
         for event in batch:
             if event.job in self._waiting and event.data.get("state") in ENDED:
                 for has_ended in self._waiting[event.job]:
