@@ -37,8 +37,8 @@ class Runtime:
     store: SqlJobStore
     blobs: BlobStore
     events: EventFeed
-    models: ModelDirectory
     engines: EngineDirectory
+    models: ModelDirectory
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
 
@@ -73,13 +73,14 @@ def open_runtime(
         stack.callback(events.close)
         if has_worker:
             stack.enter_context(_run_worker(settings, backends, on_event))
+        engines = EngineDirectory(settings)
         yield Runtime(
             settings=settings,
             store=store,
             blobs=blobs,
             events=events,
-            models=ModelDirectory(settings, settings.server.backend or settings.default_backend),
-            engines=EngineDirectory(settings),
+            engines=engines,
+            models=ModelDirectory(engines, settings),
             has_worker=has_worker,
         )
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import pytest
 from support.live_server import server_settings
 
+from imagen.engines.directory import EngineDirectory
 from imagen.errors import NotFound
 from imagen.runtime.model_directory import ModelChoice, ModelDirectory
 
 
+def _open(
+    blocks: dict[str, dict[str, object]], default: str, pools: dict[str, tuple[str, ...]]
+) -> ModelDirectory:
+    settings = server_settings(blocks, pools=pools, default_backend=default)
+    return ModelDirectory(EngineDirectory(settings), settings)
+
+
 def _directory(**blocks: dict[str, object]) -> ModelDirectory:
     blocks = {"main": {"type": "mock"}, **blocks}
-    return ModelDirectory(server_settings(blocks, pools={"both": ("main", "main2")}), "main")
+    return _open(blocks, "main", {"both": ("main", "main2")})
 
 
 def test_choices_are_the_default_backends_models_and_all_backends() -> None:
@@ -41,6 +49,6 @@ def test_an_unknown_model_has_a_suggestion() -> None:
 
 
 def test_a_name_is_kept_while_the_engine_cannot_list_its_models() -> None:
-    directory = ModelDirectory(server_settings({"a": {"type": "mock", "fail": "unavailable"}}), "a")
+    directory = _open({"a": {"type": "mock", "fail": "unavailable"}}, "a", {})
     assert directory.find("some-model") == ModelChoice("some-model", "a", "some-model")
     assert [choice.id for choice in directory.choices()] == ["a"]

@@ -63,11 +63,12 @@ class A1111Plan:
 def plan_generation(body: Txt2ImgBody, default_model: str, runtime: Runtime) -> A1111Plan:
     """The plan of `txt2img` and `img2img`. Raises RequestError and NotFound."""
     choice = choose_model(str(body.override_settings.get("sd_model_checkpoint") or ""), runtime)
-    choice = choice or choose_model(default_model, runtime) or runtime.models.own_choice()
+    choice = choice or choose_model(default_model, runtime)
+    backend, model = (choice.backend, choice.model) if choice else (runtime.backend, None)
     values = _parse_infotext(body) | _plain_values(body)
-    if choice.model is not None:
-        values["model"] = choice.model
-    plan = A1111Plan(choice.backend, values)
+    if model is not None:
+        values["model"] = model
+    plan = A1111Plan(backend, values)
     if isinstance(body, Img2ImgBody):
         _add_images(body, plan, runtime)
     _add_styles(body, plan, runtime)
@@ -79,7 +80,7 @@ def plan_generation(body: Txt2ImgBody, default_model: str, runtime: Runtime) -> 
         if "image" in values
         else ("text-to-image")
     )
-    capabilities = read_capabilities(plan.backend, task, choice.model, runtime)
+    capabilities = read_capabilities(backend, task, model, runtime)
     if controls:
         values["controls"] = [_control(one, body, capabilities, runtime) for one in controls]
     _fit_sampling(plan, capabilities, runtime)

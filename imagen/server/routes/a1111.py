@@ -187,17 +187,12 @@ def unload_checkpoint(runtime: RuntimeOf) -> None:
 
 
 @router.post("/reload-checkpoint")
-def reload_checkpoint() -> None:
-    """Engines load a model when they need it."""
-
-
 @router.post("/refresh-checkpoints")
 @router.post("/refresh-loras")
 @router.post("/refresh-vae")
 @router.post("/refresh-embeddings")
-def refresh_models(runtime: RuntimeOf) -> None:
-    """List the models anew the next time."""
-    runtime.models.forget()
+def nothing_to_do() -> None:
+    """Engines load a model when they need it, and are asked for their models every few seconds."""
 
 
 # --- lists ---
