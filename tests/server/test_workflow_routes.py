@@ -41,12 +41,7 @@ _EDITOR: dict[str, Any] = {
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     folder = tmp_path_factory.mktemp("server")
     with ComfyUI() as comfy:
-        block = {
-            "type": "comfyui",
-            "url": comfy.url,
-            "workflow": "sdxl",
-            "headers": {"X-Api-Key": "a1b2c3d4e5f6g7h8i9j0"},
-        }
+        block = {"type": "comfyui", "url": comfy.url, "workflow": "sdxl"}
         settings = server_settings(
             {"studio": block}, folder=folder, workflow_dirs=(folder / "workflows",)
         )
@@ -92,10 +87,9 @@ def test_an_added_graph_is_written_and_shown(shared: LiveServer) -> None:
     assert _add(shared, name="cat", workflow=_GRAPH, force=True)["name"] == "cat"
 
 
-def test_secrets_of_the_configuration_are_masked(shared: LiveServer) -> None:
-    made = _add(shared, name="masked", workflow=_GRAPH, dry_run=True)
-    assert made["files"] == []
-    assert "a1b2c3d4e5f6g7h8i9j0" not in json.dumps(made)
+def test_a_dry_run_writes_nothing(shared: LiveServer) -> None:
+    assert _add(shared, name="dry", workflow=_GRAPH, dry_run=True)["files"] == []
+    assert shared.client.get("/api/v1/workflows/dry").status_code == 404
 
 
 def test_the_editors_format_is_read_with_the_catalog_of_a_server(shared: LiveServer) -> None:
