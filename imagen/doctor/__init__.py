@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from imagen.config import Settings
+
     Watch = Callable[[Sequence[str]], None]
 
 __all__ = [
@@ -56,13 +58,19 @@ def examine(
     quick: bool = False,
     patience_seconds: float = _PATIENCE_SECONDS,
     watch: Watch = _ignore,
+    settings: Settings | None = None,
 ) -> list[Finding]:
     """Check everything that imagen needs, section by section; with `quick` no server is asked.
 
-    `path` names a configuration. `watch` is called repeatedly with the subjects that are still
-    being checked. Nothing is changed, except that a library of an earlier version is migrated.
+    `path` names a configuration, or `settings` are those in use. `watch` is called repeatedly with
+    the subjects that are still being checked. Nothing is changed, except that a library of an
+    earlier version is migrated.
     """
-    findings, settings = check_configuration(path, environ)
+    findings: list[Finding] = []
+    if settings is None:
+        findings, settings = check_configuration(path, environ)
+    elif settings.source is not None:
+        findings, _ = check_configuration(settings.source, environ)
     checks = list_checks(settings, environ, quick=quick) if settings else []
     checks.append(Check(section="versions", subject="imagen", look=check_versions))
     return [

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import ConfigDict
 
 from imagen import __version__, delivery
 from imagen.backends import open_backend
@@ -40,6 +42,8 @@ State = Literal["ok", "note", "warning", "broken"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """The result of one check."""
+
+    __pydantic_config__: ClassVar = ConfigDict(use_attribute_docstrings=True)
 
     subject: str
     state: State = "ok"

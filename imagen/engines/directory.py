@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
+from imagen.doctor import examine
+from imagen.engines.answer_cache import Answer, AnswerCache
 from imagen.engines.state import (
     failed_models,
     list_backends,
@@ -18,7 +18,6 @@ from imagen.engines.state import (
     read_models,
 )
 from imagen.errors import TimedOut
-from imagen.net.threads import Background
 from imagen.pipeline.pools import members_of
 from imagen.views.backends import (
     BackendCapabilitiesView,
@@ -28,21 +27,21 @@ from imagen.views.backends import (
     HealthView,
     ModelsView,
 )
+from imagen.views.doctor import DoctorView
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Sequence
 
     from imagen.backends.base import ModelKind
     from imagen.config import Settings
     from imagen.core.request import Task
 
-T = TypeVar("T")
-
 _KEEP_SECONDS = 5.0
 """How long an answer is passed on to other clients."""
 _PATIENCE_SECONDS = 5.0
 """How long clients wait for an engine; its answer is used for the next ones."""
-_MOST_ANSWERS = 500
+_EXAMINE_SECONDS = 10.0
+"""For all checks of doctor together."""
 
 
 class EngineDirectory:
@@ -59,10 +58,11 @@ class EngineDirectory:
         patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self._settings = settings
-        self._states = _AnswerCache[BackendView](keep_seconds, patience_seconds)
-        self._health = _AnswerCache[HealthView](keep_seconds, patience_seconds)
-        self._capabilities = _AnswerCache[BackendCapabilitiesView](keep_seconds, patience_seconds)
-        self._models = _AnswerCache[BackendModelsView](keep_seconds, patience_seconds)
+        self._states = AnswerCache[BackendView](keep_seconds, patience_seconds)
+        self._health = AnswerCache[HealthView](keep_seconds, patience_seconds)
+        self._capabilities = AnswerCache[BackendCapabilitiesView](keep_seconds, patience_seconds)
+        self._models = AnswerCache[BackendModelsView](keep_seconds, patience_seconds)
+        self._examinations = AnswerCache[DoctorView](keep_seconds, 2 * _EXAMINE_SECONDS)
 
     def backends(self, *, is_asked: bool) -> BackendsView:
         """Every backend and pool; the engines are contacted at the same time if `is_asked`."""
@@ -121,62 +121,19 @@ class EngineDirectory:
 
         return ModelsView(backends=tuple(finish(name).only(kind) for name in members))
 
+    def examine(self, *, is_quick: bool) -> DoctorView:
+        """What is wrong with everything that imagen needs; if `is_quick`, no server is asked."""
+
+        def call() -> DoctorView:
+            return DoctorView.of(
+                examine(settings=self._settings, quick=is_quick, patience_seconds=_EXAMINE_SECONDS)
+            )
+
+        return self._examinations.finish(self._examinations.begin(is_quick, call))
+
     def _first(self, name: str) -> str:
         return next(iter(members_of(name, self._settings)), name)
 
-    def _begin_state(self, name: str, *, is_asked: bool) -> _Answer[BackendView]:
+    def _begin_state(self, name: str, *, is_asked: bool) -> Answer[BackendView]:
         call = partial(read_backend, name, self._settings, is_asked=is_asked)
         return self._states.begin((name, is_asked), call)
-
-
-class _AnswerCache(Generic[T]):
-    """Answers by what was asked. Threads may share it."""
-
-    def __init__(self, keep_seconds: float, patience_seconds: float) -> None:
-        self._keep_seconds = keep_seconds
-        self._patience_seconds = patience_seconds
-        self._lock = Lock()
-        self._answers: dict[Hashable, _Answer[T]] = {}
-
-    def begin(self, key: Hashable, call: Callable[[], T]) -> _Answer[T]:
-        """The answer that is kept or on its way, else a new one."""
-        with self._lock:
-            known = self._answers.pop(key, None)
-            if known is None or known.is_older_than(self._keep_seconds):
-                known = _Answer(call)
-            self._answers[key] = known
-            while len(self._answers) > _MOST_ANSWERS:
-                del self._answers[next(iter(self._answers))]
-            return known
-
-    def finish(self, answer: _Answer[T]) -> T:
-        """The answer, once it is there. Raises TimedOut, and what the call raised."""
-        return answer.within(self._patience_seconds)
-
-
-class _Answer(Generic[T]):
-    """The result of a call in a thread of its own."""
-
-    def __init__(self, call: Callable[[], T]) -> None:
-        self._ended: float | None = None
-
-        def run() -> T:
-            try:
-                return call()
-            finally:
-                self._ended = time.monotonic()
-
-        self._started = time.monotonic()
-        self._work = Background(run)
-
-    def is_older_than(self, seconds: float) -> bool:
-        return self._ended is not None and time.monotonic() - self._ended > seconds
-
-    def within(self, seconds: float) -> T:
-        """The result; raises TimedOut this long after the call began, whoever asks."""
-        if not self._work.ready(self._started + seconds - time.monotonic()):
-            raise TimedOut(
-                f"The engine has not answered for {seconds:g} s.",
-                remedy="Ask again: the answer is used when it comes.",
-            )
-        return self._work.result()

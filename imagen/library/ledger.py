@@ -7,9 +7,11 @@ from functools import lru_cache
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, literal, select, tuple_
 
 from imagen.core.json_values import as_mapping
+from imagen.core.text import one_line
+from imagen.errors import NotFound
 from imagen.library.schema import datetime_of, jobs, milliseconds, usage
 
 if TYPE_CHECKING:
@@ -126,10 +128,26 @@ def build_row(record: GenerationRecord, costs: UsageSettings | None) -> dict[str
 
 
 def list_rows(
-    library: Library, since: datetime | None = None, until: datetime | None = None
+    library: Library,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
 ) -> Iterator[LedgerRow]:
-    """Every row from `since` on and before `until`, oldest first."""
-    statement = select(usage).where(*_within(since, until)).order_by(usage.c.at_ms)
+    """Every row from `since` on and before `until`, oldest first.
+
+    `after` is the generation after which a page begins. Raises NotFound if it is unknown.
+    """
+    place = usage.c.at_ms, usage.c.generation
+    statement = select(usage).where(*_within(since, until)).order_by(*place).limit(limit)
+    if after is not None:
+        last = find_row(library, after)
+        if last is None:
+            raise NotFound(f"There is no generation {one_line(after, limit=60)!r}.")
+        statement = statement.where(
+            tuple_(*place) > tuple_(literal(milliseconds(last.at)), literal(after))
+        )
     with library.reading() as connection:
         for row in connection.execution_options(yield_per=1000).execute(statement):
             yield _ledger_row(row)

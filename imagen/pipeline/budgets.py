@@ -122,6 +122,29 @@ def refuse_over_budget(
     return warnings
 
 
+class BudgetUse(NamedTuple):
+    """A budget, and what was spent of it in the current day or month."""
+
+    budget: Budget
+    spent: float | None
+    """With what unfinished jobs will cost; None for the budget of a run."""
+    unknown: int
+    """How many generations have an unknown cost."""
+
+
+def read_budget_use(settings: Settings, *, now: datetime | None = None) -> list[BudgetUse]:
+    """How far each budget of the configuration is used. Raises LibraryError, ConfigError."""
+    now = now or datetime.now().astimezone()
+    uses: list[BudgetUse] = []
+    for budget in settings.budgets:
+        if budget.per == "run":
+            uses.append(BudgetUse(budget, None, 0))
+        else:
+            spent = _sum_spent(budget, settings, (), now, os.environ, None)
+            uses.append(BudgetUse(budget, spent.usd, spent.unknown))
+    return uses
+
+
 class _Sum(NamedTuple):
     """What some jobs cost in all."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from imagen.engines.directory import EngineDirectory
@@ -41,6 +42,7 @@ class Runtime:
     models: ModelDirectory
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def library(self) -> Library:

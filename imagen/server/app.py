@@ -17,6 +17,7 @@ from imagen.server.routes import (
     generations,
     jobs,
     openai,
+    system,
     workflows,
 )
 from imagen.server.state import AppState, check_scope
@@ -32,6 +33,7 @@ _NATIVE_ROUTES = (
     jobs.router,
     backends.router,
     workflows.router,
+    system.router,
     generations.router,
     events.router,
 )

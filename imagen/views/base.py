@@ -32,7 +32,7 @@ ExactMoment = Annotated[
 class View(BaseModel):
     """A value as documented JSON: its fields keep their names and meanings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def as_data(self) -> dict[str, object]:
         """The JSON object."""

@@ -137,6 +137,10 @@ def test_usage_json_has_groups_and_total(capsys: pytest.CaptureFixture[str]) -> 
     assert output["by"] == ["backend", "month"]
     assert output["groups"] == [
         {
+            "day": None,
+            "week": None,
+            "model": None,
+            "caller": None,
             "backend": "cloud",
             "month": "2026-11",
             "generations": 2,

@@ -14,14 +14,14 @@ from imagen.cli.command_table import Group, usage_error
 from imagen.cli.options import config_option, json_option
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo, terminal_width, wrap
-from imagen.core.text import bare_address, is_variable_name, printable
-from imagen.errors import BackendError, ConfigError, ImagenError, Unavailable
+from imagen.core.text import printable
+from imagen.errors import BackendError, ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from imagen.backends import Detection
-    from imagen.config import Addition, Settings
+    from imagen.config import Addition
     from imagen.core.validation import Problem
 
     Blocks = Mapping[str, Mapping[str, Any]]
@@ -199,19 +199,14 @@ def validate(file: Path | None, config_path: Path | None, as_json: bool) -> None
     No engine is contacted. The exit code is 2 if there is a problem.
     """
     from imagen.doctor import check_config
+    from imagen.views.doctor import ConfigReportView
 
     if file is not None and config_path is not None:
         raise usage_error("FILE and --config both name a configuration. Use one of them.")
     report = check_config(file or config_path)
     source = str(report.source) if report.source else None
     if as_json:
-        body = {
-            "ok": not report.problems,
-            "file": source,
-            "problems": [_problem_json(problem) for problem in report.problems],
-            "warnings": [_problem_json(problem) for problem in report.warnings],
-        }
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(ConfigReportView.of(report).as_data(), indent=2))
     else:
         for warning in report.warnings:
             echo("\n".join(_problem_lines("warning", warning)), err=True)
@@ -227,17 +222,6 @@ def _problem_lines(kind: str, problem: Problem) -> list[str]:
     line = f"line {problem.line}: " if problem.line else ""
     remedy = [f"    {text}" for text in problem.remedy.splitlines()]
     return [f"{kind}: {line}{problem.sentence}", *remedy]
-
-
-def _problem_json(problem: Problem) -> dict[str, object]:
-    from imagen.core.validation import dotted
-
-    return {
-        "key": dotted(problem.path),
-        "line": problem.line,
-        "what": problem.what,
-        "remedy": problem.remedy,
-    }
 
 
 # --- config path ---
@@ -270,9 +254,10 @@ def path(config_path: Path | None) -> None:
 def show(config_path: Path | None, as_json: bool) -> None:
     """Print the settings in use, including defaults; secrets are masked."""
     from imagen.config import load_settings
+    from imagen.engines.configuration import describe_settings
 
     settings = load_settings(config_path)
-    values = _resolve_settings(settings, os.environ)
+    values = describe_settings(settings, os.environ)
     if as_json:
         click.echo(json.dumps(values, indent=2))
         return
@@ -289,37 +274,3 @@ def show(config_path: Path | None, as_json: bool) -> None:
     body = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True, width=width)
     text = "".join(f"# {line}\n" for line in comments.splitlines()) + body
     click.echo(printable(text)[:-1])
-
-
-def _resolve_settings(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Every key with its value; also the file, the variables it names, and the problems."""
-    from imagen.backends import configure
-    from imagen.config import VARIABLES, masked, variables
-    from imagen.doctor import find_backend_problems
-
-    blocks: dict[str, dict[str, Any]] = {}
-    for name, block in settings.backends.items():
-        try:
-            _, config = configure(name, settings.backends, settings.shared())
-        except ImagenError:
-            blocks[name] = block  # as it is in the file
-        else:
-            blocks[name] = {"type": block.get("type", name), **config.model_dump(mode="json")}
-    values = settings.model_dump(mode="json") | {"backends": blocks}
-    for webhook in values["webhooks"]:
-        bare = bare_address(webhook["url"])
-        webhook["url"] = bare if webhook["url"].rstrip("/") == bare else f"{bare}/…"
-    named = [name for _, name in variables(blocks) if is_variable_name(name)]
-    shown: dict[str, Any] = masked(values)
-    return shown | {
-        "file": str(settings.source) if settings.source else None,
-        "environment": {  # whether each variable is set, never its value
-            **{name: "set" for name in VARIABLES if environ.get(name)},
-            **{name: "set" if environ.get(name) else "unset" for name in named},
-        },
-        "problems": [
-            problem.sentence
-            for name in settings.backends
-            for problem in find_backend_problems(name, settings)
-        ],
-    }

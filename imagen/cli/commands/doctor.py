@@ -6,7 +6,6 @@ import json
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -39,13 +38,13 @@ def doctor(quick: bool, as_json: bool, quiet: bool, config_path: Path | None) ->
     is broken.
     """
     from imagen.doctor import examine
+    from imagen.views.doctor import DoctorView
 
     with _show_pending(quiet=quiet) as watch:
         findings = examine(config_path, quick=quick, watch=watch)
     is_broken = any(finding.state == "broken" for finding in findings)
     if as_json:
-        body = {"ok": not is_broken, "findings": [asdict(finding) for finding in findings]}
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(DoctorView.of(findings).as_data(), indent=2))
     else:
         for section, group in groupby(findings, lambda finding: finding.section):
             click.echo(apply_style(section, bold=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from imagen.library.ledger import UsageGrouping
 
 GROUPINGS: tuple[UsageGrouping, ...] = ("day", "week", "month", "backend", "model", "caller")
-_DIGITS = 10
-"""Further decimals come from adding binary fractions."""
 
 
 def _parse_groupings(
@@ -83,6 +80,7 @@ def usage(
     from imagen.library import add_totals, sum_usage
     from imagen.library.ledger import list_rows
     from imagen.pipeline.record import open_library_synced
+    from imagen.views.usage import UsageView
 
     settings = settings_from_options(config_path)
     zone = settings.usage.zone
@@ -95,12 +93,7 @@ def usage(
     total = add_totals(groups)
     shown = groups if by else []
     if as_json:
-        body = {
-            "by": list(by),
-            "groups": [dict(zip(by, each.key, strict=True)) | _total_json(each) for each in shown],
-            "total": _total_json(total) if total else None,
-        }
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(UsageView.of(by, groups, total).as_data(), indent=2))
         return
     if total is None:
         echo("There was no usage in this period.", err=True)
@@ -140,25 +133,6 @@ def _total_row(total: UsageTotal) -> tuple[str, ...]:
     )
 
 
-def _total_json(total: UsageTotal) -> dict[str, object]:
-    return {
-        "generations": total.generations,
-        "images": total.images,
-        "latency_seconds": round(total.latency_seconds, _DIGITS),
-        "engine_seconds": round(total.engine_seconds, _DIGITS),
-        "costs": _costs_json(total.costs),
-        "estimates": _costs_json(total.estimates),
-        "unknown": total.unknown,
-    }
-
-
-def _costs_json(costs: Mapping[str, float]) -> list[dict[str, object]]:
-    return [
-        {"currency": name, "amount": round(amount, _DIGITS)}
-        for name, amount in sorted(costs.items())
-    ]
-
-
 def _format_costs(costs: Mapping[str, float]) -> str:
     return " + ".join(format_money(amount, currency) for currency, amount in sorted(costs.items()))
 
@@ -187,12 +161,10 @@ _ROW_COLUMNS = (
 
 def _print_rows(rows: Sequence[LedgerRow], zone: tzinfo | None, *, as_json: bool) -> None:
     if as_json:
-        bodies = [
-            asdict(row)
-            | {"at": row.at.astimezone(zone).isoformat(timespec="seconds"), "cost": row.cost}
-            for row in rows
-        ]
-        click.echo(json.dumps({"rows": bodies}, indent=2))
+        from imagen.views.usage import UsageRowsView, UsageRowView
+
+        body = UsageRowsView(rows=tuple(map(UsageRowView.of, rows)))
+        click.echo(json.dumps(body.as_data(), indent=2))
         return
     cells = []
     for row in rows:
