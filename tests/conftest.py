@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.a1111_backend import OpenA1111
     from support.live_server import LiveServer
     from support.sync_folder import SyncFolder
 
@@ -72,6 +73,17 @@ def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
+
+
+@pytest.fixture
+def open_a1111() -> Iterator[OpenA1111]:
+    """A function that opens a backend on a simulated server with A1111's API."""
+    from contextlib import ExitStack
+
+    from support.a1111_backend import OpenA1111
+
+    with ExitStack() as stack:
+        yield OpenA1111(stack)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ __all__ = [
 
 GROUP = "imagen.backends"
 """The entry-point group in which a plug-in registers its `Adapter`."""
-BUILT_IN = ("comfyui", "diffusers", "mock", "openai", "replicate", "sdcpp")
+BUILT_IN = ("a1111", "comfyui", "diffusers", "mock", "openai", "replicate", "sdcpp")
 
 
 def kinds() -> list[str]:

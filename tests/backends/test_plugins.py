@@ -33,7 +33,16 @@ def test_a_plug_in_is_listed_and_loaded_as_a_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, monkeypatch, "acme_working:adapter", "acme_working")
-    assert kinds() == ["acme", "comfyui", "diffusers", "mock", "openai", "replicate", "sdcpp"]
+    assert kinds() == [
+        "a1111",
+        "acme",
+        "comfyui",
+        "diffusers",
+        "mock",
+        "openai",
+        "replicate",
+        "sdcpp",
+    ]
     assert load_adapter("acme").summary == "Ours."
 
 

@@ -39,6 +39,13 @@ def test_jobs_take_turns_on_the_engine(
     assert (resource.name, resource.goes_on_alone) == (name, goes_on_alone)
 
 
+def test_job_of_a_synchronous_api_cannot_be_collected_by_another_process() -> None:
+    resource = _resource(type="a1111", url="http://gpu1:7860")
+    assert (resource.name, resource.goes_on_alone) == ("a1111 http://gpu1:7860", True)
+    assert resource.is_synchronous
+    assert not _resource(type="comfyui").is_synchronous
+
+
 def test_jobs_take_turns_on_the_configured_resource() -> None:
     assert _resource(type="comfyui", resource="gpu0").name == "gpu0"
 

@@ -50,6 +50,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "  gpt-image:": adapter("openai").config,
     "  sdxl-diffusers:": adapter("diffusers").config,
     "  sd15-sdcpp:": adapter("sdcpp").config,
+    "  forge:": adapter("a1111").config,
     "  mock:": adapter("mock").config,
 }
 FILLED = {
@@ -64,6 +65,7 @@ GIVEN = {
     ("  gpt-image:", "title"),
     ("  sdxl-diffusers:", "title"),
     ("  sd15-sdcpp:", "title"),
+    ("  forge:", "title"),
     ("  sd15-sdcpp:", "model"),
 }
 """Keys that the example gives a value of its own without showing the default."""
@@ -200,6 +202,7 @@ def test_example_has_three_local_backends_and_one_of_each_other_type() -> None:
         "flux-dev-replicate": "replicate",
         "gpt-image": "openai",
         "sdxl-diffusers": "diffusers",
+        "forge": "a1111",
         "sd15-sdcpp": "sdcpp",
         "mock": "mock",
     }

@@ -48,7 +48,7 @@ _LAYERS = (
     ("__main__",),
 )
 """From the bottom up: a folder imports itself and the layers below. errors and core are one."""
-_ADAPTERS = {"comfyui", "diffusers", "mock", "openai", "replicate", "sdcpp"}
+_ADAPTERS = {"a1111", "comfyui", "diffusers", "mock", "openai", "replicate", "sdcpp"}
 
 
 def _imports(path: Path) -> set[str]:
