@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     field_validator,
+    model_validator,
 )
 
 from imagen.config.paths import default_library, default_state_dir
@@ -35,6 +36,7 @@ from imagen.core.text import is_variable_name
 
 if TYPE_CHECKING:
     from datetime import tzinfo
+    from typing import Self
 
 ImageFormat = Literal["png", "jpg", "jpeg", "webp", "avif"]
 """The formats of saved images, by file ending."""
@@ -64,6 +66,12 @@ def _tmux_option(name: str) -> str:
     raise ValueError("must be an option of tmux such as @caller: @, letters, digits, _ and -")
 
 
+def _host_name(name: str) -> str:
+    if re.fullmatch(r"(\*\.)?[A-Za-z0-9_.-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?", name):
+        return name.lower()
+    raise ValueError("must be the name of a host, such as images.example.org")
+
+
 def _time_zone(name: str) -> str:
     from zoneinfo import ZoneInfo
 
@@ -78,6 +86,7 @@ Switch = Annotated[SwitchWord, BeforeValidator(_switch_word)]
 SqlIdentifier = Annotated[str, AfterValidator(_sql_identifier)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 TmuxOption = Annotated[str, AfterValidator(_tmux_option)]
+HostName = Annotated[str, AfterValidator(_host_name)]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
 
 
@@ -298,6 +307,10 @@ class Budget(Section):
     backend: str | None = Field(
         None, description="The backend that it limits; by default all together."
     )
+    caller: str | None = Field(
+        None,
+        description="The caller that it limits, as in `imagen usage`; by default all together.",
+    )
     warn_at: float = Field(
         0.8, ge=0, le=1, description="The share from which on there are warnings."
     )
@@ -361,6 +374,11 @@ class ServerSettings(Section):
         None,
         description="The backend or pool of requests that name none; by default `default_backend`.",
     )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="The checkpoint of its requests that name none.",
+    )
     worker: bool = Field(True, description="Whether it runs the jobs of the queue itself.")
     openai_aliases: dict[str, str] = Field(
         default_factory=dict,
@@ -368,6 +386,71 @@ class ServerSettings(Section):
         "by its id or a pattern such as `gpt-*`. By default `gpt-image-*`, `chatgpt-image-*` and "
         "`dall-e-*` are the server's own backend.",
     )
+    require_token: bool = Field(
+        False, description="Whether clients on this machine need a token too."
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (),
+        description="The names by which clients reach it, such as `images.example.org` or "
+        "`*.example.org`, besides those of this machine.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        description="The web pages of other servers that may use it from a browser, such as "
+        "`https://app.example.org`.",
+    )
+    base_path: str = Field(
+        "",
+        description="The path below which a proxy serves it, such as `/imagen`. Whether the proxy "
+        "removes the path makes no difference.",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="The addresses or networks of proxies, whose headers say who the client is and "
+        "whether it uses TLS.",
+    )
+    tls_cert: Path | None = Field(None, description="The certificate chain for TLS, a PEM file.")
+    tls_key: Path | None = Field(None, description="The key of the certificate, a PEM file.")
+    max_body_mb: int = Field(
+        64, ge=1, le=4096, description="The largest body of a request in megabytes."
+    )
+    log: Literal["text", "json"] | None = Field(
+        None,
+        description="Whether requests and jobs are logged to stderr, as text or JSON. No prompt, "
+        "query or secret is in it.",
+    )
+
+    @field_validator("base_path")
+    @classmethod
+    def _tidy_base_path(cls, path: str) -> str:
+        if path in ("", "/"):
+            return ""
+        if re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path) and ".." not in path.split("/"):
+            return path.rstrip("/")
+        raise ValueError("must be a path such as /imagen")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#*@\s]+", origin):
+                raise ValueError("each must look like https://app.example.org, without a path")
+        return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        from ipaddress import ip_network
+
+        for proxy in proxies:
+            ip_network(proxy)  # a ValueError says what is wrong
+        return proxies
+
+    @model_validator(mode="after")
+    def _need_both_files(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("TLS needs both tls_cert and tls_key")
+        return self
 
 
 class Settings(Section):

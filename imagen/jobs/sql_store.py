@@ -19,12 +19,13 @@ from imagen.jobs.job_rows import AT_ENGINE, OWNED, JobRows, queued_job, select_j
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.jobs.open_queue import open_queue
 from imagen.jobs.schedules import ScheduleRows
-from imagen.jobs.submission import find_known, insert_jobs, with_known
+from imagen.jobs.submission import find_known, insert_jobs, refuse_over_rate, with_known
 from imagen.jobs.transitions import Transition, is_submitted, keeps_engine
 from imagen.jobs.user_changes import UserChanges
 from imagen.jobs.worker_rows import WorkerRows
 from imagen.library import open_library
 from imagen.library.schema import job_previews, jobs
+from imagen.library.tokens import find_token
 from imagen.pipeline.budgets import lock_budgets, refuse_over_budget
 
 if TYPE_CHECKING:
@@ -68,11 +69,14 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
 
         A parent comes before its children. A job with a known key or id is not stored again, nor
         are the children of a known parent: the ids are those of the known jobs. Raises RequestError
-        if a job is to run after one that does not exist, or has ended without success.
+        if a job is to run after one that does not exist, or has ended without success;
+        RateLimited if the token of a caller allows no more jobs now.
         """
         with self._exclusive() as change:
             known = find_known(change.connection, new)
-            insert_jobs(change, [with_known(job, known) for job in new if job.id not in known])
+            unknown = [with_known(job, known) for job in new if job.id not in known]
+            refuse_over_rate(change, unknown)
+            insert_jobs(change, unknown)
         return [known.get(job.id, job.id) for job in new]
 
     def take(
@@ -143,10 +147,16 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             values: dict[str, Any] = {"job": stored, "ticket_id": job.id}
             is_reserved = row.reserved_usd is not None and row.ticket_id == job.id
             if not is_reserved or not is_submitted(row.job):
-                if not row.spec.get("is_over_budget"):
-                    warnings = refuse_over_budget(
-                        [job.ticket], settings, connection=change.connection
-                    )
+                budgets = () if row.spec.get("is_over_budget") else settings.budgets
+                token = find_token(change.connection, row.caller)
+                if token is not None and token.budget is not None:
+                    budgets = (*budgets, token.budget)
+                warnings = refuse_over_budget(
+                    [job.ticket],
+                    settings.model_copy(update={"budgets": budgets}),
+                    connection=change.connection,
+                    caller=row.caller,
+                )
                 values["reserved_usd"] = job.ticket.estimate.usd or 0.0
             change.update_owned(fence, **values)
         return warnings

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
 
+from imagen.backends.base import parse_rate
 from imagen.core.json_values import json_safe
 from imagen.core.text import one_line
-from imagen.errors import RequestError
+from imagen.errors import RateLimited, RequestError
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.jobs.queue import Put, queue_name
 from imagen.library.schema import job_blobs, jobs, milliseconds, stored_text
+from imagen.library.tokens import find_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +73,33 @@ def with_known(job: NewJob, known: dict[str, str]) -> NewJob:
         controls = {n: known.get(id, id) for n, id in job.spec.control_jobs.items()}
         changes["spec"] = job.spec.model_copy(update={"control_jobs": controls})
     return job.model_copy(update=changes) if changes else job
+
+
+def refuse_over_rate(change: Transition, new: Sequence[NewJob]) -> None:
+    """Raises RateLimited if the token of a caller allows no more jobs now."""
+    counts = Counter(job.caller for job in new if job.caller and job.kind not in PARENTS)
+    for caller, count in counts.items():
+        token = find_token(change.connection, caller)
+        if token is None or not token.rate:
+            continue
+        most, seconds = parse_rate(token.rate)
+        if count > most:
+            raise RequestError(
+                f"{count} jobs at once are more than {caller} may submit: {token.rate}."
+            )
+        period = round(seconds * 1000)
+        submitted = select(jobs.c.created_ms).where(
+            jobs.c.created_ms > change.now - period,
+            jobs.c.caller == caller,
+            jobs.c.kind.not_in(PARENTS),
+        )
+        newest = submitted.order_by(jobs.c.created_ms.desc()).offset(most - count).limit(1)
+        blocking = change.connection.scalar(newest)
+        if blocking is not None:
+            raise RateLimited(
+                f"{caller} may submit {token.rate} jobs.",
+                retry_after_seconds=max(1, blocking + period - change.now) / 1000,
+            )
 
 
 def insert_jobs(change: Transition, new: Sequence[NewJob]) -> None:

@@ -19,6 +19,7 @@ from imagen.inputs import check_request, image_parameters
 from imagen.jobs.blobs import open_blobs
 from imagen.jobs.model import INTERPOLATION, JobSpec, NewJob
 from imagen.jobs.sql_store import open_job_store
+from imagen.library.tokens import find_token
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.pipeline.generate import open_named, with_local_images
 from imagen.pipeline.pools import members_of
@@ -180,6 +181,7 @@ def submit_requests(
             plan.add_request(row, request, check)
         if sheet is not None:
             plan.add_sheet(name, rows, sheet)
+        warnings += _check_token(checked, settings, plan.caller, store)
         has_parent = kind != "request" or len(plan.jobs) > 1
         ids = store.submit(plan.with_parent(kind, name) if has_parent else [plan.only_job()])
         if not options.is_served:
@@ -408,6 +410,22 @@ def _check_budgets(
     return [*warnings, *refuse_over_budget(tickets, limited)]
 
 
+def _check_token(
+    checked: Sequence[_CheckedRow], settings: Settings, caller: str, store: SqlJobStore
+) -> list[str]:
+    """Warnings about the budget of the caller's token; raises OverBudget.
+
+    It counts again when a job is sent to its engine, together with all others of the caller.
+    """
+    with store.library.reading() as connection:
+        token = find_token(connection, caller)
+        if token is None or token.budget is None:
+            return []
+        tickets = [ticket for one in checked for ticket in one.check.tickets]
+        own = settings.model_copy(update={"budgets": (token.budget,)})
+        return refuse_over_budget(tickets, own, connection=connection, caller=caller)
+
+
 def _warn_unserved(names: Collection[str], settings: Settings, store: SqlJobStore) -> list[str]:
     """A sentence for each backend or pool that no worker serves now."""
     workers = store.workers()
@@ -441,7 +459,7 @@ class _JobPlan:
         self._options = options
         self._store = store
         self._after = after
-        self._caller = options.caller or find_caller(settings.usage)
+        self.caller = options.caller or find_caller(settings.usage)
         self._parent = id or new_id()
         self._output = _portable_output(settings)
         self._blobs: BlobStore | None = None
@@ -513,7 +531,7 @@ class _JobPlan:
             after=after,
             key=key,
             blobs=stored_images(spec.request),
-            caller=self._caller,
+            caller=self.caller,
         )
         self.jobs.append(job)
         return job.id
@@ -527,7 +545,7 @@ class _JobPlan:
             priority=self._options.priority,
             due=self._options.at,
             key=self._options.key,
-            caller=self._caller,
+            caller=self.caller,
         )
         return [parent, *self.jobs]
 

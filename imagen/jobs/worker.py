@@ -102,11 +102,14 @@ class StopRequest:
     def __init__(self) -> None:
         self.is_set = False
         self.abort = threading.Event()
+        self.wake: Callable[[], None] = lambda: None
+        """Called when it is set; by a signal handler too."""
 
     def set(self) -> None:
         if self.is_set:
             self.abort.set()
         self.is_set = True
+        self.wake()
 
 
 @contextmanager
@@ -277,6 +280,7 @@ class _Worker:
         for thread in threads:
             thread.start()
         self._on_event(WorkerEvent("ready", ", ".join(self._resources)))
+        self._stop.wake = self._store.queue.wake
         try:
             while not self._stop.is_set:
                 seconds = self._guard(self._start_jobs)

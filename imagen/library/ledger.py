@@ -338,15 +338,19 @@ def sum_spending(
     *,
     currency: str,
     backend: str | None = None,
+    caller: str | None = None,
     without: Sequence[str] = (),
 ) -> Spending:
-    """What was spent from `since` on in this currency, with one backend or all of them.
+    """What was spent from `since` on in this currency, with one backend or all, by one caller or
+    all.
 
     Generations with an id in `without` do not count.
     """
     conditions = [usage.c.at_ms >= milliseconds(since), usage.c.currency == currency]
     if backend is not None:
         conditions.append(usage.c.backend == backend)
+    if caller is not None:
+        conditions.append(usage.c.caller == caller)
     if without:
         conditions.append(usage.c.generation.not_in(without))
     unknown = func.sum(usage.c.is_paid).filter(_COST.is_(None))
@@ -356,9 +360,14 @@ def sum_spending(
 
 
 def sum_reserved(
-    connection: Connection, *, backend: str | None = None, without: Collection[str] = ()
+    connection: Connection,
+    *,
+    backend: str | None = None,
+    caller: str | None = None,
+    without: Collection[str] = (),
 ) -> Spending:
-    """What the submitted jobs of the queue will cost in USD, with one backend or all of them.
+    """What the submitted jobs of the queue will cost in USD, with one backend or all, for one
+    caller or all.
 
     Those whose ticket has an id in `without` do not count.
     """
@@ -367,6 +376,8 @@ def sum_reserved(
     )
     if backend is not None:
         chosen = chosen.where(jobs.c.backend == backend)
+    if caller is not None:
+        chosen = chosen.where(jobs.c.caller == caller)
     cost, unknown = 0.0, 0
     for row in connection.execute(chosen):
         if row.ticket_id not in without:

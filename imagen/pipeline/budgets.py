@@ -45,14 +45,19 @@ def plan_within_budgets(
     Raises what `refuse_over_budget` and `file_store.plan_jobs` raise.
     """
     with ExitStack() as held:
-        with within_budgets([job.ticket for job in jobs], settings, before=before):
+        caller = jobs[0].caller if jobs else ""
+        with within_budgets([job.ticket for job in jobs], settings, before=before, caller=caller):
             held.enter_context(file_store.plan_jobs(jobs, settings.state_dir))
         yield
 
 
 @contextmanager
 def within_budgets(
-    plan: Sequence[Ticket], settings: Settings, *, before: Iterable[Ticket] = ()
+    plan: Sequence[Ticket],
+    settings: Settings,
+    *,
+    before: Iterable[Ticket] = (),
+    caller: str | None = None,
 ) -> Iterator[None]:
     """Check the budgets; other processes wait with theirs until the block has written the jobs.
 
@@ -60,14 +65,14 @@ def within_budgets(
     locked.
     """
     with lock_budgets(settings, plan):
-        refuse_over_budget(plan, settings, before=before)
+        refuse_over_budget(plan, settings, before=before, caller=caller)
         yield
 
 
 @contextmanager
 def lock_budgets(settings: Settings, plan: Sequence[Ticket]) -> Iterator[None]:
     """Hold the lock on this machine's budgets for the block, if any budget covers these tickets."""
-    if not any(_sum_estimates(budget, plan).jobs for budget in settings.budgets):
+    if not settings.budgets or all(ticket.estimate is None for ticket in plan):
         yield
         return
     until = time.monotonic() + _LOCK_SECONDS
@@ -101,16 +106,23 @@ def refuse_over_budget(
     now: datetime | None = None,
     environ: Mapping[str, str] = os.environ,
     connection: Connection | None = None,
+    caller: str | None = None,
 ) -> list[str]:
     """Warnings about budgets that the plan nearly uses up, or that cannot be held for certain.
 
     `before` are tickets of the same run that were submitted already. The library is read with
-    `connection` if one is given. Raises OverBudget if a budget is not enough; LibraryError if the
-    library cannot tell what was spent, ConfigError if it is switched off.
+    `connection` if one is given. `caller` asks for it; by default as the settings say.
+
+    Raises OverBudget if a budget is not enough; LibraryError if the library cannot tell what was
+    spent, ConfigError if it is switched off.
     """
     now = now or datetime.now().astimezone()
     warnings: list[str] = []
     for budget in settings.budgets:
+        if budget.caller is not None:
+            caller = _find_caller(settings) if caller is None else caller
+            if caller != budget.caller:
+                continue
         planned = _sum_estimates(budget, plan)
         if planned.jobs:
             if budget.per == "run":
@@ -143,6 +155,12 @@ def read_budget_use(settings: Settings, *, now: datetime | None = None) -> list[
             spent = _sum_spent(budget, settings, (), now, os.environ, None)
             uses.append(BudgetUse(budget, spent.usd, spent.unknown))
     return uses
+
+
+def _find_caller(settings: Settings) -> str:
+    from imagen.pipeline.record import find_caller
+
+    return find_caller(settings.usage)
 
 
 class _Sum(NamedTuple):
@@ -195,6 +213,8 @@ def _sum_spent(
             if job.state == "failed" or id in plan:
                 continue
             ids.append(id)
+            if budget.caller not in (None, job.caller):
+                continue
             if _is_for(budget, job.ticket) and job.ticket.estimate is not None:
                 cost = job.record.cost_usd if job.record is not None else None
                 total = total.add(job.ticket.estimate.usd if cost is None else cost)
@@ -207,10 +227,9 @@ def _sum_spent(
         if connection is None:
             library = opened.enter_context(open_library_synced(settings, environ))
             connection = opened.enter_context(library.reading())
-        reserved = sum_reserved(connection, backend=budget.backend, without=plan)
-        known = sum_spending(
-            connection, start, currency=budget.currency, backend=budget.backend, without=ids
-        )
+        limited = {"backend": budget.backend, "caller": budget.caller}
+        reserved = sum_reserved(connection, **limited, without=plan)
+        known = sum_spending(connection, start, currency=budget.currency, **limited, without=ids)
     cost = known.cost + (reserved.cost if budget.currency == _CURRENCY else 0.0)
     return _Sum(total.jobs, total.usd + cost, total.unknown + known.unknown + reserved.unknown)
 
@@ -221,13 +240,16 @@ def _compare(budget: Budget, planned: _Sum, spent: _Sum) -> Iterator[str]:
     period, when = _PERIODS[budget.per]
     name = f"the budget of {format_usd(budget.amount)} for {period}"
     name += f" with {budget.backend}" if budget.backend else ""
+    name += f" of {budget.caller}" if budget.caller else ""
     costs = (
         f"{format_usd(spent.usd)} was spent {when}, and this would cost {format_usd(planned.usd)}"
     )
     if total > budget.amount + 1e-9:
         raise OverBudget(
             f"This would exceed {name}: {costs}.",
-            remedy="Nothing was sent. Use --over-budget, or change budgets in imagen.yaml.",
+            remedy="Nothing was sent. Wait, or have this budget raised."
+            if budget.caller
+            else "Nothing was sent. Use --over-budget, or change budgets in imagen.yaml.",
         )
     if total >= budget.amount * budget.warn_at and planned.usd > 0:
         yield f"This nearly uses up {name}: {costs}."

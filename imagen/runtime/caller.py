@@ -20,5 +20,12 @@ class Caller:
     scopes: frozenset[Scope] = frozenset(SCOPES)
 
 
+def scopes_up_to(scope: Scope) -> tuple[Scope, ...]:
+    """A scope, and those that it includes."""
+    return SCOPES[: SCOPES.index(scope) + 1]
+
+
 LOCAL = Caller()
 """The user of this machine, who may do everything."""
+ANONYMOUS = Caller(scopes=frozenset())
+"""Somebody without a token, where one is needed."""

@@ -12,7 +12,7 @@ from imagen.errors import OverBudget
 from imagen.jobs.forecast import WaitingJob, forecast, read_line
 from imagen.jobs.submit import JobRequest, SubmitOptions, affinity_of, plan_requests
 from imagen.pipeline.budgets import refuse_over_budget
-from imagen.runtime.run import choose_backend
+from imagen.runtime.run import choose_backend, with_default_model
 from imagen.views.estimates import EstimateView, PlannedGenerationView
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def estimate_requests(
     Nothing is sent. Of a pool, the backend with the most jobs or the highest cost stands for all.
     Raises what submitting them raises, except OverBudget.
     """
+    requests = [with_default_model(one, runtime, backend) for one in requests]
     name = choose_backend(requests[0], runtime, backend)
     options = SubmitOptions(backend=name, strict=is_strict, over_budget=True)
     rows = [JobRequest(request, name) for request in requests]

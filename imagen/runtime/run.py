@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from imagen.runtime.caller import Caller
     from imagen.runtime.runtime import Runtime
 
-
+_WITHOUT_CHECKPOINT = ("upscale", "restore", "preprocess")
 _MOST_CHILDREN = 2000
 """More than one request has."""
 
@@ -57,6 +57,15 @@ def choose_backend(request: Request, runtime: Runtime, name: str = "") -> str:
     return INTERPOLATION if needs_no_engine else name or runtime.backend
 
 
+def with_default_model(request: Request, runtime: Runtime, name: str = "") -> Request:
+    """The request with the server's checkpoint, if it names none and goes to its own backend."""
+    model = runtime.settings.server.model
+    is_own = model and name in ("", runtime.backend) and request.model is None
+    if not is_own or request.task in _WITHOUT_CHECKPOINT:
+        return request
+    return request.with_values({"model": model})
+
+
 def submit_client_request(
     request: Request | Sequence[Request],
     runtime: Runtime,
@@ -74,7 +83,8 @@ def submit_client_request(
     `key` is the client's own, so that a repeated submission is one. Raises what `submit_request`
     raises.
     """
-    requests = [request] if isinstance(request, Request) else [*request]
+    given = [request] if isinstance(request, Request) else request
+    requests = [with_default_model(one, runtime, backend) for one in given]
     options = SubmitOptions(
         backend=choose_backend(requests[0], runtime, backend),
         priority=priority,

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.library import Library
 
-_FINISH_SECONDS = 6.0
+_FINISH_SECONDS = 4.0
 """How long the jobs of engines of this process may go on once the runtime is closed."""
-_ABORT_SECONDS = 3.0
+_ABORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +61,13 @@ def open_runtime(
     has_worker: bool = True,
     backends: Sequence[str] | None = None,
     on_event: Callable[[WorkerEvent], None] = lambda _: None,
+    stop: StopRequest | None = None,
 ) -> Iterator[Runtime]:
     """Open everything for the block, and run a worker in it.
 
-    At the end, jobs at servers and services are let go, and those of this process get a few seconds
-    to finish. Raises ConfigError if the library is switched off, LibraryError.
+    At the end, or once `stop` is set, jobs at servers and services are let go, and those of this
+    process get a few seconds to finish. Raises ConfigError if the library is switched off,
+    LibraryError.
     """
     with ExitStack() as stack:
         store = stack.enter_context(open_job_store(settings))
@@ -74,7 +76,7 @@ def open_runtime(
         events = EventFeed(store)
         stack.callback(events.close)
         if has_worker:
-            stack.enter_context(_run_worker(settings, backends, on_event))
+            stack.enter_context(_run_worker(settings, backends, on_event, stop or StopRequest()))
         engines = EngineDirectory(settings)
         yield Runtime(
             settings=settings,
@@ -92,9 +94,8 @@ def _run_worker(
     settings: Settings,
     backends: Sequence[str] | None,
     on_event: Callable[[WorkerEvent], None],
+    stop: StopRequest,
 ) -> Iterator[None]:
-    stop = StopRequest()
-
     def run() -> None:
         try:
             run_worker(settings, backends=backends, stop=stop, on_event=on_event)
@@ -106,7 +107,8 @@ def _run_worker(
     try:
         yield
     finally:
-        stop.set()
+        if not stop.is_set:
+            stop.set()
         thread.join(_FINISH_SECONDS)
         stop.set()
         thread.join(_ABORT_SECONDS)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
 
 from imagen import __version__
+from imagen.runtime.tokens import TokenCache
 from imagen.server.problems import ProblemDetails, add_error_handlers
 from imagen.server.routes import (
     a1111,
@@ -18,13 +24,18 @@ from imagen.server.routes import (
     jobs,
     openai,
     system,
+    tokens,
     workflows,
 )
+from imagen.server.security import AccessPolicy, OpenRequests, SecurityMiddleware
 from imagen.server.state import AppState, check_scope
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import Scope
+
+    from imagen.jobs.worker_log import LogFormat
     from imagen.runtime import Runtime
 
 NATIVE = "/api/v1"
@@ -36,6 +47,7 @@ _NATIVE_ROUTES = (
     system.router,
     generations.router,
     events.router,
+    tokens.router,
 )
 _FOREIGN_ROUTES = (
     openai.router,
@@ -45,12 +57,20 @@ _FOREIGN_ROUTES = (
 """APIs that other programs speak, each at the paths that they expect."""
 
 
-def create_app(runtime: Runtime) -> FastAPI:
-    """The application on an open runtime."""
+def create_app(
+    runtime: Runtime, *, is_public: bool = False, secret: str = "", log: LogFormat | None = None
+) -> FastAPI:
+    """The application on an open runtime.
+
+    `is_public` says that other machines can reach it, which need a token then. `secret` is a token
+    of this process alone; with it, all clients need one.
+    """
+    known, requests = TokenCache(runtime.library, secret), OpenRequests()
+    policy = AccessPolicy.of(runtime.settings.server, is_public=is_public, has_secret=bool(secret))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.server = AppState(runtime)
+        app.state.server = AppState(runtime, known)
         try:
             yield
         finally:
@@ -71,4 +91,59 @@ def create_app(runtime: Runtime) -> FastAPI:
         app.include_router(router, prefix=NATIVE, dependencies=checks)
     for router in _FOREIGN_ROUTES:
         app.include_router(router, dependencies=checks)
+    app.state.requests = requests
+    app.add_middleware(
+        SecurityMiddleware,
+        policy=policy,
+        tokens=known,
+        requests=requests,
+        log=None if log is None else RequestLog(log, app),
+    )
+    if policy.origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[*policy.origins],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+        )
     return app
+
+
+class RequestLog:
+    """Writes a line for each request to stderr, without anything that its client made up.
+
+    A path is that of its route, as ids and signatures may be secret.
+    """
+
+    def __init__(self, format: LogFormat, app: FastAPI) -> None:
+        self._format = format
+        self._app = app
+
+    @cached_property
+    def _paths(self) -> dict[int, str]:
+        """The path of each route, with the names of its parameters."""
+        found = iter_route_contexts(self._app.routes)
+        return {id(one.original_route): str(one.path) for one in found if one.path}
+
+    def __call__(self, scope: Scope, status: int, seconds: float) -> None:
+        at = datetime.now().astimezone()
+        path = self._paths.get(id(scope.get("route")), "-")
+        caller = scope.get("state", {}).get("caller")
+        values = {
+            "at": at.isoformat(timespec="milliseconds"),
+            "event": "request",
+            "method": scope.get("method", "WEBSOCKET"),
+            "path": path,
+            "status": status,
+            "seconds": round(seconds, 3),
+            "caller": caller.name if caller else "",
+        }
+        if self._format == "json":
+            line = json.dumps(values)
+        else:
+            words = (values["method"], path, status, f"{seconds * 1000:.0f} ms", values["caller"])
+            line = f"{at:%Y-%m-%d %H:%M:%S}  " + " ".join(map(str, filter(None, words)))
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

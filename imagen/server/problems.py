@@ -139,4 +139,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
     app.add_exception_handler(ImagenError, on_error)
     app.add_exception_handler(RequestValidationError, on_refusal)
+
+    async def on_depth(http: Request, _: Exception) -> JSONResponse:
+        return problem_response(400, "request", "The body is nested too deeply.", scope=http.scope)
+
     app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RecursionError, on_depth)

@@ -21,9 +21,10 @@ from imagen.server.a1111.runs import A1111Session
 from imagen.server.event_hub import EventHub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from imagen.library.events import LibraryEvent
+    from imagen.runtime.tokens import TokenCache
 
 _MOST_BATCHES = 256
 """Batches of events that a slow reader may be behind."""
@@ -39,8 +40,9 @@ EventQueue = asyncio.Queue["Sequence[LibraryEvent] | None"]
 class AppState:
     """One running server. Its methods are called in the server's event loop."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, tokens: TokenCache) -> None:
         self.runtime = runtime
+        self.tokens = tokens
         self._loop = asyncio.get_running_loop()
         self._queues: set[EventQueue] = set()
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -176,7 +178,7 @@ class RequiredScope:
         """`check_scope` reads the mark."""
 
 
-def require(scope: Scope | None) -> RequiredScope:
+def require(scope: Scope | None) -> Callable[[], Awaitable[None]]:
     """What the callers of a route must be allowed: `dependencies=[Depends(require("admin"))]`.
 
     Unmarked routes require `read` for GET and `generate` for all other methods.

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import uvicorn
 
 from imagen.config import JobSettings, LibrarySettings, OutputSettings, Settings
+from imagen.jobs.worker import StopRequest
+from imagen.net.listen import ListenAddress, open_sockets
 from imagen.runtime import Runtime, open_runtime
 from imagen.server.app import create_app
+from imagen.server.listen import serve_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,24 +59,27 @@ def server_settings(
 
 
 @contextmanager
-def live_server(settings: Settings, *, has_worker: bool = True) -> Iterator[LiveServer]:
-    """Serve these settings for the block."""
+def live_server(
+    settings: Settings, *, has_worker: bool = True, is_public: bool = False, secret: str = ""
+) -> Iterator[LiveServer]:
+    """Serve these settings for the block, as `imagen serve` does."""
+    stop, is_ready = StopRequest(), threading.Event()
+    sockets = open_sockets(ListenAddress("127.0.0.1", 0))
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    url = f"{scheme}://127.0.0.1:{sockets[0].getsockname()[1]}"
     with open_runtime(settings, has_worker=has_worker) as runtime:
-        config = uvicorn.Config(create_app(runtime), port=0, log_level="error", lifespan="on")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
+        app = create_app(runtime, is_public=is_public, secret=secret)
+        thread = threading.Thread(
+            target=serve_app,
+            args=(app, sockets, settings.server, stop),
+            kwargs={"on_ready": is_ready.set},
+            daemon=True,
+        )
         thread.start()
-        until = time.monotonic() + _DEADLINE_SECONDS
-        while not server.started:
-            assert thread.is_alive(), "the server has ended"
-            assert time.monotonic() < until, "the server does not start"
-            time.sleep(0.005)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
+        assert is_ready.wait(_DEADLINE_SECONDS), "the server does not start"
         try:
             with httpx.Client(base_url=url, timeout=_DEADLINE_SECONDS) as client:
                 yield LiveServer(url, runtime, client)
         finally:
-            server.should_exit = True
-            server.force_exit = True
+            stop.set()
             thread.join(_DEADLINE_SECONDS)
