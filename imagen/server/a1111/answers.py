@@ -27,7 +27,7 @@ def describe_generation(
     body: Txt2ImgBody, outcome: A1111Outcome, part: RepaintedPart | None, runtime: Runtime
 ) -> dict[str, Any]:
     """The answer of `txt2img` and `img2img`."""
-    used = [_read_values(image, runtime) for image in outcome.images]
+    used = [_read_values(image, runtime) for image in outcome.drawn]
     infotexts = [
         _infotext(values, image) for values, image in zip(used, outcome.images, strict=True)
     ]
@@ -57,12 +57,13 @@ def _read_values(image: LibraryImage, runtime: Runtime) -> dict[str, Any]:
     used = {name: value for name, value in record.facts.items() if value is not None}
     wanted = ("steps", "cfg", "sampler", "scheduler")
     facts = {name: used[name] for name in wanted if name in used}
-    return {**found.values, **facts, "model": next(iter(found.models), image.model)}
+    model = next(iter(found.models), image.model)
+    return {**found.values, **facts, "model": model, "seed": image.seed, "backend": image.backend}
 
 
 def _infotext(values: dict[str, Any], image: LibraryImage) -> str:
     size = f"{image.width}x{image.height}" if image.width else None
-    more = {"size": size, "seed": image.seed, "backend": image.backend, "version": "imagen"}
+    more = {"size": size, "version": "imagen"}
     prompt, negative = str(values.get("prompt") or ""), str(values.get("negative") or "")
     return format_parameters(prompt, negative, {**values, **more})
 
@@ -76,7 +77,7 @@ def _describe_info(
     """What A1111 says about its images; `warnings` is imagen's own."""
     images = outcome.images
     first = used[0] if used else {}
-    seeds = [-1 if image.seed is None else image.seed for image in images]
+    seeds = [-1 if values["seed"] is None else values["seed"] for values in used]
     prompts = [str(values.get("prompt") or "") for values in used]
     negatives = [str(values.get("negative") or "") for values in used]
     subseed = first.get("variation_seed")

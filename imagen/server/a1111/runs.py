@@ -65,7 +65,7 @@ class A1111Session:
         """Give up the image that its oldest call works on."""
         for run in self.runs[:1]:
             run.is_skipped = True
-            if current := _find_current(run.jobs, runtime):
+            if current := _find_current(_read_jobs(run, runtime)):
                 runtime.store.cancel(current.id)
 
 
@@ -74,6 +74,8 @@ class A1111Outcome:
     """What a call made."""
 
     images: Sequence[LibraryImage]
+    drawn: Sequence[LibraryImage]
+    """For each of them the image that a prompt gave, before it was only upscaled or restored."""
     notes: Sequence[str]
 
 
@@ -91,10 +93,18 @@ async def run_plan(
     session.runs.append(run)
     notes: list[str] = [*plan.notes]
     images: list[LibraryImage] = []
+    drawn: list[LibraryImage] = []
     has_ended = False
     try:
         for run.stage, values in enumerate([plan.first, *plan.later]):
-            requests = [_redo(image, values) for image in images] if run.stage else [values]
+            requests = [values]
+            if run.stage:
+                seeds = [one.seed for one in drawn] if "prompt" in values else [None] * len(images)
+                requests = [
+                    {**values, "image": f"image:{image.uid}"}
+                    | ({} if seed is None else {"seed": seed})
+                    for image, seed in zip(images, seeds, strict=True)
+                ]
             submitted = await asyncio.to_thread(_submit, requests, plan, run, state, caller)
             notes += [note for note in submitted if note not in notes]
             images = []
@@ -108,6 +118,8 @@ async def run_plan(
                     if not images:
                         raise error
                     notes.append(error.message)
+            if "prompt" in values or len(images) != len(drawn):
+                drawn = images
             if run.is_interrupted:
                 break
         has_ended = True
@@ -116,7 +128,7 @@ async def run_plan(
         if not has_ended:
             left = asyncio.to_thread(_cancel_pending, [*run.jobs], state.runtime)
             await asyncio.shield(left)
-    return A1111Outcome(images, notes)
+    return A1111Outcome(images, drawn, notes)
 
 
 def _submit(
@@ -140,31 +152,26 @@ def _submit(
     return warnings
 
 
-def _redo(image: LibraryImage, values: dict[str, Any]) -> dict[str, Any]:
-    own = {"seed": image.seed} if "prompt" in values and image.seed is not None else {}
-    return {**values, **own, "image": f"image:{image.uid}"}
-
-
 def _cancel_pending(jobs: Sequence[str], runtime: Runtime) -> None:
     for job in jobs:
         if runtime.store.read(job).state not in ENDED:
             runtime.store.cancel(job)
 
 
-def _find_current(jobs: Sequence[str], runtime: Runtime) -> QueuedJob | None:
-    """The job that is worked on, or is next."""
-    for id in jobs:
+def _read_jobs(run: A1111Run, runtime: Runtime) -> list[QueuedJob]:
+    """The jobs of the run's stage, those of a parent in its place."""
+    jobs: list[QueuedJob] = []
+    for id in run.jobs:
         job = runtime.store.read(id)
-        if job.state in ENDED:
-            continue
-        if job.kind not in PARENTS:
-            return job
-        waiting = runtime.store.list_jobs(
-            parent=id, states=("running", "cancelling", "queued", "held"), limit=_MOST_CHILDREN
-        )
-        running = [child for child in waiting if child.state == "running"]
-        return next(iter([*running, *waiting]), None)
-    return None
+        is_parent = job.kind in PARENTS
+        jobs += runtime.store.list_jobs(parent=id, limit=_MOST_CHILDREN) if is_parent else [job]
+    return jobs
+
+
+def _find_current(jobs: Sequence[QueuedJob]) -> QueuedJob | None:
+    """The job that is worked on, else the next one."""
+    waiting = [job for job in jobs if job.state not in ENDED]
+    return min(waiting, key=lambda job: job.state != "running", default=None)
 
 
 def describe_progress(
@@ -192,9 +199,11 @@ def describe_progress(
     }
     if run is None:
         return idle
-    done, fraction = _measure(run.jobs, runtime)
-    current = _find_current(run.jobs, runtime)
-    progress = (run.stage + fraction) / run.stages
+    jobs = _read_jobs(run, runtime)
+    current = _find_current(jobs)
+    done = sum(job.state in ENDED for job in jobs)
+    running = sum(fraction_of(job) or 0.0 for job in jobs if job.state not in ENDED)
+    progress = (run.stage + (done + running) / max(1, len(jobs))) / run.stages
     elapsed = time.monotonic() - run.began
     details = (current.progress if current is not None else None) or {}
     preview = runtime.store.preview(current.id) if current is not None and with_image else None
@@ -214,15 +223,3 @@ def describe_progress(
         "state": state,
         "current_image": base64.b64encode(preview).decode() if preview else None,
     }
-
-
-def _measure(jobs: Sequence[str], runtime: Runtime) -> tuple[int, float]:
-    """How many jobs of a stage have ended, and which share of its work is done."""
-    each: list[QueuedJob] = []
-    for id in jobs:
-        job = runtime.store.read(id)
-        is_parent = job.kind in PARENTS
-        each += runtime.store.list_jobs(parent=id, limit=_MOST_CHILDREN) if is_parent else [job]
-    shares = [1.0 if job.state in ENDED else fraction_of(job) or 0.0 for job in each]
-    done = sum(job.state in ENDED for job in each)
-    return done, sum(shares) / len(shares) if shares else 0.0
