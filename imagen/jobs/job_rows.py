@@ -96,10 +96,10 @@ class JobRows:
     def find_newest_key(self, prefix: str) -> tuple[str, QueuedJob] | None:
         """The newest job at the top whose key is this and then hexadecimal digits, and its key."""
         same = jobs.c.key >= prefix, jobs.c.key < f"{prefix}g", jobs.c.key.startswith(prefix)
-        chosen = select_jobs().add_columns(jobs.c.key).where(*same, jobs.c.parent.is_(None))
+        chosen = select(jobs.c.key, jobs.c.id).where(*same, jobs.c.parent.is_(None))
         with self.library.reading() as connection:
             row = connection.execute(chosen.order_by(jobs.c.created_ms.desc()).limit(1)).first()
-        return None if row is None else (row.key, queued_job(row))
+        return None if row is None else (row.key, self.read(row.id))
 
     def resolve_id(self, word: str) -> str:
         """The id of the job that a person named by a beginning of it, `last` or `last~2`.
