@@ -414,6 +414,9 @@ class ServerSettings(Section):
     max_body_mb: int = Field(
         64, ge=1, le=4096, description="The largest body of a request in megabytes."
     )
+    max_upload_mb: int = Field(
+        50, ge=1, le=256, description="The largest image that a client may upload, in megabytes."
+    )
     log: Literal["text", "json"] | None = Field(
         None,
         description="Whether requests and jobs are logged to stderr, as text or JSON. No prompt, "

@@ -53,7 +53,7 @@ def locate_images(
             verified[parameter] = _find_path(parameter, name, digest, beside, also)
             _set_path(values, request, parameter, verified[parameter])
     located = request.with_values(values) if values else request
-    for parameter, path in _named_files(located, replaced):
+    for parameter, path in named_files(located, replaced):
         if verified.get(parameter) != path:
             raise RequestError(
                 f"{parameter}: the record names the file {one_line(path, limit=80)!r} without a "
@@ -99,7 +99,7 @@ def _set_path(values: dict[str, object], request: Request, parameter: str, path:
     values[name] = tuple(several)
 
 
-def _named_files(request: Request, replaced: Collection[str]) -> Iterator[tuple[str, str]]:
+def named_files(request: Request, replaced: Collection[str] = ()) -> Iterator[tuple[str, str]]:
     """Each parameter that names a file, with that file; without those that are replaced."""
     named = {"image": request.image or "", "mask": request.mask or ""}
     named |= {f"references.{n}": path for n, path in enumerate(request.references)}

@@ -12,7 +12,7 @@ from imagen.core.json_values import as_list, as_mapping
 from imagen.errors import LibraryError
 from imagen.library.ledger import find_row
 from imagen.library.outbox import deliveries_for
-from imagen.library.schema import datetime_of, generations, images, path_of
+from imagen.library.schema import datetime_of, generations, images, path_of, thumbnails
 from imagen.outputs import ImageRecord, strip_folders
 from imagen.outputs.provenance import request_from_values
 from imagen.outputs.sidecar import SIDECAR_FORMAT
@@ -157,6 +157,13 @@ def build_sidecar(library: Library, image: LibraryImage) -> bytes:
     for values in (record.request, record.resolved):
         sidecar = strip_folders(sidecar, request_from_values(values)[0])
     return json.dumps(sidecar, ensure_ascii=False, indent=2).encode("utf-8", "replace") + b"\n"
+
+
+def read_thumbnail(library: Library, image: LibraryImage) -> bytes | None:
+    """The WebP thumbnail that was made as the image was saved; None if there is none."""
+    with library.reading() as connection:
+        chosen = select(thumbnails.c.webp).where(thumbnails.c.image == image.key)
+        return connection.scalar(chosen)
 
 
 def find_paths(library: Library, digests: Collection[str]) -> list[Path]:

@@ -133,7 +133,7 @@ def search_images(
     Raises RequestError for a text without a word to search for; LibraryError.
     """
     with library.reading() as connection:
-        newest = _select_keys(connection, query, after, limit + 1).subquery()
+        newest = select_matching(connection, query, after, limit + 1).subquery()
         chosen = _select_images().join(newest, newest.c.id == images.c.id)
         rows = connection.execute(chosen.order_by(newest.c.id.desc())).all()
         page = _with_tags(connection, rows[:limit])
@@ -143,11 +143,11 @@ def search_images(
 def count_images(library: Library, query: Query) -> int:
     """How many images match."""
     with library.reading() as connection:
-        keys = _select_keys(connection, query).subquery()
+        keys = select_matching(connection, query).subquery()
         return connection.execute(select(func.count()).select_from(keys)).scalar_one()
 
 
-def _select_keys(
+def select_matching(
     connection: Connection, query: Query, after: int | None = None, limit: int | None = None
 ) -> SelectBase:
     """The keys of the newest images that match."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, func, select, text, update
 
 from imagen.core.text import printable
 from imagen.errors import RequestError
@@ -56,6 +56,21 @@ def parse_tag(text: str) -> str:
             f"{_MAX_TAG_LENGTH} characters."
         )
     return name
+
+
+def count_values(
+    library: Library, what: Literal["backend", "model", "rating", "tag"]
+) -> dict[str, int]:
+    """How many images outside the trash there are of each backend, model, rating or tag."""
+    column = tags.c.tag if what == "tag" else images.c[what]
+    key = tags.c.image if what == "tag" else images.c.id
+    chosen = select(column, func.count()).where(column.is_not(None)).group_by(column)
+    trashed = chosen.where(key.in_(select(images.c.id).where(images.c.trashed_ms.is_not(None))))
+    with library.reading() as connection:
+        counts = {str(value): count for value, count in connection.execute(chosen)}
+        for value, count in connection.execute(trashed):  # few
+            counts[str(value)] -= count
+    return {value: count for value, count in sorted(counts.items()) if count}
 
 
 def set_rating(library: Library, rated: Sequence[LibraryImage], stars: int | None) -> None:

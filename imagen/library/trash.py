@@ -46,6 +46,11 @@ _INFO = "trashed.json"
 _PAGE = 1000
 
 
+def thumbnail_folder(state_dir: Path, digest: str) -> Path:
+    """Where the thumbnails of an image are that were made on demand, by the hash of its file."""
+    return state_dir / "thumbnails" / digest
+
+
 def list_trashed(library: Library, *, before: datetime | None = None) -> Iterator[LibraryImage]:
     """The images in the trash, newest first; with `before`, those moved there before it."""
     after: int | None = None
@@ -229,6 +234,7 @@ def delete_for_good(library: Library, image: LibraryImage) -> Path | None:
                     remedy="The image is still in the trash.",
                 ) from error
         insert_image_events(connection, "images_removed", removed)
+    shutil.rmtree(thumbnail_folder(library.trash_folder.parent, image.sha256), ignore_errors=True)
     if image.trashed_from:
         _remove_folder(image.path)
     return left

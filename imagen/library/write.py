@@ -319,7 +319,7 @@ def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make_thumbnail(path: Path) -> bytes | None:
+def make_thumbnail(path: Path, side: int = THUMBNAIL_SIDE) -> bytes | None:
     """A WebP thumbnail of the image; None for a file that cannot be shown."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
@@ -335,9 +335,9 @@ def make_thumbnail(path: Path) -> bytes | None:
                 pixel_bytes = _PROGRESSIVE_BYTES if "progressive" in image.info else 1
             if image.width * image.height * pixel_bytes > _MAX_DECODE_BYTES:
                 return None
-            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            image.draft("RGB", (side, side))
             small = image if is_scaled_first else image.convert(mode)
-            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            small.thumbnail((side, side))
             buffer = BytesIO()
             small.convert(mode).save(buffer, "WEBP", quality=_QUALITY, method=2)
             return buffer.getvalue()

@@ -23,6 +23,7 @@ __all__ = [
     "backend_kind",
     "find_provenance",
     "is_graph",
+    "read_graph_values",
     "request_from_values",
     "sent_models",
 ]
@@ -79,6 +80,17 @@ class Provenance:
     """The tool's own words, for values that imagen calls otherwise."""
     unread: Mapping[str, Any] = field(default_factory=dict)
     """What is recorded and has no place in a request."""
+
+
+def read_graph_values(record: ImageRecord) -> ImageRecord:
+    """The record with the values of its ComfyUI graph, if that is all it has."""
+    if record.source != "prompt":
+        return record
+    found = find_provenance(record)
+    models: dict[str, object] = {"model": found.models[0]} if found.models else {}
+    if len(found.models) > 1:
+        models["models"] = list(found.models)
+    return replace(record, resolved=dict(found.values), facts={**models, **found.unread})
 
 
 def find_provenance(record: ImageRecord) -> Provenance:

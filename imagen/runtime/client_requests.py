@@ -17,6 +17,7 @@ from imagen.errors import NotFound, RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.library import find_image_by_id
 from imagen.net.public_images import fetch_image
+from imagen.views.uploads import UploadView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,13 +110,33 @@ def store_base64(text: str, parameter: str, runtime: Runtime) -> str:
 
 
 def store_image(data: bytes, parameter: str, runtime: Runtime, *, name: str = "") -> str:
-    """Store an image that a client sent: `blob:<sha256>/<name>`.
+    """Store an image that a client sent: `blob:<sha256>/<name>`; raises as `store_upload`."""
+    return store_upload(data, parameter, runtime, name=name).image
+
+
+def store_upload(data: bytes, parameter: str, runtime: Runtime, *, name: str = "") -> UploadView:
+    """Store an image that a client sent.
 
     Raises RequestError if it is not a complete PNG, JPEG or WebP image, or has too many pixels.
     """
     image = read_image_bytes(data, parameter, formats=INPUT_FORMATS)
     ending = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}[image.kind]
-    return blob_name(runtime.blobs.put(data), safe_name(name or f"{parameter}.{ending}"))
+    digest = runtime.blobs.put(data)
+    return UploadView(
+        image=blob_name(digest, safe_name(name or f"{parameter}.{ending}")),
+        sha256=digest,
+        width=image.width,
+        height=image.height,
+        media_type=image.media_type,
+        size_bytes=len(data),
+    )
+
+
+def read_input(word: str, parameter: str, runtime: Runtime) -> bytes:
+    """The bytes of an image that a client names; raises as `resolve_input`."""
+    blob = parse_blob_name(resolve_input(word, parameter, runtime))
+    assert blob is not None
+    return runtime.blobs.get(blob[0])
 
 
 def safe_name(name: str) -> str:

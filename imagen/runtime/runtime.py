@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from imagen.jobs.worker import StopRequest, WorkerEvent, run_worker
 from imagen.pipeline.record import record_pending
 from imagen.runtime.event_feed import EventFeed
 from imagen.runtime.model_directory import ModelDirectory
+from imagen.runtime.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from imagen.jobs.sql_store import SqlJobStore
     from imagen.library import Library
 
+_MOST_DECODING = 4
 _FINISH_SECONDS = 4.0
 """How long the jobs of engines of this process may go on once the runtime is closed."""
 _ABORT_SECONDS = 2.0
@@ -40,6 +44,9 @@ class Runtime:
     events: EventFeed
     engines: EngineDirectory
     models: ModelDirectory
+    image_pool: ThreadPoolExecutor
+    """For what decodes images: few at a time, so that memory is bounded."""
+    thumbnails: Thumbnails
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -75,6 +82,8 @@ def open_runtime(
         blobs = open_blobs(settings, store.library)
         events = EventFeed(store)
         stack.callback(events.close)
+        pool = ThreadPoolExecutor(min(_MOST_DECODING, os.cpu_count() or 1), "images")
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         if has_worker:
             stack.enter_context(_run_worker(settings, backends, on_event, stop or StopRequest()))
         engines = EngineDirectory(settings)
@@ -85,6 +94,8 @@ def open_runtime(
             events=events,
             engines=engines,
             models=ModelDirectory(engines, settings),
+            image_pool=pool,
+            thumbnails=Thumbnails(store.library, settings, pool),
             has_worker=has_worker,
         )
 

@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 
 from imagen import __version__
 from imagen.runtime.tokens import TokenCache
+from imagen.server.json_answers import AsciiJsonResponse
 from imagen.server.problems import ProblemDetails, add_error_handlers
 from imagen.server.routes import (
     a1111,
@@ -21,10 +22,13 @@ from imagen.server.routes import (
     backends,
     events,
     generations,
+    image_files,
+    images,
     jobs,
     openai,
     system,
     tokens,
+    uploads,
     workflows,
 )
 from imagen.server.security import AccessPolicy, OpenRequests, SecurityMiddleware
@@ -48,6 +52,9 @@ _NATIVE_ROUTES = (
     generations.router,
     events.router,
     tokens.router,
+    image_files.router,  # before those with /images/{id}
+    images.router,
+    uploads.router,
 )
 _FOREIGN_ROUTES = (
     openai.router,
@@ -82,6 +89,7 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        default_response_class=AsciiJsonResponse,
         openapi_url=f"{NATIVE}/openapi.json",
         responses={"default": {"model": ProblemDetails, "description": "An error."}},
     )

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, JsonValue
 
 from imagen.views.base import Moment, View
+from imagen.views.requests import RequestValues
 
 if TYPE_CHECKING:
     from imagen.library import FailedGeneration, ImageDetail, LibraryImage
@@ -94,6 +95,29 @@ class DeletedImagesView(ImagesView):
     left: tuple[str, ...] = Field(
         description="Files that were not deleted because their content has changed."
     )
+
+
+class ValueCountView(View):
+    """A backend, model, rating or tag, and how many images have it."""
+
+    name: str
+    images: int
+
+
+class ImageFacetsView(View):
+    """What images outside the trash can be filtered by."""
+
+    backends: tuple[ValueCountView, ...]
+    models: tuple[ValueCountView, ...]
+    ratings: tuple[ValueCountView, ...]
+    tags: tuple[ValueCountView, ...]
+
+
+class ReuseView(View):
+    """The request that generates an image again, as `POST /generations` takes it."""
+
+    request: RequestValues
+    backend: str
 
 
 class ImageDeliveryView(View):

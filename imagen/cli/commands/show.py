@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -44,15 +44,10 @@ def show(image: str, as_json: bool, config_path: Path | None) -> None:
     read too: A1111, ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI and more. ID is an image of the
     library, as listed by imagen history; an image file without metadata is looked up there too.
     """
-    record, entry = _find_record(image, config_path)
-    if record.source == "prompt":  # a ComfyUI graph is all it has
-        from imagen.outputs.provenance import find_provenance
+    from imagen.outputs.provenance import read_graph_values
 
-        found = find_provenance(record)
-        models: dict[str, object] = {"model": found.models[0]} if found.models else {}
-        if len(found.models) > 1:
-            models["models"] = list(found.models)
-        record = replace(record, resolved=dict(found.values), facts={**models, **found.unread})
+    record, entry = _find_record(image, config_path)
+    record = read_graph_values(record)
     if as_json:
         from imagen.views.images import ImageRecordView, ShownImageView
 

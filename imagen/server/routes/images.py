@@ -1,0 +1,362 @@
+"""The images of the library: search, tag, rate, trash and delete them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from pydantic import Field, field_validator
+
+from imagen.errors import NotFound, OutputError, RequestError
+from imagen.library import (
+    Library,
+    LibraryImage,
+    find_failure,
+    find_image_by_id,
+    find_images_by_uid,
+    load_detail,
+    load_record,
+    search_failures,
+    search_images,
+)
+from imagen.library import Query as ImageQuery
+from imagen.library.detail import build_sidecar
+from imagen.library.image_index import read_revision
+from imagen.library.schema import stored_text
+from imagen.library.tags import change_tags, count_values, parse_tag, set_rating
+from imagen.library.trash import (
+    delete_for_good,
+    is_here,
+    list_trashed,
+    move_back,
+    move_to_trash,
+    require_here,
+    require_trashed,
+)
+from imagen.outputs import strip_folders
+from imagen.outputs.provenance import read_graph_values, request_from_values
+from imagen.runtime.reuse import build_request_again
+from imagen.server.state import RuntimeOf, require
+from imagen.views.base import View
+from imagen.views.images import (
+    DeletedImagesView,
+    FailuresPageView,
+    FailureView,
+    ImageFacetsView,
+    ImageRecordView,
+    ImagesPageView,
+    ImagesView,
+    ImageView,
+    LibraryEntryView,
+    ReuseView,
+    ShownImageView,
+    ValueCountView,
+)
+
+router = APIRouter(tags=["images"])
+
+_MOST_IMAGES = 500
+_MOST_CHANGED = 1000
+_FIRST_YEAR, _LAST_YEAR = 1971, 2200
+_KEY = re.compile(r"\d{15,19}")
+_LARGEST_KEY = 2**63 - 1
+
+Limit = Annotated[int, Query(ge=1, le=_MOST_IMAGES, description="The most images of a page.")]
+After = Annotated[
+    str | None,
+    Query(max_length=60, description="The last image of the page before: its ID, or its key."),
+]
+ImageIds = Annotated[
+    tuple[Annotated[str, Field(max_length=60)], ...], Field(min_length=1, max_length=_MOST_CHANGED)
+]
+
+
+class MakerFilters(View):
+    """Which generations to find. All conditions must hold."""
+
+    text: str = Field("", max_length=1000, description='Words of the prompt: `red "in snow" -cat`.')
+    backend: str | None = Field(None, max_length=200)
+    model: str | None = Field(None, max_length=1000)
+    since: datetime | None = Field(None, description="From this moment on.")
+    until: datetime | None = Field(None, description="Before this moment.")
+
+    @field_validator("text", "backend", "model")
+    @classmethod
+    def _storable(cls, value: str | None) -> str | None:
+        return value and stored_text(value)
+
+    @field_validator("since", "until")
+    @classmethod
+    def _with_zone(cls, moment: datetime | None) -> datetime | None:
+        if moment is not None and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            raise ValueError(f"must be between {_FIRST_YEAR} and {_LAST_YEAR}")
+        return moment and moment.astimezone()
+
+    def query(self) -> ImageQuery:
+        return ImageQuery(
+            text=self.text,
+            backend=self.backend,
+            model=self.model,
+            since=self.since,
+            until=self.until,
+        )
+
+
+class ImageFilters(MakerFilters):
+    """Which images to find. All conditions must hold."""
+
+    rating: int | None = Field(None, ge=1, le=5, description="At least so many stars.")
+    tag: tuple[str, ...] = Field((), max_length=20, description="With this tag; may be repeated.")
+    trash: bool = Field(False, description="Only images in the trash; otherwise only others.")
+    missing: bool = Field(
+        False, description="Only images whose file was missing when it was checked."
+    )
+
+    def query(self) -> ImageQuery:
+        return ImageQuery(
+            text=self.text,
+            backend=self.backend,
+            model=self.model,
+            since=self.since,
+            until=self.until,
+            rating=self.rating,
+            tags=tuple(map(parse_tag, self.tag)),
+            in_trash=self.trash,
+            is_missing=self.missing,
+        )
+
+
+class ListedImages(ImageFilters):
+    """A page of images, or those with these ids."""
+
+    limit: Limit = 50
+    after: After = None
+    ids: str | None = Field(
+        None,
+        max_length=60 * _MOST_IMAGES,
+        description="Only these images, by their unique ids with commas between them, in this "
+        "order; unknown ones are left out.",
+    )
+
+
+class ListedFailures(MakerFilters):
+    """A page of failed generations."""
+
+    limit: Limit = 50
+    after: After = None
+
+
+class ImageMarks(View):
+    """What to change about an image."""
+
+    add_tags: tuple[str, ...] = Field((), max_length=100)
+    remove_tags: tuple[str, ...] = Field((), max_length=100)
+    rating: int | None = Field(
+        None, ge=1, le=5, description="Stars; null removes the rating. Left out, it stays."
+    )
+
+
+class MarkedImages(ImageMarks):
+    """What to change about several images."""
+
+    images: ImageIds = Field(description="Their IDs.")
+
+
+class ChosenImages(View):
+    """Some images."""
+
+    images: ImageIds = Field(description="Their IDs.")
+
+
+class DoomedImages(View):
+    """Which images in the trash to delete for good; by default all on this machine."""
+
+    images: tuple[Annotated[str, Field(max_length=60)], ...] | None = Field(
+        None, max_length=_MOST_CHANGED, description="Their IDs."
+    )
+    older_than_days: float | None = Field(
+        None,
+        ge=0,
+        le=36500,
+        allow_inf_nan=False,
+        description="Only those that have been in the trash for so many days.",
+    )
+
+
+def find_key(after: str | None, library: Library) -> int | None:
+    """The key of the image after which a page begins: named by its ID or its key."""
+    if after is None:
+        return None
+    if _KEY.fullmatch(after):
+        return min(int(after), _LARGEST_KEY)
+    return find_image_by_id(library, after).key
+
+
+@router.get("/images")
+def list_images(listed: Annotated[ListedImages, Query()], runtime: RuntimeOf) -> ImagesPageView:
+    """List images, newest first."""
+    library = runtime.library
+    if listed.ids is not None:
+        uids = [uid for uid in listed.ids.split(",") if uid]
+        if len(uids) > _MOST_IMAGES:
+            raise RequestError(f"ids: at most {_MOST_IMAGES} images at once.")
+        found = find_images_by_uid(library, uids)
+        return ImagesPageView(images=tuple(map(ImageView.of, found)), after=None)
+    images, key = search_images(
+        library, listed.query(), find_key(listed.after, library), listed.limit
+    )
+    after = None if key is None else images[-1].uid
+    return ImagesPageView(images=tuple(map(ImageView.of, images)), after=after)
+
+
+@router.get("/failures")
+def list_failures(
+    listed: Annotated[ListedFailures, Query()], runtime: RuntimeOf
+) -> FailuresPageView:
+    """List failed generations and their errors, newest first."""
+    older_than = None if listed.after is None else find_failure(runtime.library, listed.after)
+    failures, after = search_failures(runtime.library, listed.query(), older_than, listed.limit)
+    return FailuresPageView(
+        failures=tuple(map(FailureView.of, failures)), after=after.generation if after else None
+    )
+
+
+@router.get("/tags")
+def list_tags(runtime: RuntimeOf) -> tuple[ValueCountView, ...]:
+    """List all tags, and how many images have each."""
+    return _value_counts(count_values(runtime.library, "tag"))
+
+
+@router.get("/facets")
+def list_facets(runtime: RuntimeOf) -> ImageFacetsView:
+    """List the backends, models, ratings and tags of images, and how many images have each."""
+    return _read_facets(runtime.library, read_revision(runtime.library))
+
+
+@lru_cache(maxsize=2)
+def _read_facets(library: Library, _revision: str) -> ImageFacetsView:
+    """They are counted again once an image has changed: that takes a while for a million."""
+    return ImageFacetsView(
+        backends=_value_counts(count_values(library, "backend")),
+        models=_value_counts(count_values(library, "model")),
+        ratings=_value_counts(count_values(library, "rating")),
+        tags=_value_counts(count_values(library, "tag")),
+    )
+
+
+def _value_counts(counts: dict[str, int]) -> tuple[ValueCountView, ...]:
+    return tuple(ValueCountView(name=name, images=count) for name, count in counts.items())
+
+
+@router.patch("/images")
+def change_images(marked: MarkedImages, runtime: RuntimeOf) -> ImagesView:
+    """Tag and rate several images."""
+    return _change(_find_all(marked.images, runtime.library), marked, runtime.library)
+
+
+@router.get("/images/{id}")
+def get_image(id: str, runtime: RuntimeOf) -> ShownImageView:
+    """One image: how it was made, and what the library knows about it."""
+    library = runtime.library
+    image = find_image_by_id(library, id)
+    record = read_graph_values(load_record(library, image))
+    values = ImageRecordView.values_of(record)
+    for known in (record.request, record.resolved):
+        values = strip_folders(values, request_from_values(known)[0])
+    entry = LibraryEntryView.of_detail(image, load_detail(library, image))
+    return ShownImageView(**values, library=entry)
+
+
+@router.get("/images/{id}/metadata", response_class=Response)
+def get_metadata(id: str, runtime: RuntimeOf) -> Response:
+    """The JSON sidecar of an image, which `imagen again` reads."""
+    image = find_image_by_id(runtime.library, id)
+    return Response(build_sidecar(runtime.library, image), media_type="application/json")
+
+
+@router.get("/images/{id}/use")
+def get_request(id: str, runtime: RuntimeOf) -> ReuseView:
+    """The request that generates an image again, for `POST /generations`."""
+    image = find_image_by_id(runtime.library, id)
+    request, backend = build_request_again(image, runtime)
+    return ReuseView(request=request, backend=backend)
+
+
+@router.patch("/images/{id}")
+def change_image(id: str, marks: ImageMarks, runtime: RuntimeOf) -> ImageView:
+    """Tag and rate an image."""
+    image = find_image_by_id(runtime.library, id)
+    return _change([image], marks, runtime.library).images[0]
+
+
+@router.delete("/images/{id}")
+def trash_image(id: str, runtime: RuntimeOf) -> ImageView:
+    """Move an image to the trash."""
+    return trash_images(ChosenImages(images=(id,)), runtime).images[0]
+
+
+@router.post("/trash")
+def trash_images(chosen: ChosenImages, runtime: RuntimeOf) -> ImagesView:
+    """Move images and their sidecars to the trash."""
+    images = _find_all(chosen.images, runtime.library)
+    for image in images:
+        require_here(image)
+    for image in images:
+        move_to_trash(runtime.library, image)
+    return _reload(images, runtime.library)
+
+
+@router.post("/trash/restore")
+def restore_images(chosen: ChosenImages, runtime: RuntimeOf) -> ImagesView:
+    """Put images in the trash back to where they were."""
+    images = _find_all(chosen.images, runtime.library)
+    for image in images:
+        require_trashed(image)
+    for image in images:
+        try:
+            move_back(runtime.library, image)
+        except OutputError as error:  # another file has its name by now
+            raise HTTPException(409, f"{error.message} {error.remedy}".strip()) from error
+    return _reload(images, runtime.library)
+
+
+@router.post("/trash/empty", dependencies=[Depends(require("admin"))])
+def empty_trash(doomed: DoomedImages, runtime: RuntimeOf) -> DeletedImagesView:
+    """Delete images in the trash for good, with their files and sidecars."""
+    library, images, days = runtime.library, doomed.images, doomed.older_than_days
+    if images is not None and days is not None:
+        raise RequestError("older_than_days cannot be combined with images.")
+    if images is not None:
+        chosen = _find_all(images, library)
+        for image in chosen:
+            require_trashed(image)
+    else:
+        before = None if days is None else datetime.now(UTC) - timedelta(days=days)
+        chosen = [one for one in list_trashed(library, before=before) if is_here(one)]
+    left = [path for image in chosen if (path := delete_for_good(library, image)) is not None]
+    return DeletedImagesView(images=tuple(map(ImageView.of, chosen)), left=tuple(map(str, left)))
+
+
+def _find_all(ids: tuple[str, ...], library: Library) -> list[LibraryImage]:
+    """These images, each once; unique ids are looked up together. Raises NotFound."""
+    known = {image.uid: image for image in find_images_by_uid(library, ids)}
+    found = [known.get(id) or find_image_by_id(library, id) for id in ids]
+    return list({image.key: image for image in found}.values())
+
+
+def _change(images: list[LibraryImage], marks: ImageMarks, library: Library) -> ImagesView:
+    change_tags(library, images, add=marks.add_tags, remove=marks.remove_tags)
+    if "rating" in marks.model_fields_set:
+        set_rating(library, images, marks.rating)
+    return _reload(images, library)
+
+
+def _reload(images: list[LibraryImage], library: Library) -> ImagesView:
+    """The same images as they are now."""
+    now = find_images_by_uid(library, [image.uid for image in images])
+    if not now:
+        raise NotFound("The image was deleted meanwhile.")
+    return ImagesView(images=tuple(map(ImageView.of, now)))

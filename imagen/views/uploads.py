@@ -1,0 +1,24 @@
+"""Uploads and changed images as JSON."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from imagen.views.base import View
+
+
+class UploadView(View):
+    """A stored image, which requests can name for at least 24 hours."""
+
+    image: str = Field(description="How a request names it: `blob:<sha256>/<name>`.")
+    sha256: str
+    width: int
+    height: int
+    media_type: str
+    size_bytes: int
+
+
+class ChangedImageView(UploadView):
+    """The result of an operation on an image."""
+
+    warnings: tuple[str, ...] = Field(description="What its format cannot hold.")
