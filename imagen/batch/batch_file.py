@@ -23,7 +23,7 @@ from imagen.jobs.submit import JobRequest
 from imagen.outputs.naming import template_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from imagen.batch.prompt_files import PromptRow
     from imagen.config import Settings
@@ -54,6 +54,10 @@ class BatchOptions:
     template: PromptTemplate | None = None
     is_literal: bool = False
     is_combinatorial: bool = False
+    admit: Callable[[Request], Request] = lambda request: request
+    """What is done with each request before its images are looked at; may raise RequestError."""
+    salt: str = ""
+    """Rows with another salt have other keys."""
 
 
 def read_batch(
@@ -93,14 +97,14 @@ class _BatchReader:
     def __init__(self, options: BatchOptions) -> None:
         self._options = options
         self._wildcards = Wildcards(options.settings.wildcard_dirs)
-        self._keys = KeyCounter(options.settings)
+        self._keys = KeyCounter(options.settings, options.salt)
         self._lines: dict[str, int] = {}
         """The line of each output name."""
 
     def read(self, row: PromptRow, number: str) -> Iterator[JobRequest]:
         """The requests of a row; raises RequestError."""
         backend = row.backend or self._options.backend
-        request = row.build_request(self._options.defaults)
+        request = self._options.admit(row.build_request(self._options.defaults))
         name, ending = os.path.splitext(row.output)
         format = next((known for known in _FORMATS if f".{known}" == ending.lower()), None)
         if format is None:

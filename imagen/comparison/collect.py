@@ -121,7 +121,7 @@ def collect_from_queue(folder: Path, settings: Settings) -> None:
     from imagen.jobs.sql_store import open_job_store
 
     with open_job_store(settings) as store:
-        for row in _list_children(store, comparison.job):
+        for row in list_children(store, comparison.job):
             if row.kind == "sheet":
                 draw_queued_sheet(row, store, settings, folder=folder)
 
@@ -162,7 +162,7 @@ def draw_queued_sheet(
     assert row.spec is not None
     folder = folder or settings_of(row.spec, row.spec.backend, settings).output.directory
     images = FolderImages(folder)
-    jobs = {job.id: job for job in _list_children(store, row.parent) if job.kind == "image"}
+    jobs = {job.id: job for job in list_children(store, row.parent) if job.kind == "image"}
     for job in jobs.values():
         if job.state == "done" and not images.find(job.ticket_id):
             for image in images_of(store.library, job.ticket_id):
@@ -171,7 +171,7 @@ def draw_queued_sheet(
     collect_comparison(row.spec.comparison, jobs, folder)
 
 
-def _list_children(store: SqlJobStore, parent: str | None) -> Iterator[QueuedJob]:
+def list_children(store: SqlJobStore, parent: str | None) -> Iterator[QueuedJob]:
     before = None
     while page := store.list_jobs(parent=parent, limit=_JOBS_AT_ONCE, before=before):
         yield from page

@@ -7,6 +7,7 @@ import os
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple, Required, TypedDict, Unpack
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from imagen.core.image_file import read_image_file
 from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, MissingPrompt, RequestError
+from imagen.outputs.naming import slugify
 from imagen.outputs.provenance import sent_models
 from imagen.pipeline.pools import open_named
 from imagen.pipeline.prepare import Preparation, with_local_images
@@ -84,6 +86,16 @@ def plan_comparison(
         ]
         ordered = (planned[place] for place in places if place in planned)
         return [(c.cell, c.tickets) if isinstance(c, PlannedCell) else (c, ()) for c in ordered]
+
+
+def default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
+    """The same folder for the same request and axes, so that a comparison can be continued."""
+    stable = request.model_copy(update={"prompt": request.prompt or ""})  # as in earlier versions
+    names = ",".join(sorted(axis.name for axis in axes))
+    key = stable.model_dump_json(exclude=stable.unset_additions) + names
+    digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    words = slugify(request.prompt or PureWindowsPath(request.image or "").stem)
+    return settings.output.directory / f"compare-{words}-{digest}"
 
 
 def estimate_seconds(tickets: Sequence[Ticket], settings: Settings) -> list[float | None]:

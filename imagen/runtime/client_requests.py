@@ -48,7 +48,7 @@ def parse_client_request(values: Mapping[str, object], runtime: Runtime) -> Requ
 
 def admit_request(request: Request, runtime: Runtime) -> Request:
     """The request of a client with its images among the stored files; raises RequestError."""
-    _refuse_paths(request)
+    refuse_paths(request)
     changes: dict[str, object] = {}
     for name in ("image", "mask"):
         if path := getattr(request, name):
@@ -63,7 +63,7 @@ def admit_request(request: Request, runtime: Runtime) -> Request:
             one.model_copy(update={"image": resolve_input(one.image, f"controls.{n}", runtime)})
             for n, one in enumerate(request.controls)
         )
-    extra = {name: _resolve_extra(value, name, runtime) for name, value in request.extra.items()}
+    extra = {name: resolve_extra(value, name, runtime) for name, value in request.extra.items()}
     if extra:
         changes["extra"] = extra
     return request.with_values(changes) if changes else request
@@ -73,7 +73,7 @@ def expand_wildcards(request: Request, runtime: Runtime) -> list[Request]:
     """The requests that a client's request with wildcards stands for; raises RequestError."""
     requests = expand_request(request, Wildcards(runtime.settings.wildcard_dirs), runtime.settings)
     for one in requests:
-        _refuse_paths(one)
+        refuse_paths(one)
     return requests
 
 
@@ -145,12 +145,12 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.() -]|^\.+", "_", bare)[-80:] or "image"
 
 
-def _resolve_extra(value: object, name: str, runtime: Runtime) -> object:
+def resolve_extra(value: object, name: str, runtime: Runtime) -> object:
     """A parameter of the backend's own, in which texts may name images too."""
     if isinstance(value, list | tuple):
-        return [_resolve_extra(item, name, runtime) for item in value]
+        return [resolve_extra(item, name, runtime) for item in value]
     if isinstance(value, dict):
-        return {key: _resolve_extra(item, name, runtime) for key, item in value.items()}
+        return {key: resolve_extra(item, name, runtime) for key, item in value.items()}
     if not isinstance(value, str):
         return value
     if value.startswith(("blob:", "image:", "data:image/")):
@@ -160,7 +160,7 @@ def _resolve_extra(value: object, name: str, runtime: Runtime) -> object:
     return value
 
 
-def _refuse_paths(request: Request) -> None:
+def refuse_paths(request: Request) -> None:
     """Raises RequestError for models that are named by paths or URLs."""
     for parameter, name in _named_models(request):
         if _PATH.search(name):

@@ -20,6 +20,8 @@ from imagen.server.routes import (
     a1111,
     a1111_controlnet,
     backends,
+    batches,
+    comparisons,
     events,
     generations,
     image_files,
@@ -52,9 +54,11 @@ _NATIVE_ROUTES = (
     generations.router,
     events.router,
     tokens.router,
-    image_files.router,  # before those with /images/{id}
+    image_files.router,
     images.router,
     uploads.router,
+    batches.router,
+    comparisons.router,
 )
 _FOREIGN_ROUTES = (
     openai.router,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from hashlib import sha256
-from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 import click
@@ -55,9 +53,10 @@ from imagen.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from imagen.cli.queue_options import QueueOptions
-    from imagen.comparison import Axis, Comparison, ComparisonCell
+    from imagen.comparison import Comparison, ComparisonCell
     from imagen.comparison.plan import ComparisonOptions
     from imagen.config import Settings
     from imagen.core.request import Request
@@ -140,6 +139,7 @@ def compare(
     """
     from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
+    from imagen.comparison.plan import default_folder
     from imagen.delivery.background import sync_afterwards
 
     settings = settings_from_options(
@@ -150,7 +150,7 @@ def compare(
     request = file.request
     axes = [parse_axis(text) for text in vary]
     skipped = [parse_axis(text, "--skip") for text in skip]
-    folder = output or _default_folder(settings, request, axes)
+    folder = output or default_folder(settings, request, axes)
     what: ComparisonOptions = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
     what["has_wildcards"] = not (literal or file.finished)
     if dry_run:
@@ -180,18 +180,6 @@ def parse_backends(models: str) -> list[str]:
     if not names:
         raise RequestError("--models does not name a backend. Write it as --models a,b,c.")
     return names
-
-
-def _default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
-    """The same folder for the same request, so that the command can be continued."""
-    from imagen.outputs.naming import slugify
-
-    stable = request.model_copy(update={"prompt": request.prompt or ""})  # as in earlier versions
-    names = ",".join(sorted(axis.name for axis in axes))
-    key = stable.model_dump_json(exclude=stable.unset_additions) + names
-    digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    words = slugify(request.prompt or PureWindowsPath(request.image or "").stem)
-    return settings.output.directory / f"compare-{words}-{digest}"
 
 
 # --- results ---
@@ -276,10 +264,8 @@ def _print_plan(
     cells = plan_comparison(request, names, settings, **what)
     code = 4 if any(cell.error for cell, _ in cells) else 0
     tickets = [ticket for _, missing in cells for ticket in missing]
-    seconds = {
-        ticket.id: usual
-        for ticket, usual in zip(tickets, estimate_seconds(tickets, settings), strict=True)
-    }
+    usual = estimate_seconds(tickets, settings)
+    seconds = {ticket.id: each for ticket, each in zip(tickets, usual, strict=True)}
     budgets = describe_budgets(tickets, settings)
     if as_json:
         costs = [ticket.estimate for ticket in tickets if ticket.estimate is not None]

@@ -11,6 +11,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import Field
 
 from imagen.errors import RequestError
+from imagen.jobs.submit import SubmitOptions
+from imagen.runtime import Runtime
+from imagen.runtime.caller import Caller
 from imagen.runtime.client_requests import expand_wildcards, parse_client_request
 from imagen.runtime.estimates import estimate_requests
 from imagen.runtime.run import read_result, submit_client_request
@@ -58,6 +61,18 @@ class QueueBody(View):
     strict: bool = Field(
         False, description="Whether a parameter that the backend cannot honour is an error."
     )
+
+    def as_options(self, runtime: Runtime, caller: Caller) -> SubmitOptions:
+        """How the requests of this caller are submitted."""
+        return SubmitOptions(
+            backend=self.backend or runtime.backend,
+            priority=self.priority,
+            at=self.at and self.at.astimezone(),
+            after=self.after,
+            strict=self.strict,
+            caller=caller.name,
+            is_served=runtime.has_worker,
+        )
 
 
 class GenerationBody(QueueBody):

@@ -1,0 +1,91 @@
+"""Submit the batches of clients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from imagen.batch.batch_file import BatchOptions, read_batch
+from imagen.batch.keys import find_known_rows
+from imagen.batch.prompt_files import PromptTemplate, list_faults, refuse_faults
+from imagen.errors import RequestError
+from imagen.jobs.submit import RefusedRows, Submission, submit_requests
+from imagen.outputs.naming import slugify
+from imagen.runtime.client_requests import admit_request, refuse_paths
+from imagen.views.batches import SubmittedBatchView
+
+if TYPE_CHECKING:
+    from imagen.batch.prompt_files import PromptFormat
+    from imagen.core.request import Request
+    from imagen.jobs.submit import SubmitOptions
+    from imagen.runtime.runtime import Runtime
+
+
+def submit_client_batch(
+    data: bytes,
+    format: PromptFormat,
+    runtime: Runtime,
+    options: SubmitOptions,
+    *,
+    name: str,
+    defaults: Request,
+    template: str | None = None,
+    is_literal: bool = False,
+    is_combinatorial: bool = False,
+) -> SubmittedBatchView:
+    """Submit the requests of a prompt file, which a client sent, and which has this name.
+
+    As with `imagen batch`, a request that was submitted before is not made again: its job goes on,
+    or is tried again if it failed. The images are in a folder of this name. Raises RequestError
+    with everything that is wrong; then nothing is submitted.
+    """
+    if is_literal and is_combinatorial:
+        raise RequestError("combinatorial and literal exclude each other. Use one of them.")
+    output = runtime.settings.output
+    output = output.model_copy(
+        update={"directory": output.directory / f"batch-{slugify(name, empty='untitled')}"}
+    )
+    settings = runtime.settings.model_copy(update={"output": output})
+    reading = BatchOptions(
+        settings=settings,
+        backend=options.backend,
+        defaults=defaults,
+        template=None if template is None else PromptTemplate(template),
+        is_literal=is_literal,
+        is_combinatorial=is_combinatorial,
+        admit=lambda request: admit_request(request, runtime),
+        salt=options.caller,
+    )
+    found, faults = read_batch(data, name, format, reading)
+    refuse_faults(faults)
+    for one in found:  # wildcards may have written what no client may name
+        refuse_paths(one.row.request)
+    rows, store = [one.row for one in found], runtime.store
+    known = find_known_rows(rows, store)
+    submission = Submission(id="", ids=[], jobs=0)
+    if known.new:
+        try:
+            submission = submit_requests(
+                [rows[number]._replace(key=key) for number, key in known.new.items()],
+                settings,
+                replace(options, is_served=runtime.has_worker),
+                kind="batch",
+                name=f"{name}: {len(rows)} requests",
+                store=store,
+            )
+        except RefusedRows as refused:
+            places = [found[number].place for number in known.new]
+            wrong = [(places[row], error.message) for row, error in refused.rows]
+            raise RequestError("\n".join(list_faults(wrong)), remedy=refused.remedy) from refused
+    for id in known.ended.values():
+        store.retry(id)
+    return SubmittedBatchView(
+        job=submission.id or None,
+        jobs=(*submission.ids, *known.waiting.values(), *known.ended.values()),
+        warnings=tuple(submission.warnings),
+        requests=len(rows),
+        done_earlier=len(known.done),
+        waiting=len(known.waiting),
+        retried=len(known.ended),
+        lost=tuple(known.lost.values()),
+    )

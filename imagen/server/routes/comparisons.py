@@ -1,0 +1,84 @@
+"""Compare backends on one request, and get the sheets and the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse
+from pydantic import Field
+
+from imagen.comparison.axes import Axis
+from imagen.runtime.client_requests import parse_client_request
+from imagen.runtime.comparisons import (
+    find_comparison_file,
+    list_comparisons,
+    read_client_comparison,
+    submit_client_comparison,
+)
+from imagen.server.routes.generations import QueueBody
+from imagen.server.state import CallerOf, RuntimeOf
+from imagen.views.comparisons import ComparisonsView, ComparisonView, SubmittedComparisonView
+from imagen.views.requests import RequestValues
+
+router = APIRouter(tags=["comparisons"])
+
+_PAGE_POLICY = {"Content-Security-Policy": "sandbox allow-scripts", "X-Frame-Options": "DENY"}
+"""The report has a policy of its own; it gets no access to this server."""
+
+
+class ComparisonBody(QueueBody):
+    """What to compare."""
+
+    request: RequestValues = Field(description="What all cells share.")
+    models: Annotated[list[str], Field(min_length=1, max_length=100)] = Field(
+        description="The backends and pools, in order."
+    )
+    vary: Annotated[list[Axis], Field(max_length=10)] = Field(
+        [], description="The parameters that change, each with its values."
+    )
+    skip: Annotated[list[Axis], Field(max_length=10)] = Field(
+        [], description="Values of axes, or of `backend`, that are left out this time."
+    )
+    literal: bool = Field(False, description="Whether to send prompts without wildcards.")
+
+
+@router.post("/comparisons", status_code=202)
+def start_comparison(
+    body: ComparisonBody, http: Request, response: Response, runtime: RuntimeOf, caller: CallerOf
+) -> SubmittedComparisonView:
+    """Compare backends. The same request continues its comparison: only what is missing is made."""
+    made = submit_client_comparison(
+        parse_client_request(body.request, runtime),
+        body.models,
+        runtime,
+        body.as_options(runtime, caller),
+        axes=body.vary,
+        skip=body.skip,
+        is_literal=body.literal,
+    )
+    response.headers["Location"] = http.url_for("get_comparison", id=made.id).path
+    return made
+
+
+@router.get("/comparisons")
+def get_comparisons(runtime: RuntimeOf) -> ComparisonsView:
+    """List the comparisons, the last that was changed first."""
+    return list_comparisons(runtime)
+
+
+@router.get("/comparisons/{id}")
+def get_comparison(id: str, runtime: RuntimeOf) -> ComparisonView:
+    """A comparison: its cells, how far they are, and the names of its files."""
+    return read_client_comparison(id, runtime)
+
+
+@router.get(
+    "/comparisons/{id}/files/{name}",
+    response_class=FileResponse,
+    responses={200: {"content": {"image/*": {}, "text/html": {}, "application/json": {}}}},
+)
+def get_comparison_file(id: str, name: str, runtime: RuntimeOf) -> FileResponse:
+    """A contact sheet, the report, the record, or an image of a comparison."""
+    path = find_comparison_file(id, name, runtime)
+    return FileResponse(path, headers=_PAGE_POLICY if path.suffix == ".html" else None)
