@@ -164,3 +164,8 @@ def test_an_infotext_supplies_what_the_body_leaves_out(server: LiveServer) -> No
     info = json.loads(answer.json()["info"])
     assert (info["prompt"], info["negative_prompt"], info["seed"]) == ("a hill", "fog", 12)
     assert (info["steps"], info["width"]) == (3, 64)
+
+
+def test_a_form_is_refused_with_what_to_send(server: LiveServer) -> None:
+    answer = server.client.post("/sdapi/v1/txt2img", data={"prompt": "a fox"})
+    assert (answer.status_code, "application/json" in answer.json()["detail"]) == (422, True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LEFT = 499
 """The status for a client that has left."""
+_NOT_JSON = "Send JSON with Content-Type: application/json."
 _TYPES = (b"", b"text/plain")
 """Content types of bodies that are read as JSON all the same."""
 
@@ -39,7 +40,10 @@ class A1111Route(APIRoute):
                 detail = "\n".join(filter(None, [error.message, error.remedy]))
                 return _error_response(status_of(error), type(error).__name__, detail)
             except RequestValidationError as error:
-                return _error_response(422, "RequestError", describe_fault(error))
+                kind = request.headers["content-type"] if error.body else "application/json"
+                is_json = kind.partition(";")[0].strip().lower().endswith("json")
+                detail = describe_fault(error) if is_json else _NOT_JSON
+                return _error_response(422, "RequestError", detail)
             except HTTPException as error:
                 return _error_response(error.status_code, "HTTPException", str(error.detail))
 
