@@ -43,5 +43,15 @@ def openai_error(problem: ProblemDetails) -> dict[str, object]:
     return {"error": {"message": message, "type": kind, "param": parameter, "code": code}}
 
 
-SHAPES: dict[str, Callable[[ProblemDetails], dict[str, object]]] = {"/v1": openai_error}
+def a1111_error(problem: ProblemDetails) -> dict[str, object]:
+    """As A1111's clients read it."""
+    detail = f"{problem.detail}\n{problem.remedy}" if problem.remedy else problem.detail
+    return {"error": problem.title, "detail": detail, "body": "", "errors": detail}
+
+
+SHAPES: dict[str, Callable[[ProblemDetails], dict[str, object]]] = {
+    "/v1": openai_error,
+    "/sdapi": a1111_error,
+    "/controlnet": a1111_error,
+}
 """Whatever is answered below these paths, also where no route is reached."""

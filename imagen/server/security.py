@@ -303,7 +303,8 @@ class _Exchange:
 
     def check_length(self, headers: Headers) -> None:
         """Refuse a body that says that it is too large."""
-        self._is_json = "json" in headers.get("content-type", "")
+        kind = headers.get("content-type", "text/plain")
+        self._is_json = "json" in kind or kind.startswith("text/plain")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._most_bytes:
             self._refuse_large()
