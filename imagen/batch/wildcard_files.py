@@ -41,6 +41,10 @@ class WildcardFiles:
         self._folders = tuple(dict.fromkeys(folders))
         self._faults: list[str] = []
 
+    def names(self) -> tuple[str, ...]:
+        """Every wildcard, sorted."""
+        return tuple(sorted(self._sources))
+
     def match(self, pattern: str, place: str) -> list[str]:
         """The names that a pattern means: `*` is any text within a name, `**` any path.
 

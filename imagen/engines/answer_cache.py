@@ -36,9 +36,11 @@ class AnswerCache(Generic[T]):
                 del self._answers[next(iter(self._answers))]
             return known
 
-    def finish(self, answer: Answer[T]) -> T:
+    def finish(self, answer: Answer[T], patience_seconds: float | None = None) -> T:
         """The answer, once it is there. Raises TimedOut, and what the call raised."""
-        return answer.within(self._patience_seconds)
+        return answer.within(
+            self._patience_seconds if patience_seconds is None else patience_seconds
+        )
 
 
 class Answer(Generic[T]):

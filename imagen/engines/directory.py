@@ -84,12 +84,12 @@ class EngineDirectory:
             state = read_backend(name, self._settings, is_asked=False)
             return state.model_copy(update={"ok": False, "summary": error.message})
 
-    def health(self, name: str) -> HealthView:
+    def health(self, name: str, *, patience_seconds: float | None = None) -> HealthView:
         """Whether the engine of a backend is ready. Raises ImagenError."""
         name = self._first(name)
         answer = self._health.begin(name, partial(read_health, name, self._settings))
         try:
-            return self._health.finish(answer)
+            return self._health.finish(answer, patience_seconds)
         except TimedOut as error:
             return HealthView(ok=False, summary=error.message)
 

@@ -28,6 +28,7 @@ from imagen.server.routes import (
     images,
     jobs,
     openai,
+    simple,
     system,
     tokens,
     uploads,
@@ -64,6 +65,7 @@ _FOREIGN_ROUTES = (
     openai.router,
     a1111.router,
     a1111_controlnet.router,
+    simple.router,
 )
 """APIs that other programs speak, each at the paths that they expect."""
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from imagen.backends.base import ModelKind
+from imagen.batch.wildcard_files import WildcardFiles
+from imagen.config import Style
 from imagen.core.request import Task
 from imagen.server.state import RuntimeOf
 from imagen.views.backends import (
@@ -15,8 +17,22 @@ from imagen.views.backends import (
     HealthView,
     ModelsView,
 )
+from imagen.views.base import View
+from imagen.views.capabilities import BlocksView
 
 router = APIRouter(tags=["backends"])
+
+
+class StylesView(View):
+    """The styles of the configuration."""
+
+    styles: dict[str, Style]
+
+
+class WildcardsView(View):
+    """The wildcards of the server."""
+
+    wildcards: tuple[str, ...]
 
 
 @router.get("/backends")
@@ -59,3 +75,30 @@ def list_models(
 ) -> ModelsView:
     """List the models that the engines have; one that does not answer is an `error`."""
     return runtime.engines.models(backend, kind)
+
+
+@router.get("/capabilities")
+def list_blocks(
+    runtime: RuntimeOf,
+    backend: Annotated[
+        str, Query(max_length=100, description="Or a pool; by default as the server says.")
+    ] = "",
+    model: Annotated[
+        str | None, Query(max_length=300, description="With this model in place of its own.")
+    ] = None,
+) -> BlocksView:
+    """List the methods of a backend as blocks of a script: slots, parameters, types and labels."""
+    name = backend or runtime.backend
+    return BlocksView.of(runtime.engines.capabilities(name, model=model))
+
+
+@router.get("/styles")
+def list_styles(runtime: RuntimeOf) -> StylesView:
+    """List the styles that a request can name."""
+    return StylesView(styles=runtime.settings.styles)
+
+
+@router.get("/wildcards")
+def list_wildcards(runtime: RuntimeOf) -> WildcardsView:
+    """List the wildcards that a prompt can contain, as `__name__`."""
+    return WildcardsView(wildcards=WildcardFiles(runtime.settings.wildcard_dirs).names())
