@@ -75,9 +75,9 @@ def print_images(
 ) -> None:
     """A table of each image's ID and `cell`; or all of them as JSON, with the files `left`."""
     if as_json:
-        from imagen.views.images import DeletedImagesView, ImagesView, ImageView
+        from imagen.views.images import DeletedImagesView, ImagesView, image_views
 
-        views = tuple(map(ImageView.of, images))
+        views = image_views(images)
         body = (
             ImagesView(images=views)
             if left is None

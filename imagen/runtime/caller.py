@@ -18,6 +18,8 @@ class Caller:
     """The name of its token, which is the caller of its jobs in the ledger; empty for the user of
     this machine."""
     scopes: frozenset[Scope] = frozenset(SCOPES)
+    is_local: bool = False
+    """Whether it is the user of this machine, who may learn of its paths; others may not."""
 
 
 def scopes_up_to(scope: Scope) -> tuple[Scope, ...]:
@@ -25,7 +27,9 @@ def scopes_up_to(scope: Scope) -> tuple[Scope, ...]:
     return SCOPES[: SCOPES.index(scope) + 1]
 
 
-LOCAL = Caller()
+LOCAL = Caller(is_local=True)
 """The user of this machine, who may do everything."""
+OWNER = Caller()
+"""The user of this machine somewhere else, with the token of the server's own."""
 ANONYMOUS = Caller(scopes=frozenset())
 """Somebody without a token, where one is needed."""

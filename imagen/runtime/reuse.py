@@ -11,6 +11,7 @@ from imagen.errors import LibraryError, OutputError, RequestError
 from imagen.inputs.locate import locate_images, named_files
 from imagen.jobs.image_files import find_image_file
 from imagen.library import load_record
+from imagen.outputs import strip_folders
 from imagen.outputs.provenance import read_graph_values
 from imagen.reproduce import (
     ImageSource,
@@ -50,7 +51,8 @@ def build_request_again(image: LibraryImage, runtime: Runtime) -> tuple[dict[str
         for _, path in named_files(request)
     }
     values = request.model_dump(mode="json", exclude_defaults=True, exclude={"template"})
-    return {name: _replace_texts(value, stored) for name, value in values.items()}, backend
+    named = {name: _replace_texts(value, stored) for name, value in values.items()}
+    return strip_folders(named, request), backend  # a model may be named by its path
 
 
 def _replace_texts(value: object, texts: dict[str, str]) -> object:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagen.errors import LibraryError
 from imagen.library.tokens import hash_secret, list_tokens, note_uses
-from imagen.runtime.caller import LOCAL, SCOPES, Caller
+from imagen.runtime.caller import LOCAL, OWNER, SCOPES, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +50,7 @@ class TokenCache:
 
     def __init__(self, library: Library, secret: str = "") -> None:
         self._library = library
-        self._own = (Grant(LOCAL, hash_secret(secret)),) if secret else ()
+        self._own = (Grant(OWNER, hash_secret(secret)),) if secret else ()
         self._grants: Sequence[Grant] = self._own
         self._read_at = float("-inf")
         self._used: dict[str, float] = {}

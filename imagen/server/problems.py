@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, LibraryUnreachable, NotFound, RateLimited, Unavailable
+from imagen.outputs.redact import strip_paths
+from imagen.runtime.caller import LOCAL
 from imagen.server.error_shapes import SHAPES
 from imagen.views.base import View
 
@@ -105,12 +107,16 @@ def error_response(error: ImagenError, scope: Scope, *, status: int | None = Non
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif isinstance(error, Unavailable | LibraryUnreachable):
         headers["Retry-After"] = "5"
+    caller = scope.get("state", {}).get("caller", LOCAL)
+    message, remedy = error.message, error.remedy
+    if not caller.is_local:
+        message, remedy = strip_paths(message), strip_paths(remedy)
     return problem_response(
         status or status_of(error),
         error.code,
-        error.message,
+        message,
         scope=scope,
-        remedy=error.remedy,
+        remedy=remedy,
         headers=headers,
     )
 

@@ -11,6 +11,8 @@ from imagen.views.base import Moment, View
 from imagen.views.requests import RequestValues
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from imagen.library import FailedGeneration, ImageDetail, LibraryImage
     from imagen.outputs import ImageRecord
     from imagen.outputs.convert import ConvertedImage
@@ -27,9 +29,9 @@ class ImageView(View):
     backend: str
     model: str
     prompt: str
-    path: str
+    path: str | None = Field(description="Null for clients on other machines.")
     sidecar: str | None
-    host: str = Field(description="The machine that `path` is a path of.")
+    host: str | None = Field(description="The machine that `path` is a path of.")
     media_type: str
     width: int | None
     height: int | None
@@ -45,7 +47,8 @@ class ImageView(View):
     cloud: dict[str, JsonValue] | None = Field(description="Its bucket and path in the cloud.")
 
     @classmethod
-    def of(cls, image: LibraryImage) -> ImageView:
+    def of(cls, image: LibraryImage, *, is_local: bool = True) -> ImageView:
+        """Without paths unless it is for this machine."""
         return cls(
             id=image.id,
             uid=image.uid,
@@ -55,9 +58,9 @@ class ImageView(View):
             backend=image.backend,
             model=image.model,
             prompt=image.prompt,
-            path=str(image.path),
-            sidecar=str(image.sidecar) if image.sidecar else None,
-            host=image.host,
+            path=str(image.path) if is_local else None,
+            sidecar=str(image.sidecar) if image.sidecar and is_local else None,
+            host=image.host if is_local else None,
             media_type=image.media_type,
             width=image.width,
             height=image.height,
@@ -68,10 +71,15 @@ class ImageView(View):
             tags=image.tags,
             is_trashed=image.is_trashed,
             trashed=image.trashed,
-            trashed_from=str(image.trashed_from) if image.trashed_from else None,
+            trashed_from=str(image.trashed_from) if image.trashed_from and is_local else None,
             is_missing=image.is_missing,
             cloud=dict(image.cloud) or None,
         )
+
+
+def image_views(images: Iterable[LibraryImage], *, is_local: bool = True) -> tuple[ImageView, ...]:
+    """All of them as JSON."""
+    return tuple(ImageView.of(image, is_local=is_local) for image in images)
 
 
 class ImagesPageView(View):
@@ -145,10 +153,12 @@ class LibraryEntryView(ImageView):
     deliveries: tuple[ImageDeliveryView, ...]
 
     @classmethod
-    def of_detail(cls, image: LibraryImage, detail: ImageDetail) -> LibraryEntryView:
+    def of_detail(
+        cls, image: LibraryImage, detail: ImageDetail, *, is_local: bool = True
+    ) -> LibraryEntryView:
         row = detail.ledger_row
         return cls(
-            **dict(ImageView.of(image)),
+            **dict(ImageView.of(image, is_local=is_local)),
             source=detail.source,
             kind=detail.kind,
             caller=detail.caller,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.image_server import COLOURS, image_server, uid_of
+from support.library_samples import make_image, make_record
 
 from imagen.cli import run
-from imagen.library import find_image_by_id
+from imagen.library import find_image_by_id, record_generation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,3 +212,26 @@ def test_an_image_of_another_machine_is_shown_but_not_trashed(own_server: LiveSe
     assert file.content == image.path.read_bytes()
     refused = own_server.client.delete(f"/api/v1/images/{uid_of(0)}")
     assert (refused.status_code, "another machine" in refused.text) == (400, True)
+
+
+def test_a_client_of_another_machine_learns_no_path(server: LiveServer) -> None:
+    made = server.client.post("/api/v1/tokens", json={"name": "phone", "scope": "generate"})
+    headers = {"Authorization": f"Bearer {made.raise_for_status().json()['token']}"}
+    until = time.monotonic() + 10
+    while server.client.get("/api/v1/session", headers=headers).json()["name"] != "phone":
+        assert time.monotonic() < until  # tokens are read now and then
+        time.sleep(0.05)
+    folder = str(server.runtime.settings.output.directory.parent)
+    for path in ("images", f"images/{uid_of(1)}", "failures", f"images/{uid_of(1)}/use"):
+        answer = server.client.get(f"/api/v1/{path}", headers=headers)
+        assert (answer.status_code, folder in answer.text) == (200, False), path
+    image = server.client.get("/api/v1/images", headers=headers).json()["images"][0]
+    assert [image[name] for name in ("path", "sidecar", "host", "trashed_from")] == [None] * 4
+    assert folder in server.client.get("/api/v1/images").text
+    number, image_file = 90, server.runtime.settings.output.directory / "gone.png"
+    image_file.write_bytes(b"gone")
+    record = make_record(number, images=(make_image(number, path=image_file),))
+    record_generation(server.runtime.library, record)
+    image_file.unlink()
+    gone = server.client.get(f"/api/v1/images/{record.id}.1/file", headers=headers)
+    assert (gone.status_code, folder in gone.text, "gone.png" in gone.text) == (404, False, True)

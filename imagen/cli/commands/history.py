@@ -112,10 +112,10 @@ def _print_images(
     found = search_images(library, query, older_than, limit)
     images = found.images
     if as_json:
-        from imagen.views.images import ImagesPageView, ImageView
+        from imagen.views.images import ImagesPageView, image_views
 
         after_uid = None if found.after is None else images[-1].uid
-        page = ImagesPageView(images=tuple(map(ImageView.of, images)), after=after_uid)
+        page = ImagesPageView(images=image_views(images), after=after_uid)
         click.echo(json.dumps(page.as_data(), indent=2))
     else:
         rows = [

@@ -67,9 +67,9 @@ def list_(as_json: bool, config_path: Path | None) -> None:
     with open_library(config_path) as library:
         images = list(list_trashed(library))
     if as_json:
-        from imagen.views.images import ImagesView, ImageView
+        from imagen.views.images import ImagesView, image_views
 
-        view = ImagesView(images=tuple(map(ImageView.of, images)))
+        view = ImagesView(images=image_views(images))
         click.echo(json.dumps(view.as_data(), indent=2))
         return
     columns = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated
@@ -38,8 +39,10 @@ from imagen.library.trash import (
 )
 from imagen.outputs import strip_folders
 from imagen.outputs.provenance import read_graph_values, request_from_values
+from imagen.outputs.redact import redact_record, strip_paths
+from imagen.runtime.caller import Caller
 from imagen.runtime.reuse import build_request_again
-from imagen.server.state import RuntimeOf, require
+from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.base import View
 from imagen.views.images import (
     DeletedImagesView,
@@ -54,6 +57,7 @@ from imagen.views.images import (
     ReuseView,
     ShownImageView,
     ValueCountView,
+    image_views,
 )
 
 router = APIRouter(tags=["images"])
@@ -196,7 +200,9 @@ def find_key(after: str | None, library: Library) -> int | None:
 
 
 @router.get("/images")
-def list_images(listed: Annotated[ListedImages, Query()], runtime: RuntimeOf) -> ImagesPageView:
+def list_images(
+    listed: Annotated[ListedImages, Query()], runtime: RuntimeOf, caller: CallerOf
+) -> ImagesPageView:
     """List images, newest first."""
     library = runtime.library
     if listed.ids is not None:
@@ -204,21 +210,23 @@ def list_images(listed: Annotated[ListedImages, Query()], runtime: RuntimeOf) ->
         if len(uids) > _MOST_IMAGES:
             raise RequestError(f"ids: at most {_MOST_IMAGES} images at once.")
         found = find_images_by_uid(library, uids)
-        return ImagesPageView(images=tuple(map(ImageView.of, found)), after=None)
+        return ImagesPageView(images=image_views(found, is_local=caller.is_local), after=None)
     images, key = search_images(
         library, listed.query(), find_key(listed.after, library), listed.limit
     )
     after = None if key is None else images[-1].uid
-    return ImagesPageView(images=tuple(map(ImageView.of, images)), after=after)
+    return ImagesPageView(images=image_views(images, is_local=caller.is_local), after=after)
 
 
 @router.get("/failures")
 def list_failures(
-    listed: Annotated[ListedFailures, Query()], runtime: RuntimeOf
+    listed: Annotated[ListedFailures, Query()], runtime: RuntimeOf, caller: CallerOf
 ) -> FailuresPageView:
     """List failed generations and their errors, newest first."""
     older_than = None if listed.after is None else find_failure(runtime.library, listed.after)
     failures, after = search_failures(runtime.library, listed.query(), older_than, listed.limit)
+    if not caller.is_local:
+        failures = tuple(replace(one, message=strip_paths(one.message)) for one in failures)
     return FailuresPageView(
         failures=tuple(map(FailureView.of, failures)), after=after.generation if after else None
     )
@@ -252,13 +260,13 @@ def _value_counts(counts: dict[str, int]) -> tuple[ValueCountView, ...]:
 
 
 @router.patch("/images")
-def change_images(marked: MarkedImages, runtime: RuntimeOf) -> ImagesView:
+def change_images(marked: MarkedImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Tag and rate several images."""
-    return _change(_find_all(marked.images, runtime.library), marked, runtime.library)
+    return _change(_find_all(marked.images, runtime.library), marked, runtime.library, caller)
 
 
 @router.get("/images/{id}")
-def get_image(id: str, runtime: RuntimeOf) -> ShownImageView:
+def get_image(id: str, runtime: RuntimeOf, caller: CallerOf) -> ShownImageView:
     """One image: how it was made, and what the library knows about it."""
     library = runtime.library
     image = find_image_by_id(library, id)
@@ -266,7 +274,11 @@ def get_image(id: str, runtime: RuntimeOf) -> ShownImageView:
     values = ImageRecordView.values_of(record)
     for known in (record.request, record.resolved):
         values = strip_folders(values, request_from_values(known)[0])
-    entry = LibraryEntryView.of_detail(image, load_detail(library, image))
+    detail = load_detail(library, image)
+    if not caller.is_local:
+        values = redact_record(values, "full")
+        detail = replace(detail, warnings=tuple(map(strip_paths, detail.warnings)))
+    entry = LibraryEntryView.of_detail(image, detail, is_local=caller.is_local)
     return ShownImageView(**values, library=entry)
 
 
@@ -286,31 +298,31 @@ def get_request(id: str, runtime: RuntimeOf) -> ReuseView:
 
 
 @router.patch("/images/{id}")
-def change_image(id: str, marks: ImageMarks, runtime: RuntimeOf) -> ImageView:
+def change_image(id: str, marks: ImageMarks, runtime: RuntimeOf, caller: CallerOf) -> ImageView:
     """Tag and rate an image."""
     image = find_image_by_id(runtime.library, id)
-    return _change([image], marks, runtime.library).images[0]
+    return _change([image], marks, runtime.library, caller).images[0]
 
 
 @router.delete("/images/{id}")
-def trash_image(id: str, runtime: RuntimeOf) -> ImageView:
+def trash_image(id: str, runtime: RuntimeOf, caller: CallerOf) -> ImageView:
     """Move an image to the trash."""
-    return trash_images(ChosenImages(images=(id,)), runtime).images[0]
+    return trash_images(ChosenImages(images=(id,)), runtime, caller).images[0]
 
 
 @router.post("/trash")
-def trash_images(chosen: ChosenImages, runtime: RuntimeOf) -> ImagesView:
+def trash_images(chosen: ChosenImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Move images and their sidecars to the trash."""
     images = _find_all(chosen.images, runtime.library)
     for image in images:
         require_here(image)
     for image in images:
         move_to_trash(runtime.library, image)
-    return _reload(images, runtime.library)
+    return _reload(images, runtime.library, caller)
 
 
 @router.post("/trash/restore")
-def restore_images(chosen: ChosenImages, runtime: RuntimeOf) -> ImagesView:
+def restore_images(chosen: ChosenImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Put images in the trash back to where they were."""
     images = _find_all(chosen.images, runtime.library)
     for image in images:
@@ -319,12 +331,12 @@ def restore_images(chosen: ChosenImages, runtime: RuntimeOf) -> ImagesView:
         try:
             move_back(runtime.library, image)
         except OutputError as error:  # another file has its name by now
-            raise HTTPException(409, f"{error.message} {error.remedy}".strip()) from error
-    return _reload(images, runtime.library)
+            raise HTTPException(409, strip_paths(f"{error.message} {error.remedy}")) from error
+    return _reload(images, runtime.library, caller)
 
 
 @router.post("/trash/empty", dependencies=[Depends(require("admin"))])
-def empty_trash(doomed: DoomedImages, runtime: RuntimeOf) -> DeletedImagesView:
+def empty_trash(doomed: DoomedImages, runtime: RuntimeOf, caller: CallerOf) -> DeletedImagesView:
     """Delete images in the trash for good, with their files and sidecars."""
     library, images, days = runtime.library, doomed.images, doomed.older_than_days
     if images is not None and days is not None:
@@ -337,7 +349,10 @@ def empty_trash(doomed: DoomedImages, runtime: RuntimeOf) -> DeletedImagesView:
         before = None if days is None else datetime.now(UTC) - timedelta(days=days)
         chosen = [one for one in list_trashed(library, before=before) if is_here(one)]
     left = [path for image in chosen if (path := delete_for_good(library, image)) is not None]
-    return DeletedImagesView(images=tuple(map(ImageView.of, chosen)), left=tuple(map(str, left)))
+    return DeletedImagesView(
+        images=image_views(chosen, is_local=caller.is_local),
+        left=tuple(str(path) if caller.is_local else path.name for path in left),
+    )
 
 
 def _find_all(ids: tuple[str, ...], library: Library) -> list[LibraryImage]:
@@ -347,16 +362,18 @@ def _find_all(ids: tuple[str, ...], library: Library) -> list[LibraryImage]:
     return list({image.key: image for image in found}.values())
 
 
-def _change(images: list[LibraryImage], marks: ImageMarks, library: Library) -> ImagesView:
+def _change(
+    images: list[LibraryImage], marks: ImageMarks, library: Library, caller: Caller
+) -> ImagesView:
     change_tags(library, images, add=marks.add_tags, remove=marks.remove_tags)
     if "rating" in marks.model_fields_set:
         set_rating(library, images, marks.rating)
-    return _reload(images, library)
+    return _reload(images, library, caller)
 
 
-def _reload(images: list[LibraryImage], library: Library) -> ImagesView:
+def _reload(images: list[LibraryImage], library: Library, caller: Caller) -> ImagesView:
     """The same images as they are now."""
     now = find_images_by_uid(library, [image.uid for image in images])
     if not now:
         raise NotFound("The image was deleted meanwhile.")
-    return ImagesView(images=tuple(map(ImageView.of, now)))
+    return ImagesView(images=image_views(now, is_local=caller.is_local))
