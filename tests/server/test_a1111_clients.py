@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from support.a1111_server import serve_a1111
+from support.live_server import live_server, server_settings
+
+from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,3 +174,43 @@ def test_an_infotext_supplies_what_the_body_leaves_out(server: LiveServer) -> No
 def test_a_form_is_refused_with_what_to_send(server: LiveServer) -> None:
     answer = server.client.post("/sdapi/v1/txt2img", data={"prompt": "a fox"})
     assert (answer.status_code, "application/json" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.fixture(scope="module")
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with chdir(tmp_path_factory.mktemp("comfyui")), ComfyUI(images="flat") as engine:
+        settings = server_settings({"comfy": {"type": "comfyui", "url": engine.url}})
+        settings = settings.model_copy(update={"default_backend": "comfy"})
+        with live_server(settings) as live:
+            yield live
+
+
+@pytest.mark.parametrize(
+    ("asked", "used"),
+    [
+        ({"sampler_name": "DPM++ 2M Karras"}, ("dpmpp_2m", "karras")),
+        ({"sampler_index": "Euler a", "scheduler": "Automatic"}, ("euler_ancestral", "simple")),
+        (
+            {"sampler_name": "Euler a", "scheduler": "SGM Uniform"},
+            ("euler_ancestral", "sgm_uniform"),
+        ),
+        ({"sampler_name": "No such sampler", "scheduler": "Karras"}, (None, "karras")),
+    ],
+)
+def test_samplers_are_mapped_or_replaced_with_a_note(
+    comfyui: LiveServer, asked: dict[str, str], used: tuple[str | None, str]
+) -> None:
+    info = _info(comfyui, **asked)
+    assert info["sampler_name"] == (used[0] or "euler")
+    assert info["scheduler"] == used[1]
+    notes = " ".join(info["warnings"])
+    assert ("has no 'No such sampler'" in notes) == (used[0] is None)
+
+
+def test_samplers_are_listed_by_a1111s_names(comfyui: LiveServer) -> None:
+    samplers = comfyui.client.get("/sdapi/v1/samplers").json()
+    names = [one["name"] for one in samplers]
+    assert {"Euler a", "DPM++ 2M", "UniPC"} <= {*names}
+    assert len(names) == len({*names})
+    schedulers = comfyui.client.get("/sdapi/v1/schedulers").json()
+    assert {"Automatic", "Karras", "SGM Uniform"} <= {one["label"] for one in schedulers}

@@ -19,8 +19,8 @@ STEP_SECONDS = 0.1
 
 
 @contextmanager
-def serve_a1111(folder: Path) -> Iterator[LiveServer]:
-    """Serve a quick mock, a slow one and a broken one for the block."""
+def serve_a1111(folder: Path, **more: Any) -> Iterator[LiveServer]:
+    """Serve a quick mock, a slow one and a broken one for the block, with these settings."""
     slow = {"type": "mock", "step_seconds": STEP_SECONDS, "resource": "slow"}
     broken = {"type": "mock", "fail": "failed", "resource": "broken"}
     backends: dict[str, dict[str, Any]] = {
@@ -30,6 +30,6 @@ def serve_a1111(folder: Path) -> Iterator[LiveServer]:
     }
     styles = {"ink": Style(prompt="ink drawing of {prompt}", negative="colour")}
     with chdir(folder):
-        settings = server_settings(backends, styles=styles, default_backend="quick")
+        settings = server_settings(backends, styles=styles, default_backend="quick", **more)
     with live_server(settings) as live:
         yield live
