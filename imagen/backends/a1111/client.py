@@ -33,13 +33,14 @@ _SD_CPP_HASH = "8888888888"
 _HASH = re.compile(r" \[[0-9a-f]{4,64}\]$")
 _LARGEST_PREVIEW = 4 << 20
 
-Program = Literal["a1111", "forge", "sdnext", "sd.cpp"]
+Program = Literal["a1111", "forge", "sdnext", "sd.cpp", "imagen"]
 """Programs with differences that matter. reForge and others count as A1111."""
 PROGRAM_NAMES: Mapping[Program, str] = {
     "a1111": "A1111 or compatible",
     "forge": "Forge",
     "sdnext": "SD.Next",
     "sd.cpp": "stable-diffusion.cpp",
+    "imagen": "imagen",
 }
 
 
@@ -101,11 +102,17 @@ class A1111Client:
     def __init__(self, config: A1111Config, environ: Mapping[str, str] = os.environ) -> None:
         self.base_url = config.base_url
         self._config = config
-        self._http = http.HttpClient(
+        self._headers = read_authorization(
+            bearer_env=config.bearer_env, basic_env=config.basic_env, environ=environ
+        )
+        self._http = self.open_connection()
+
+    def open_connection(self) -> http.HttpClient:
+        """A connection for one job, which is closed where the job is given up."""
+        config = self._config
+        return http.HttpClient(
             self.base_url,
-            headers=read_authorization(
-                bearer_env=config.bearer_env, basic_env=config.basic_env, environ=environ
-            ),
+            headers=self._headers,
             connect_seconds=config.connect_seconds,
             read_seconds=_READ_SECONDS,
             tls=http.tls(self.base_url, config.ca_file),
@@ -190,7 +197,11 @@ class A1111Client:
         )
 
     def generate(
-        self, path: str, body: Mapping[str, object], on_sent: Callable[[], None]
+        self,
+        path: str,
+        body: Mapping[str, object],
+        on_sent: Callable[[], None],
+        connection: http.HttpClient,
     ) -> A1111Answer:
         """Run one job, which lasts as long as this request; `on_sent` is called once it is sent.
 
@@ -202,7 +213,7 @@ class A1111Client:
                 on_sent()
 
         config = self._config
-        response = self._send(
+        response = connection.request(
             "POST",
             path,
             content=json.dumps(body).encode(),
@@ -292,6 +303,8 @@ def without_hash(title: str) -> str:
 
 def _find_program(settings: Mapping[str, object], models: list[object]) -> Program:
     """Which program answers, by what only its answers contain."""
+    if "imagen_version" in settings:
+        return "imagen"
     if "forge_preset" in settings:
         return "forge"
     if any(key.startswith("diffusers_") for key in settings):

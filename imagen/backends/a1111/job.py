@@ -76,6 +76,7 @@ class A1111Job:
         self.at = client.base_url
         self._ticket = ticket
         self._client = client
+        self._connection = client.open_connection()
         self._config = config
         self._read_info = read_info
         self._started = time.monotonic()
@@ -91,6 +92,8 @@ class A1111Job:
         """Whether the server reports the state of our job by its id."""
         self._is_alone = config.exclusive
         """Whether what the server works on is probably our job."""
+        self._stops_when_left = False
+        """Whether the server cancels a job whose connection is closed."""
         self._is_interrupted = False
         self._preview_number = -1
         self._began: float | None = None
@@ -103,13 +106,18 @@ class A1111Job:
         )
 
     def run(self) -> Result:
-        return run_remote_job(self, self._progress, self.policy)
+        try:
+            return run_remote_job(self, self._progress, self.policy)
+        finally:
+            self._connection.abort()  # its thread may still wait for the answer
+            self._connection.close()
 
     def prepare(self) -> Ticket:
         """Ask the server what it has: this also proves that it serves this API."""
 
         def complete() -> dict[str, Any]:
             info = retry(self._read_info, unless=is_timeout)
+            self._stops_when_left = info.program == "imagen"
             before = self._client.progress(has_preview=False)
             self._is_alone = self._is_alone or (before is not None and before.is_idle)
             id = self._ticket.id
@@ -121,7 +129,7 @@ class A1111Job:
     def submit(self) -> PostedJob:
         is_sent = Event()
         path = path_of(self._ticket.request.task)
-        call = partial(self._client.generate, path, self._body, is_sent.set)
+        call = partial(self._client.generate, path, self._body, is_sent.set, self._connection)
         posted = PostedJob(id=self._ticket.id, answer=Background(call))
         while not is_sent.wait(_LOOK_SECONDS):
             if posted.answer.ready():
@@ -265,6 +273,9 @@ class A1111Job:
     def cancel(self, id: str) -> None:
         """Interrupt the server if it works on our job."""
         if self._posted is None or self._posted.answer.ready():
+            return
+        if self._stops_when_left:
+            self._connection.abort()
             return
         task = self._client.task(id)
         knows_it = task is not None and (task.is_active or task.is_queued)

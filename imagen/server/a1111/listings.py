@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from imagen import __version__
 from imagen.core.request import INTERPOLATIONS
 from imagen.core.samplers import (
     COMFYUI_SAMPLERS,
@@ -104,6 +105,7 @@ def read_options(session: A1111Session, runtime: Runtime) -> Entry:
         "img2img_background_color": "#ffffff",
         "show_progress_every_n_steps": 1,
         "live_previews_enable": True,
+        "imagen_version": __version__,
     }
 
 
