@@ -53,6 +53,7 @@ SECTIONS = {
     },
     "Servers": {
         "serve": ("serve:serve", "Serve the HTTP API until Ctrl-C."),
+        "tokens": ("tokens:tokens", "Create, list and revoke the tokens of the server."),
     },
     "Setup": {
         "backends": ("backends:backends", "List the backends and what they are missing."),

@@ -22,9 +22,10 @@ class Caller:
     """Whether it is the user of this machine, who may learn of its paths; others may not."""
 
 
-def scopes_up_to(scope: Scope) -> tuple[Scope, ...]:
+def scopes_up_to(scope: str) -> tuple[Scope, ...]:
     """A scope, and those that it includes."""
-    return SCOPES[: SCOPES.index(scope) + 1]
+    last = next(n for n, one in enumerate(SCOPES) if one == scope)
+    return SCOPES[: last + 1]
 
 
 LOCAL = Caller(is_local=True)

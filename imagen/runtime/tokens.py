@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 SESSION_SECONDS = 30 * 24 * 3600
 """How long a session lasts at most."""
 _FRESH_SECONDS = 2.0
-"""How soon a new or revoked token is noticed."""
+"""How soon a revoked token is noticed."""
+NEW_SECONDS = 0.2
+"""How soon a new token is noticed by the first request with it."""
 _OUTAGE_SECONDS = 60.0
 """How long known tokens are valid while the library cannot be read."""
 _USE_SECONDS = 300.0
@@ -58,15 +60,14 @@ class TokenCache:
         self._stored: dict[str, float] = {}
         self._turn = threading.Lock()
 
-    @property
-    def is_stale(self) -> bool:
+    def is_stale(self, seconds: float = _FRESH_SECONDS) -> bool:
         """Whether it is time to call `refresh`, which may take a moment."""
-        return time.monotonic() - self._read_at > _FRESH_SECONDS
+        return time.monotonic() - self._read_at > seconds
 
-    def refresh(self) -> None:
-        """Read the tokens, unless another thread just did. Raises LibraryError."""
+    def refresh(self, seconds: float = _FRESH_SECONDS) -> None:
+        """Read the tokens, unless that was done within so many seconds. Raises LibraryError."""
         with self._turn:
-            if not self.is_stale:
+            if not self.is_stale(seconds):
                 return
             now = time.monotonic()
             try:

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from imagen.core.text import one_line
 from imagen.errors import LibraryError
 from imagen.runtime.caller import ANONYMOUS
-from imagen.runtime.tokens import LOCAL_GRANT, Grant
+from imagen.runtime.tokens import LOCAL_GRANT, NEW_SECONDS, Grant
 from imagen.server.problems import error_response, problem_response
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 _MOST_JSON_VALUES = 500_000
 _BODY_SECONDS = 30.0
 """How long a client may send nothing of a body that it began."""
-_VALID_SECONDS = 2.0
-"""How often it is checked that the token of a stream is still valid."""
 _END_SECONDS = 2.0
 """How long requests may go on once the server is to stop."""
 
@@ -219,15 +217,16 @@ class SecurityMiddleware:
                 f"This server is not {one_line(host_of(host), limit=80)!r}: add the name to "
                 "server.allowed_hosts.",
             )
-        if self._tokens.is_stale:
+        if self._tokens.is_stale():
             await asyncio.to_thread(self._tokens.refresh)
         grant, is_ambient = self._recognise(headers, host)
+        is_unknown = grant is None and ("authorization" in headers or "cookie" in headers)
+        if is_unknown and self._tokens.is_stale(NEW_SECONDS):  # perhaps a new one
+            await asyncio.to_thread(self._tokens.refresh, NEW_SECONDS)
+            grant, is_ambient = self._recognise(headers, host)
         self._check_origin(scope, headers, host, is_ambient=is_ambient)
         path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
-        is_open = any(
-            path == one or (one.endswith("/") and path.startswith(one)) for one in _OPEN_PATHS
-        )
-        if grant is None and not is_open:
+        if grant is None and not is_open(path):
             raise HTTPException(
                 401,
                 "A token is needed: send it as `Authorization: Bearer TOKEN`.",
@@ -244,7 +243,7 @@ class SecurityMiddleware:
         async def send(message: Message) -> None:
             if message["type"] == "http.response.body" and message.get("more_body"):
                 self._requests.streams.add(task)
-                if self._tokens.is_stale:
+                if self._tokens.is_stale():
                     await asyncio.to_thread(self._tokens.refresh)
                 if grant is not None and not self._tokens.is_valid(grant):
                     await exchange.finish(401, "", "")
@@ -276,7 +275,8 @@ class SecurityMiddleware:
         if origin is not None:
             is_own = self._policy.is_own_origin(origin, host)
         elif is_safe and headers.get("sec-fetch-mode") == "navigate":
-            is_own = headers.get("sec-fetch-dest") == "document"  # a link that the user followed
+            is_link = headers.get("sec-fetch-dest") == "document"  # which the user followed
+            is_own = is_link or site in ("none", "same-origin")
         else:
             is_own = site in ("none", "same-origin")
         if not is_own:
@@ -364,6 +364,11 @@ class _Exchange:
             await self.respond(problem)
         else:
             await self.send({"type": "http.response.body", "body": b""})
+
+
+def is_open(path: str) -> bool:
+    """Whether a path, without the base path, needs no token."""
+    return any(path == one or (one.endswith("/") and path.startswith(one)) for one in _OPEN_PATHS)
 
 
 def apply_base_path(scope: Scope, base: str) -> None:
