@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from imagen.library import Library
 
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
+if not find_spec("litellm"):
+    collect_ignore.append("clients")
 if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
 _TIMEOUT_SECONDS = 300
