@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 import yaml
+from support.openai_server import openai_server, png
 from support.pages import PAGES, ROOT, Block, anchors, blocks, commands, links, messages, section
 
 from imagen.backends import BUILT_IN, configure, load_adapter
@@ -24,6 +27,8 @@ from imagen.testing.comfyui import ComfyUI
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.live_server import LiveServer
 
 _PYTHON = [block for block in blocks("python") if not block.file]
 _FILES = [block for language in ("python", "toml") for block in blocks(language) if block.file]
@@ -40,6 +45,13 @@ _FIELDS = [
     for kind in BUILT_IN
     for name, field in load_adapter(kind).config.model_fields.items()
     if not field.exclude
+]
+_SERVER = "http://127.0.0.1:8080"
+_CURL = [
+    pytest.param(line, id=f"{block.id} {line[:60]}")
+    for block in blocks("sh")
+    for line in block.text.splitlines()
+    if line.startswith("curl ") and _SERVER in line
 ]
 _SOURCE = "\n".join(
     path.read_text(encoding="utf-8") for path in sorted((ROOT / "imagen").rglob("*.py"))
@@ -80,10 +92,35 @@ def test_each_key_of_a_backend_is_documented(kind: str, name: str) -> None:
     assert f"| `{name}` |" in section("docs/backends.md", f"`{kind}`")
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with openai_server(tmp_path_factory.mktemp("served"), {"mock": {"type": "mock"}}) as server:
+        yield server
+
+
 @pytest.mark.parametrize("block", _PYTHON, ids=_id)
-def test_each_python_example_runs(block: Block, simulated: ComfyUI) -> None:
+def test_each_python_example_runs(
+    block: Block, simulated: ComfyUI, request: pytest.FixtureRequest
+) -> None:
     program = block.text.replace("http://127.0.0.1:8188", simulated.url)
+    if _SERVER in program:
+        program = program.replace(_SERVER, request.getfixturevalue("served").url)
     exec(compile(program, block.id, "exec"), {"__name__": "__main__"})
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+@pytest.mark.parametrize("line", _CURL)
+def test_each_curl_line_is_answered(line: str, served: LiveServer, tmp_path: Path) -> None:
+    (tmp_path / "fox.png").write_bytes(png(size=(512, 512)))
+    words = shlex.split(line.replace(_SERVER, served.url))
+    ran = subprocess.run(
+        [*words, "--fail-with-body", "--silent", "--max-time", "60"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_the_documented_plug_in_passes_the_contract(tmp_path: Path) -> None:
