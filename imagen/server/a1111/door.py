@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from fastapi import Request
+    from starlette.routing import Match
+    from starlette.types import Scope
 
 LEFT = 499
 """The status for a client that has left."""
@@ -22,7 +24,12 @@ _TYPES = ("", "text/plain")
 
 
 class A1111Route(APIRoute):
-    """Reads bodies as JSON that do not say so."""
+    """Reads bodies as JSON that do not say so, and matches with a slash at its end too."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["path"].endswith("/"):  # some clients do not follow redirects
+            scope = {**scope, "path": scope["path"][:-1]}
+        return super().matches(scope)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -44,15 +51,6 @@ class A1111Route(APIRoute):
 
 def a1111_router(prefix: str) -> APIRouter:
     return APIRouter(prefix=prefix, tags=["a1111"], route_class=A1111Route)
-
-
-def accept_trailing_slashes(router: APIRouter) -> None:
-    """Serve each route with a slash at its end too: some clients do not follow redirects."""
-    for route in [*router.routes]:
-        if isinstance(route, APIRoute):
-            path = route.path.removeprefix(router.prefix) + "/"
-            methods = sorted(route.methods or ())
-            router.add_api_route(path, route.endpoint, methods=methods, include_in_schema=False)
 
 
 def json_response(answer: dict[str, Any]) -> Response:

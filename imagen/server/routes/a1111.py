@@ -26,7 +26,7 @@ from imagen.server.a1111.bodies import (
     PngInfoBody,
     Txt2ImgBody,
 )
-from imagen.server.a1111.door import LEFT, a1111_router, accept_trailing_slashes, json_response
+from imagen.server.a1111.door import LEFT, a1111_router, json_response
 from imagen.server.a1111.pixels import decode_base64, decode_pixels
 from imagen.server.a1111.runs import A1111Session, describe_progress, run_plan
 from imagen.server.a1111.translate import choose_model, plan_extras, plan_generation
@@ -280,6 +280,3 @@ def memory(runtime: RuntimeOf) -> dict[str, Any]:
         return {"ram": unknown, "cuda": unknown}
     system = {"free": free, "used": total - free, "total": total}
     return {"ram": unknown, "cuda": {"system": system}}
-
-
-accept_trailing_slashes(router)

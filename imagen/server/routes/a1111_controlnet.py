@@ -13,7 +13,7 @@ from imagen.runtime import Runtime
 from imagen.runtime.client_requests import store_image
 from imagen.server.a1111.answers import encode, read_png
 from imagen.server.a1111.bodies import DetectBody
-from imagen.server.a1111.door import LEFT, a1111_router, accept_trailing_slashes, json_response
+from imagen.server.a1111.door import LEFT, a1111_router, json_response
 from imagen.server.a1111.listings import chosen_backend
 from imagen.server.a1111.pixels import decode_base64
 from imagen.server.a1111.runs import A1111Session, run_plan
@@ -107,6 +107,3 @@ async def detect(
         for image in outcome.images:
             images.append(encode(await asyncio.to_thread(read_png, image, runtime)))
     return json_response({"images": images, "info": "Success"})
-
-
-accept_trailing_slashes(router)
