@@ -1,4 +1,4 @@
-"""Calls of A1111's clients are followed and stopped by their callers, and by nobody else."""
+"""Calls of A1111's clients are followed and stopped by their own callers only."""
 
 from __future__ import annotations
 
