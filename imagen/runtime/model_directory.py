@@ -35,6 +35,7 @@ class ModelDirectory:
         """The backend or pool of requests that name none."""
         self.backends = tuple(dict.fromkeys([self.default, *settings.pools, *settings.backends]))
         """All backends and pools, the default first."""
+        self._own = settings.server.model
 
     def models_of(self, backend: str) -> tuple[Model, ...]:
         """What the engine of a backend lists, or of the first of a pool; nothing if it cannot."""
@@ -51,6 +52,8 @@ class ModelDirectory:
 
     def own_choice(self) -> ModelChoice:
         """What is used where a request names no model."""
+        if self._own is not None:
+            return ModelChoice(self._own, self.default, self._own)
         own = [model.name for model in self.models_of(self.default) if model.is_default]
         known = {*self._main_models()} - {*self.backends}
         named = [name for name in own if name in known]

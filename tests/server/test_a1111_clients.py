@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
 from support.a1111_server import serve_a1111
 from support.live_server import live_server, server_settings
+from support.pages import ROOT
 
+from imagen.server.routes import a1111, a1111_controlnet
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -214,3 +218,15 @@ def test_samplers_are_listed_by_a1111s_names(comfyui: LiveServer) -> None:
     assert len(names) == len({*names})
     schedulers = comfyui.client.get("/sdapi/v1/schedulers").json()
     assert {"Automatic", "Karras", "SGM Uniform"} <= {one["label"] for one in schedulers}
+
+
+def test_each_call_is_documented() -> None:
+    page = (ROOT / "docs/how-to/use-a1111-clients.md").read_text(encoding="utf-8")
+    served = {
+        (method, route.path.removeprefix("/sdapi/v1/"))
+        for router in (a1111.router, a1111_controlnet.router)
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods
+    }
+    assert {*re.findall(r"`(GET|POST) ([\w/-]+)`", page)} == served

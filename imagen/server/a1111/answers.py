@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from imagen import __version__
@@ -57,7 +58,7 @@ def _read_values(image: LibraryImage, runtime: Runtime) -> dict[str, Any]:
     used = {name: value for name, value in record.facts.items() if value is not None}
     wanted = ("steps", "cfg", "sampler", "scheduler")
     facts = {name: used[name] for name in wanted if name in used}
-    model = next(iter(found.models), image.model)
+    model = PureWindowsPath(next(iter(found.models), image.model)).stem
     return {**found.values, **facts, "model": model, "seed": image.seed, "backend": image.backend}
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from imagen.jobs.model import ENDED, PARENTS
+from imagen.outputs.redact import strip_paths
 from imagen.runtime.client_requests import parse_client_request
 from imagen.runtime.run import submit_client_request
 from imagen.views.jobs import fraction_of
@@ -123,6 +124,8 @@ async def run_plan(
             if run.is_interrupted:
                 break
         has_ended = True
+        if not caller.is_local:
+            notes = [strip_paths(note) for note in notes]
     finally:
         session.runs.remove(run)
         if not has_ended:
