@@ -227,6 +227,6 @@ def test_each_call_is_documented() -> None:
         for router in (a1111.router, a1111_controlnet.router)
         for route in router.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     }
     assert {*re.findall(r"`(GET|POST) ([\w/-]+)`", page)} == served
