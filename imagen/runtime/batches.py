@@ -42,10 +42,8 @@ def submit_client_batch(
     if is_literal and is_combinatorial:
         raise RequestError("combinatorial and literal exclude each other. Use one of them.")
     output = runtime.settings.output
-    output = output.model_copy(
-        update={"directory": output.directory / f"batch-{slugify(name, empty='untitled')}"}
-    )
-    settings = runtime.settings.model_copy(update={"output": output})
+    folder = {"directory": output.directory / f"batch-{slugify(name)}"}
+    settings = runtime.settings.model_copy(update={"output": output.model_copy(update=folder)})
     reading = BatchOptions(
         settings=settings,
         backend=options.backend,

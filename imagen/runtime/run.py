@@ -112,13 +112,21 @@ def read_finished(id: str, runtime: Runtime) -> FinishedJob | None:
     return FinishedJob(job=job, images=tuple(images), error=_find_error(job, runtime.store))
 
 
-def read_result(id: str, runtime: Runtime, *, warnings: Sequence[str] = ()) -> ResultView:
+def read_result(id: str, runtime: Runtime) -> ResultView:
     """What became of a submission so far, as JSON. Raises NotFound."""
     job = runtime.store.read(id)
-    images = list_job_images(job, runtime.store)
+    images = tuple(list_job_images(job, runtime.store))
+    error = _find_error(job, runtime.store) if job.state in ENDED else None
+    return describe_result(FinishedJob(job=job, images=images, error=error), runtime)
+
+
+def describe_result(
+    finished: FinishedJob, runtime: Runtime, *, warnings: Sequence[str] = ()
+) -> ResultView:
+    """A result as JSON, with warnings of the submission."""
+    job, images, error = finished.job, finished.images, finished.error
     ids = dict.fromkeys([job.ticket_id, *(image.generation for image in images)])
     generations = load_generations(runtime.library, [*ids])
-    error = _find_error(job, runtime.store) if job.state in ENDED else None
     every = [*warnings, *(text for one in generations for text in one.warnings)]
     return ResultView(
         job=JobView.of(job, read_job_overview(job, runtime.store, runtime.settings)),

@@ -139,7 +139,7 @@ def compare(
     """
     from imagen.cli.progress import show_progress
     from imagen.comparison import compare as run
-    from imagen.comparison.plan import default_folder
+    from imagen.comparison import default_folder
     from imagen.delivery.background import sync_afterwards
 
     settings = settings_from_options(
@@ -147,30 +147,29 @@ def compare(
     )
     names = parse_backends(models)
     file = request_from_args(prompt, document, values, names)
-    request = file.request
     axes = [parse_axis(text) for text in vary]
     skipped = [parse_axis(text, "--skip") for text in skip]
-    folder = output or default_folder(settings, request, axes)
+    folder = output or default_folder(settings, file.request, axes)
     what: ComparisonOptions = {"folder": folder, "axes": axes, "skip": skipped, "strict": strict}
     what["has_wildcards"] = not (literal or file.finished)
     if dry_run:
-        return _print_plan(request, names, settings, what, as_json=as_json)
+        return _print_plan(file.request, names, settings, what, as_json=as_json)
     if queue.is_detached:
         from imagen.comparison.submit import submit_comparison
 
         options = queue.as_submit_options(names[0], strict=strict, over_budget=over_budget)
-        submission = submit_comparison(request, names, settings, options, **what)
+        submission = submit_comparison(file.request, names, settings, options, **what)
         if submission is not None:
             print_submission(submission, as_json=as_json, quiet=quiet)
             return 0
     previews = plan_previews(settings.output, preview, as_json=as_json, quiet=quiet)
-    watch = partial(show_progress, quiet=quiet)
     with sync_afterwards(settings):
-        comparison = run(request, names, settings, watch=watch, **what).without(skipped)
+        watch = partial(show_progress, quiet=quiet)
+        comparison = run(file.request, names, settings, watch=watch, **what).without(skipped)
         sheet = print_comparison(comparison, folder, as_json=as_json)
         if not (as_json or quiet):
             explain_placeholders([cell.model for cell in comparison.cells if cell.files], settings)
-        show_files(previews, {sheet: request})
+        show_files(previews, {sheet: file.request})
     return 4 if comparison.failed_among(names, axes) else 0
 
 

@@ -16,7 +16,7 @@ from imagen.runtime import Runtime
 from imagen.runtime.caller import Caller
 from imagen.runtime.client_requests import expand_wildcards, parse_client_request
 from imagen.runtime.estimates import estimate_requests
-from imagen.runtime.run import read_result, submit_client_request
+from imagen.runtime.run import describe_result, read_result, submit_client_request
 from imagen.server.state import CallerOf, RuntimeOf, State, require
 from imagen.views.base import View
 from imagen.views.estimates import EstimateView
@@ -139,10 +139,11 @@ async def submit_generation(
     if (match := _WAIT.search(prefer or "")) is not None and wait is None:
         wait = min(float(match[1] or _LONGEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
         response.headers["Preference-Applied"] = match[0].strip(",; ")
-    if wait is None or await state.wait_while_connected(id, http, wait) is None:
+    finished = None if wait is None else await state.wait_while_connected(id, http, wait)
+    if finished is None:
         return submission
     response.status_code = 200
-    return await asyncio.to_thread(read_result, id, runtime, warnings=submission.warnings)
+    return await asyncio.to_thread(describe_result, finished, runtime, warnings=submission.warnings)
 
 
 @router.get("/generations/{id}")
@@ -150,8 +151,9 @@ async def get_generation(id: str, http: Request, state: State, wait: Wait = None
     """What became of a submission so far, and its images."""
     runtime = state.runtime
     id = await asyncio.to_thread(runtime.store.resolve_id, id)
-    if wait is not None:
-        await state.wait_while_connected(id, http, wait)
+    finished = None if wait is None else await state.wait_while_connected(id, http, wait)
+    if finished is not None:
+        return await asyncio.to_thread(describe_result, finished, runtime)
     return await asyncio.to_thread(read_result, id, runtime)
 
 
