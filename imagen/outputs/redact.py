@@ -25,7 +25,7 @@ RedactionPolicy = Literal["full", "no_prompt", "none"]
 
 _PROMPTS = frozenset(("prompt", "negative", "prompt_2", "negative_2", "text"))
 """Under these names a text was written by the user, even if it looks like a path."""
-_SENTENCES = frozenset(("warnings", "why"))
+_SENTENCES = frozenset(("warnings", "why", "message", "remedy", "budgets", "not_honoured"))
 _FILE_FIELDS = (
     *("imagen", "sha256", "media_type", "converted", "created", "seed", "index", "backend"),
     "ticket",

@@ -22,7 +22,7 @@ from imagen.library.detail import load_generations
 from imagen.pipeline.generate import is_interpolation
 from imagen.views.base import ErrorView
 from imagen.views.generations import GenerationView, ResultView
-from imagen.views.images import ImageView
+from imagen.views.images import image_views
 from imagen.views.jobs import JobView
 
 if TYPE_CHECKING:
@@ -112,29 +112,30 @@ def read_finished(id: str, runtime: Runtime) -> FinishedJob | None:
     return FinishedJob(job=job, images=tuple(images), error=_find_error(job, runtime.store))
 
 
-def read_result(id: str, runtime: Runtime) -> ResultView:
-    """What became of a submission so far, as JSON. Raises NotFound."""
+def read_result(id: str, runtime: Runtime, caller: Caller) -> ResultView:
+    """What became of a submission so far, as JSON for this caller. Raises NotFound."""
     job = runtime.store.read(id)
     images = tuple(list_job_images(job, runtime.store))
     error = _find_error(job, runtime.store) if job.state in ENDED else None
-    return describe_result(FinishedJob(job=job, images=images, error=error), runtime)
+    return describe_result(FinishedJob(job=job, images=images, error=error), runtime, caller)
 
 
 def describe_result(
-    finished: FinishedJob, runtime: Runtime, *, warnings: Sequence[str] = ()
+    finished: FinishedJob, runtime: Runtime, caller: Caller, *, warnings: Sequence[str] = ()
 ) -> ResultView:
-    """A result as JSON, with warnings of the submission."""
+    """A result as JSON for this caller, with warnings of the submission."""
     job, images, error = finished.job, finished.images, finished.error
     ids = dict.fromkeys([job.ticket_id, *(image.generation for image in images)])
     generations = load_generations(runtime.library, [*ids])
     every = [*warnings, *(text for one in generations for text in one.warnings)]
-    return ResultView(
+    result = ResultView(
         job=JobView.of(job, read_job_overview(job, runtime.store, runtime.settings)),
-        images=tuple(map(ImageView.of, images)),
+        images=image_views(images, is_local=caller.is_local),
         generations=tuple(map(GenerationView.of, generations)),
         warnings=tuple(dict.fromkeys(every)),
         error=error and ErrorView(code=error.code, message=error.message, remedy=error.remedy),
     )
+    return result if caller.is_local else result.without_paths()
 
 
 def _find_error(job: QueuedJob, store: SqlJobStore) -> ImagenError | None:

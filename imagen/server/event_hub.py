@@ -246,7 +246,10 @@ class _Previews:
 
 
 def _encode(event: LibraryEvent) -> bytes:
-    body = EventView.of(event).model_dump_json()
+    view = EventView.of(event)
+    if "error" in event.data:  # all clients get the same
+        view = view.without_paths()
+    body = view.model_dump_json()
     return f"id: {event.seq}\nevent: {event.kind}\ndata: {body}\n\n".encode()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
@@ -37,6 +37,12 @@ class View(BaseModel):
     def as_data(self) -> dict[str, object]:
         """The JSON object."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def without_paths(self) -> Self:
+        """With file names in place of paths of this machine, which only its user may know."""
+        from imagen.outputs.redact import redact_record  # with Pillow
+
+        return type(self).model_validate(redact_record(self.as_data(), "full"))
 
 
 class ErrorView(View):

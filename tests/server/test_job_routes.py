@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -122,3 +123,24 @@ def test_an_engine_is_paused_and_gets_jobs_again(server: LiveServer) -> None:
     assert server.client.post("/api/v1/backends/other/unpause").json()["paused"] == {}
     unknown = server.client.post("/api/v1/backends/othre/pause")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_backend")
+
+
+def test_a_client_elsewhere_learns_no_paths_of_this_machine(server: LiveServer) -> None:
+    id = _submit(server)
+    store = server.runtime.store
+    with store._exclusive() as change:
+        row = change.lock(id)
+        assert row is not None
+        error = {"code": "output", "message": "'/home/me/out' is full.", "remedy": ""}
+        change.end(row, "failed", error=error)
+    local = server.client.get(f"/api/v1/generations/{id}").json()
+    assert local["error"]["message"] == "'/home/me/out' is full."
+    secret = "s" * 32
+    with live_server(server.runtime.settings, has_worker=False, secret=secret) as other:
+        other.client.headers["Authorization"] = f"Bearer {secret}"
+        answers = [
+            other.client.get(f"/api/v1/{path}").raise_for_status().json()
+            for path in (f"generations/{id}", f"jobs/{id}", f"jobs/{id}/events", "jobs")
+        ]
+    assert "'out' is full." in json.dumps(answers)
+    assert "/home/me" not in json.dumps(answers)

@@ -68,9 +68,10 @@ def get_comparisons(runtime: RuntimeOf) -> ComparisonsView:
 
 
 @router.get("/comparisons/{id}")
-def get_comparison(id: str, runtime: RuntimeOf) -> ComparisonView:
+def get_comparison(id: str, runtime: RuntimeOf, caller: CallerOf) -> ComparisonView:
     """A comparison: its cells, how far they are, and the names of its files."""
-    return read_client_comparison(id, runtime)
+    view = read_client_comparison(id, runtime)
+    return view if caller.is_local else view.without_paths()
 
 
 @router.get(

@@ -131,7 +131,8 @@ async def submit_generation(
             key=body.key or idempotency_key,
             is_strict=body.strict,
         )
-        return SubmissionView.of(submission)
+        made = SubmissionView.of(submission)
+        return made if caller.is_local else made.without_paths()
 
     submission = await asyncio.to_thread(submit)
     id = str(submission.job)
@@ -143,23 +144,28 @@ async def submit_generation(
     if finished is None:
         return submission
     response.status_code = 200
-    return await asyncio.to_thread(describe_result, finished, runtime, warnings=submission.warnings)
+    return await asyncio.to_thread(
+        describe_result, finished, runtime, caller, warnings=submission.warnings
+    )
 
 
 @router.get("/generations/{id}")
-async def get_generation(id: str, http: Request, state: State, wait: Wait = None) -> ResultView:
+async def get_generation(
+    id: str, http: Request, state: State, caller: CallerOf, wait: Wait = None
+) -> ResultView:
     """What became of a submission so far, and its images."""
     runtime = state.runtime
     id = await asyncio.to_thread(runtime.store.resolve_id, id)
     finished = None if wait is None else await state.wait_while_connected(id, http, wait)
     if finished is not None:
-        return await asyncio.to_thread(describe_result, finished, runtime)
-    return await asyncio.to_thread(read_result, id, runtime)
+        return await asyncio.to_thread(describe_result, finished, runtime, caller)
+    return await asyncio.to_thread(read_result, id, runtime, caller)
 
 
 @router.post("/estimate", dependencies=[Depends(require("read"))])
-def estimate(body: EstimateBody, runtime: RuntimeOf) -> EstimateView:
+def estimate(body: EstimateBody, runtime: RuntimeOf, caller: CallerOf) -> EstimateView:
     """Estimate the cost and the time of a request. Nothing is sent."""
     request = parse_client_request(body.request, runtime)
     requests = [request] if body.literal else expand_wildcards(request, runtime)
-    return estimate_requests(requests, runtime, backend=body.backend, is_strict=body.strict)
+    estimate = estimate_requests(requests, runtime, backend=body.backend, is_strict=body.strict)
+    return estimate if caller.is_local else estimate.without_paths()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
@@ -15,7 +15,8 @@ from imagen.jobs.model import QueuedJob, QueueState
 from imagen.jobs.overview import list_job_images, read_job_overview, read_overview
 from imagen.jobs.resources import find_resources
 from imagen.runtime import Runtime
-from imagen.server.state import RuntimeOf, require
+from imagen.runtime.caller import Caller
+from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.base import View
 from imagen.views.jobs import (
     EventsPageView,
@@ -28,6 +29,7 @@ from imagen.views.jobs import (
 
 router = APIRouter(tags=["jobs"])
 
+V = TypeVar("V", bound=View)
 _MOST_EVENTS = 1000
 _YEAR_SECONDS = 365 * 24 * 3600
 
@@ -45,6 +47,7 @@ class MoveBody(View):
 @router.get("/jobs")
 def list_jobs(
     runtime: RuntimeOf,
+    caller: CallerOf,
     state: Annotated[
         list[QueueState | Literal["interrupted"]] | None,
         Query(description="Only jobs in this state; may be repeated."),
@@ -69,27 +72,30 @@ def list_jobs(
         after=after,
     )
     has_more = len(overview.jobs) > limit
-    return JobsPageView.of(replace(overview, jobs=overview.jobs[:limit]), has_more=has_more)
+    page = JobsPageView.of(replace(overview, jobs=overview.jobs[:limit]), has_more=has_more)
+    return _for(caller, page)
 
 
 @router.get("/jobs/{id}")
-def get_job(id: str, runtime: RuntimeOf) -> JobDetailView:
+def get_job(id: str, runtime: RuntimeOf, caller: CallerOf) -> JobDetailView:
     """One job: its request, what happened to it, and its images."""
     job = _find(id, runtime)
     store = runtime.store
-    return JobDetailView.build(
+    detail = JobDetailView.build(
         job,
         read_job_overview(job, store, runtime.settings),
         store.events_after(0, job=job.id, limit=_MOST_EVENTS),
         list_job_images(job, store),
         store.list_children(job.id),
     )
+    return _for(caller, detail)
 
 
 @router.get("/jobs/{id}/events")
 def list_events(
     id: str,
     runtime: RuntimeOf,
+    caller: CallerOf,
     after: Annotated[int, Query(ge=0, le=2**53, description="The last event known.")] = 0,
     limit: Annotated[int, Query(ge=1, le=_MOST_EVENTS)] = _MOST_EVENTS,
 ) -> EventsPageView:
@@ -97,7 +103,7 @@ def list_events(
     job = _find(id, runtime)
     events = runtime.store.events_after(after, job=job.id, limit=limit)
     last = events[-1].seq if len(events) == limit else None
-    return EventsPageView(events=tuple(map(EventView.of, events)), after=last)
+    return _for(caller, EventsPageView(events=tuple(map(EventView.of, events)), after=last))
 
 
 @router.get(
@@ -118,7 +124,7 @@ def get_preview(id: str, runtime: RuntimeOf) -> Response:
 
 
 @router.post("/jobs/{id}/cancel")
-def cancel_job(id: str, runtime: RuntimeOf) -> JobView:
+def cancel_job(id: str, runtime: RuntimeOf, caller: CallerOf) -> JobView:
     """Cancel a job, or all jobs of a parent.
 
     One that waits ends at once; that of an engine once its worker has confirmed it. A job that has
@@ -126,13 +132,14 @@ def cancel_job(id: str, runtime: RuntimeOf) -> JobView:
     """
     job = _find(id, runtime)
     runtime.store.cancel(job.id)
-    return _view(job.id, runtime)
+    return _view(job.id, runtime, caller)
 
 
 @router.post("/jobs/{id}/retry")
 def retry_job(
     id: str,
     runtime: RuntimeOf,
+    caller: CallerOf,
     confirm: Annotated[
         bool, Query(description="Also if it may have run already, and cost money.")
     ] = False,
@@ -144,11 +151,11 @@ def retry_job(
     except RequestError as error:
         remedy = error.remedy.replace("add --resubmit", "set confirm=true")
         raise error.replace(remedy=remedy) from error
-    return _view(job.id, runtime)
+    return _view(job.id, runtime, caller)
 
 
 @router.patch("/jobs/{id}")
-def move_job(id: str, body: MoveBody, runtime: RuntimeOf) -> JobView:
+def move_job(id: str, body: MoveBody, runtime: RuntimeOf, caller: CallerOf) -> JobView:
     """Change the place in line of a waiting job, or of the waiting jobs of a parent."""
     if body.first and body.priority is not None:
         raise RequestError("first and priority exclude each other. Use one of them.")
@@ -158,19 +165,20 @@ def move_job(id: str, body: MoveBody, runtime: RuntimeOf) -> JobView:
     priority = runtime.store.first_priority() if body.first else body.priority
     due = body.due and body.due.astimezone()
     runtime.store.move(job.id, priority=priority, due=due)
-    return _view(job.id, runtime)
+    return _view(job.id, runtime, caller)
 
 
 @router.get("/workers")
-def list_workers(runtime: RuntimeOf) -> WorkersView:
+def list_workers(runtime: RuntimeOf, caller: CallerOf) -> WorkersView:
     """The running workers, the engines that are paused, and what no worker serves."""
-    return WorkersView.read(runtime.store, runtime.settings)
+    return _for(caller, WorkersView.read(runtime.store, runtime.settings))
 
 
 @router.post("/backends/{name}/pause", dependencies=[Depends(require("admin"))])
 def pause_backend(
     name: str,
     runtime: RuntimeOf,
+    caller: CallerOf,
     seconds: Annotated[
         float, Query(gt=0, le=_YEAR_SECONDS, allow_inf_nan=False, description="For how long.")
     ] = _YEAR_SECONDS,
@@ -179,22 +187,27 @@ def pause_backend(
     error = {"code": "paused", "message": "It was paused by a user."}
     for resource in find_resources([name], runtime.settings):
         runtime.store.pause(resource.name, seconds, {**error}, is_failure=False)
-    return list_workers(runtime)
+    return list_workers(runtime, caller)
 
 
 @router.post("/backends/{name}/unpause", dependencies=[Depends(require("admin"))])
-def unpause_backend(name: str, runtime: RuntimeOf) -> WorkersView:
+def unpause_backend(name: str, runtime: RuntimeOf, caller: CallerOf) -> WorkersView:
     """Give jobs to the engine of a backend again."""
     for resource in find_resources([name], runtime.settings):
         runtime.store.unpause(resource.name)
     runtime.store.queue.wake()
-    return list_workers(runtime)
+    return list_workers(runtime, caller)
 
 
 def _find(word: str, runtime: Runtime) -> QueuedJob:
     return runtime.store.read(runtime.store.resolve_id(word))
 
 
-def _view(id: str, runtime: Runtime) -> JobView:
+def _view(id: str, runtime: Runtime, caller: Caller) -> JobView:
     job = runtime.store.read(id)
-    return JobView.of(job, read_job_overview(job, runtime.store, runtime.settings))
+    return _for(caller, JobView.of(job, read_job_overview(job, runtime.store, runtime.settings)))
+
+
+def _for(caller: Caller, view: V) -> V:
+    """The view as this caller may see it."""
+    return view if caller.is_local else view.without_paths()

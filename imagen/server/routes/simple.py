@@ -17,7 +17,7 @@ from imagen.errors import Cancelled, RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.outputs.convert import convert_image
 from imagen.runtime.client_requests import expand_wildcards, parse_client_request
-from imagen.runtime.run import read_result, submit_client_request
+from imagen.runtime.run import describe_result, submit_client_request
 from imagen.runtime.status import read_status
 from imagen.server.multipart import ResponsePart, multipart_response
 from imagen.server.state import CallerOf, RuntimeOf, State, require
@@ -170,7 +170,7 @@ async def generate(
     If the client leaves, its job is cancelled.
     """
     finished = await _generate(body, backend, http, state, caller)
-    return await asyncio.to_thread(_answer, finished, _choose_form(accept), state.runtime)
+    return await asyncio.to_thread(_answer, finished, _choose_form(accept), state.runtime, caller)
 
 
 @router.post("/api/generate")
@@ -182,10 +182,14 @@ async def generate_for_gallery(
     If the client leaves, its job is cancelled.
     """
     finished = await _generate(body, backend, http, state, caller)
-    result = await asyncio.to_thread(read_result, finished.job.id, state.runtime)
+    result = await asyncio.to_thread(describe_result, finished, state.runtime, caller)
     base = http.scope.get("root_path", "")
     made = [
-        MadeImageView(filename=name, url=f"{base}/api/images/{name}", image=ImageView.of(one))
+        MadeImageView(
+            filename=name,
+            url=f"{base}/api/images/{name}",
+            image=ImageView.of(one, is_local=caller.is_local),
+        )
         for one in finished.images
         for name in [f"{one.uid}.{_ENDINGS.get(one.media_type, 'png')}"]
     ]
@@ -281,8 +285,8 @@ def _choose_form(accept: str) -> AnswerForm:
     return next((_FORMS[kind] for kind in kinds if kind in _FORMS), "mixed")
 
 
-def _answer(finished: FinishedJob, form: AnswerForm, runtime: Runtime) -> Response:
-    result = read_result(finished.job.id, runtime)
+def _answer(finished: FinishedJob, form: AnswerForm, runtime: Runtime, caller: Caller) -> Response:
+    result = describe_result(finished, runtime, caller)
     if form == "json":
         return JSONResponse(result.as_data())
     if form == "png":
