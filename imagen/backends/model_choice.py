@@ -142,20 +142,27 @@ def find_name(name: str, known: Sequence[str]) -> str | None:
 
 
 def locate_model(
-    name: str, known: Sequence[str], models_dir: Path, *, backend: str, hint: str = "give a path"
+    name: str,
+    known: Sequence[str],
+    models_dir: Path,
+    *,
+    backend: str,
+    hint: str = "give a path",
+    listed_only: bool = False,
 ) -> tuple[Path, str]:
     """The file or folder of a model that a request names, and its name for the ticket.
 
-    `known` are the names in `models_dir`. Raises RequestError where the model is not found.
+    `known` are the names in `models_dir`; with `listed_only` there are no others. Raises
+    RequestError where the model is not found.
     """
     path = Path(name).expanduser().absolute()
-    if is_path(name):
+    if is_path(name) and not listed_only:
         return path, str(path)
     if (match := find_name(name, known)) is not None:
         return models_dir.expanduser().absolute() / match, match
-    if os.path.exists(path):
+    if os.path.exists(path) and not listed_only:
         return path, str(path)
-    remedy = f"See: imagen models --backend {backend}; or {hint}."
+    remedy = f"See: imagen models --backend {backend}" + ("" if listed_only else f"; or {hint}.")
     raise model_not_found(name, known, f"in {models_dir}", remedy)
 
 

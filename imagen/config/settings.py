@@ -407,7 +407,7 @@ class ServerSettings(Section):
     trusted_proxies: tuple[str, ...] = Field(
         (),
         description="The addresses or networks of proxies, whose headers say who the client is and "
-        "whether it uses TLS.",
+        "whether it uses TLS. With any, all clients need a token.",
     )
     tls_cert: Path | None = Field(None, description="The certificate chain for TLS, a PEM file.")
     tls_key: Path | None = Field(None, description="The key of the certificate, a PEM file.")
@@ -518,6 +518,7 @@ class Settings(Section):
         "library is there, else the state directory.",
     )
     _source: Path | None = PrivateAttr(None)
+    _is_for_clients: bool = PrivateAttr(False)
 
     @field_validator("failover", mode="before")
     @classmethod
@@ -552,6 +553,17 @@ class Settings(Section):
         return copy
 
     @property
+    def is_for_clients(self) -> bool:
+        """Whether requests come from clients of a server, who name no file of this machine."""
+        return self._is_for_clients
+
+    def for_clients(self) -> Settings:
+        """A copy for the requests of clients."""
+        copy = self.model_copy()
+        copy._is_for_clients = True
+        return copy
+
+    @property
     def library_at(self) -> str:
         """Where the library is: a file's path, or a PostgreSQL URL without its password."""
         return self.library.url or str(default_library(os.environ))
@@ -563,4 +575,8 @@ class Settings(Section):
 
     def shared(self) -> dict[str, Any]:
         """The keys that each backend's block may override."""
-        return {"workflow_dirs": self.workflow_dirs, "cache_dir": self.state_dir / "cache"}
+        return {
+            "workflow_dirs": self.workflow_dirs,
+            "cache_dir": self.state_dir / "cache",
+            "listed_models_only": self._is_for_clients,
+        }

@@ -53,7 +53,8 @@ def prepare_job(
     spec = row.spec
     assert spec is not None
     request = with_local_images(spec.request, settings, blobs=blobs)
-    plan = Preparation(engine, request, settings, strict=spec.strict)
+    # What was submitted to another machine names no file of this one.
+    plan = Preparation(engine, request, settings.for_clients(), strict=spec.strict)
     tickets = plan.tickets
     if plan.controls_to_make:
         made = {

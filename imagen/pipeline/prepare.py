@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagen import inputs, outputs
@@ -18,7 +20,7 @@ from imagen.core.capabilities import (
 from imagen.core.image_file import is_url, parse_blob_name
 from imagen.core.prompt_syntax import lora_tags
 from imagen.core.request import Request
-from imagen.core.text import did_you_mean
+from imagen.core.text import did_you_mean, one_line
 from imagen.errors import ImagenError, LibraryError, LibraryUnreachable, RequestError
 from imagen.pipeline.pools import open_named
 from imagen.pipeline.resolve import (
@@ -81,6 +83,8 @@ class Preparation:
             own = inputs.image_parameters(styled, capabilities).items()
             urls = {name: path for name, path in own if is_url(path)}
             styled = styled.with_values({n: _download(u, n, settings) for n, u in urls.items()})
+        if styled.extra and settings.is_for_clients:
+            _refuse_other_files(inputs.image_parameters(styled, capabilities), settings)
         if request.style is not None:
             style = settings.styles[request.style]
             styled, unused = style_default_prompt(styled, style, capabilities)
@@ -205,6 +209,20 @@ def refuse_unhonoured(ticket: Ticket) -> None:
             + "\n".join(faults),
             remedy="Leave these parameters out, or leave out --strict.",
         )
+
+
+def _refuse_other_files(files: Mapping[str, str], settings: Settings) -> None:
+    """Raises RequestError for files that were not stored for a request.
+
+    Which parameters of a backend's own are files, only its capabilities say.
+    """
+    folder = os.path.abspath(settings.state_dir / "inputs")
+    for name, path in files.items():
+        if not Path(os.path.abspath(path)).is_relative_to(folder):
+            raise RequestError(
+                f"{name}: {one_line(path, limit=60)!r} is not an image that a client can name.",
+                remedy="Upload it and name the upload.",
+            )
 
 
 def _find_capabilities(engine: Backend, request: Request) -> Capabilities:

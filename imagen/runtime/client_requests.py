@@ -28,10 +28,10 @@ INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
 """What clients may send, by Pillow's names."""
 _LIBRARY_IMAGE = re.compile(r"image:([0-9a-fA-F-]{3,36}(?:\.\d{1,4})?)")
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
-_PATH = re.compile(
-    r"^[/\\~]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|^[A-Za-z][A-Za-z0-9+.-]+://"
-)
+_PATH = re.compile(r"^[/\\~]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|^[A-Za-z][A-Za-z0-9+.-]+:/")
 """What a name of a model does not begin with or contain: absolute paths, `..`, URLs."""
+_MOST_DEPTH = 16
+"""Of lists and objects in the parameters of a backend."""
 
 
 def parse_client_request(values: Mapping[str, object], runtime: Runtime) -> Request:
@@ -145,12 +145,16 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.() -]|^\.+", "_", bare)[-80:] or "image"
 
 
-def resolve_extra(value: object, name: str, runtime: Runtime) -> object:
+def resolve_extra(value: object, name: str, runtime: Runtime, *, depth: int = 0) -> object:
     """A parameter of the backend's own, in which texts may name images too."""
+    if depth > _MOST_DEPTH:
+        raise RequestError(f"{name}: nested too deeply.")
     if isinstance(value, list | tuple):
-        return [resolve_extra(item, name, runtime) for item in value]
+        return [resolve_extra(item, name, runtime, depth=depth + 1) for item in value]
     if isinstance(value, dict):
-        return {key: resolve_extra(item, name, runtime) for key, item in value.items()}
+        return {
+            key: resolve_extra(item, name, runtime, depth=depth + 1) for key, item in value.items()
+        }
     if not isinstance(value, str):
         return value
     if value.startswith(("blob:", "image:", "data:image/")):
@@ -163,7 +167,7 @@ def resolve_extra(value: object, name: str, runtime: Runtime) -> object:
 def refuse_paths(request: Request) -> None:
     """Raises RequestError for models that are named by paths or URLs."""
     for parameter, name in _named_models(request):
-        if _PATH.search(name):
+        if _PATH.search(name) or name.startswith("."):
             raise RequestError(
                 f"{parameter}: {one_line(name, limit=60)!r} is a path or a URL.",
                 remedy="Name a model as the backend lists it.",

@@ -86,6 +86,7 @@ def open_runtime(
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         if has_worker:
             stack.enter_context(_run_worker(settings, backends, on_event, stop or StopRequest()))
+        settings = settings.for_clients()
         engines = EngineDirectory(settings)
         yield Runtime(
             settings=settings,

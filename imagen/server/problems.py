@@ -130,7 +130,11 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_refusal(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return problem_response(400, "request", describe_fault(error), scope=http.scope)
+        detail = describe_fault(error)
+        is_json = "json" in http.headers.get("content-type", "")
+        if not is_json and any(fault["loc"] == ("body",) for fault in error.errors()):
+            detail = "Send JSON, with the header `Content-Type: application/json`."
+        return problem_response(400, "request", detail, scope=http.scope)
 
     async def on_http_error(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

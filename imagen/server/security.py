@@ -76,7 +76,9 @@ class AccessPolicy:
     @classmethod
     def of(cls, settings: ServerSettings, *, is_public: bool, has_secret: bool) -> AccessPolicy:
         return cls(
-            needs_token=is_public or has_secret or settings.require_token,
+            needs_token=bool(
+                is_public or has_secret or settings.require_token or settings.trusted_proxies
+            ),
             is_public=is_public,
             hosts=frozenset(settings.allowed_hosts),
             origins=frozenset(settings.cors_origins),
@@ -208,6 +210,7 @@ class SecurityMiddleware:
         scope = exchange.scope
         if self._requests.is_stopping:
             raise HTTPException(503, "The server is stopping.", headers={"Retry-After": "5"})
+        scope.setdefault("state", {})["caller"] = ANONYMOUS
         apply_base_path(scope, self._policy.base_path)
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
@@ -232,7 +235,6 @@ class SecurityMiddleware:
                 "A token is needed: send it as `Authorization: Bearer TOKEN`.",
                 headers={"WWW-Authenticate": 'Bearer realm="imagen"'},
             )
-        scope.setdefault("state", {})
         scope["state"]["caller"] = ANONYMOUS if grant is None else grant.caller
         scope["state"]["grant"] = grant
         if scope["type"] == "websocket":

@@ -50,6 +50,12 @@ class DiffusersConfig(BackendConfig):
     loras_dir: Path | None = Field(
         None, description="Folder for LoRAs that requests name; default: `loras` in `models_dir`."
     )
+    listed_models_only: bool = Field(
+        False,
+        description="Whether requests may name only what `imagen models` lists: no "
+        "paths, and nothing to download. It is true for clients of `imagen serve` unless it is set "
+        "here.",
+    )
     controlnets: dict[str, str] = Field(
         default_factory=dict,
         description="The ControlNet for each kind of control image: a folder, a file or"

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from imagen.backends.diffusers.families import FAMILY_NAMES, FAMILY_OF_PIPELINE, find_family
-from imagen.backends.model_choice import ChosenModel, is_path, list_models, locate_model
+from imagen.backends.model_choice import (
+    ChosenModel,
+    is_path,
+    list_models,
+    locate_model,
+    model_not_found,
+)
 from imagen.core.text import did_you_mean, one_line
 from imagen.errors import ConfigError, RequestError
 from imagen.graphs.model_names import bare_name, is_model_file
@@ -242,13 +248,19 @@ def choose_model(asked: str, config: DiffusersConfig) -> ChosenModel[DiffusersCo
 def _locate_model(asked: str, config: DiffusersConfig) -> tuple[str, str]:
     """The place of a model, and its name for the ticket."""
     names, folder = list_models(config.models_dir), config.models_dir
+    is_only = config.listed_models_only
     if is_path(asked) or is_model_file(asked) or not _HUB_ID.fullmatch(asked):
         hint = "give a path, or the Hub's owner/name"
-        path, name = locate_model(asked, names, folder, backend=config.name, hint=hint)
+        path, name = locate_model(
+            asked, names, folder, backend=config.name, hint=hint, listed_only=is_only
+        )
         return str(path), name
     for name in names:
         if asked in (name, bare_name(name)):  # a Hub id never means a part of another name
             return str(folder.expanduser().absolute() / name), name
+    if is_only:
+        remedy = f"See: imagen models --backend {config.name}"
+        raise model_not_found(asked, names, f"in {folder}", remedy)
     return asked, asked
 
 
@@ -261,13 +273,13 @@ def list_loras(folder: Path | None) -> Iterator[tuple[str, Path]]:
 
 
 def locate_loras(
-    loras: Sequence[Lora], folder: Path | None, family: str
+    loras: Sequence[Lora], folder: Path | None, family: str, *, listed_only: bool = False
 ) -> tuple[tuple[Path, float], ...]:
-    """The file and the strength of each LoRA.
+    """The file and the strength of each LoRA; with `listed_only`, of those in the folder.
 
     Raises RequestError for one that is missing, incomplete, not a LoRA or for another family.
     """
-    located = tuple((_locate_lora(lora.name, folder), lora.strength) for lora in loras)
+    located = tuple((_locate_lora(lora.name, folder, listed_only), lora.strength) for lora in loras)
     for path, _ in located:
         try:
             checkpoint = identify_model(path)
@@ -282,14 +294,15 @@ def locate_loras(
     return located
 
 
-def _locate_lora(name: str, folder: Path | None) -> Path:
-    roots = [Path()] if folder is None else [folder.expanduser(), Path()]
-    for root in roots:
+def _locate_lora(name: str, folder: Path | None, listed_only: bool) -> Path:
+    roots = [] if folder is None else [folder.expanduser()]
+    for root in roots if listed_only else [*roots, Path()]:
         for path in (
             root / Path(name).expanduser(),
             root / Path(f"{name}.safetensors").expanduser(),
         ):
-            if os.path.isfile(path):
+            is_inside = Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root))
+            if os.path.isfile(path) and (is_inside or not listed_only):
                 return path
     if folder is None:
         raise RequestError(

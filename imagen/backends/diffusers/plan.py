@@ -88,7 +88,12 @@ def plan_run(request: Request, source: ModelSource, config: DiffusersConfig) -> 
         scheduler=schedulers.choose_scheduler(
             values.get("sampler"), values.get("scheduler"), is_flow=family.is_flow
         ),
-        loras=locate_loras(request.loras, config.loras_folder, family.name),
+        loras=locate_loras(
+            request.loras,
+            config.loras_folder,
+            family.name,
+            listed_only=config.listed_models_only,
+        ),
     )
 
 

@@ -53,6 +53,12 @@ class SdCppConfig(BackendConfig):
     loras_dir: Path | None = Field(
         None, description="The folder of LoRAs; by default `loras` in `models_dir`."
     )
+    listed_models_only: bool = Field(
+        False,
+        description="Whether requests may name only what `imagen models` lists: no "
+        "paths, and nothing to download. It is true for clients of `imagen serve` unless it is set "
+        "here.",
+    )
     embeddings_dir: Path | None = Field(None, description="The folder of textual inversions.")
     controlnets: dict[str, Path] = Field(
         default_factory=dict,

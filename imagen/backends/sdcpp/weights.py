@@ -192,7 +192,13 @@ def choose_model(name: str, config: SdCppConfig, own: ModelFile | None) -> Chose
     if main is not None and name in (str(main), main.name):
         return ChosenModel(config=config, name=name)
     names = [known for known in list_models(config.models_dir) if is_model_file(known)]
-    path, ticket_name = locate_model(name, names, config.models_dir, backend=config.name)
+    path, ticket_name = locate_model(
+        name,
+        names,
+        config.models_dir,
+        backend=config.name,
+        listed_only=config.listed_models_only,
+    )
     try:
         checkpoint = identify_model(path)
     except ConfigError as error:
