@@ -194,7 +194,7 @@ def read_image_bytes(data: bytes, what: str, *, formats: tuple[str, ...]) -> Ima
 
     Raises RequestError if it is not a complete image, or has too many pixels.
     """
-    image = _decode_file(data, f"{what}: the image", "", formats)
+    image = _decode_file(data, f"{what}: the file", "", formats)
     if image.kind not in formats:
         raise RequestError(f"{what}: expected an image as {', '.join(formats)}.")
     return image

@@ -30,7 +30,7 @@ INTERPOLATION_CAPABILITIES = Capabilities(
         "upscale": Parameter(description="The method and the factor."),
     },
 )
-_FILTERS = {
+FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -91,7 +91,7 @@ def upscale_file(
 
 def resize(image: Image.Image, name: str, factor: float, method: str) -> Image.Image:
     """The image with its sides multiplied by `factor`; `name` is for errors."""
-    if method not in _FILTERS:
+    if method not in FILTERS:
         raise RequestError(
             f"Unknown interpolation {method!r}.{did_you_mean(method, INTERPOLATIONS)}",
             remedy=f"Known: {', '.join(INTERPOLATIONS)}.",
@@ -103,4 +103,4 @@ def resize(image: Image.Image, name: str, factor: float, method: str) -> Image.I
             f"image: {name} is {size} pixels; {factor:g} times that is {wanted}, "
             f"but no side may be more than {LARGEST_SIDE}."
         )
-    return image if wanted == size else image.resize(wanted, _FILTERS[method])
+    return image if wanted == size else image.resize(wanted, FILTERS[method])

@@ -311,6 +311,15 @@ def find_images_by_uid(library: Library, uids: Collection[str]) -> tuple[Library
     return tuple(by_uid[uid] for uid in parts if uid in by_uid)
 
 
+def find_image_at(library: Library, path: Path) -> LibraryImage | None:
+    """The newest image whose file the library has at this path of this machine."""
+    is_there = images.c.path == stored_path(path), images.c.host == host_name()
+    chosen = _select_images().where(*is_there).order_by(images.c.id.desc()).limit(1)
+    with library.reading() as connection:
+        found = _with_tags(connection, connection.execute(chosen).all())
+    return found[0] if found else None
+
+
 def _the_only(found: Sequence[LibraryImage], word: str) -> LibraryImage:
     if not found:
         name = one_line(word, limit=80)

@@ -132,13 +132,6 @@ def store_upload(data: bytes, parameter: str, runtime: Runtime, *, name: str = "
     )
 
 
-def read_input(word: str, parameter: str, runtime: Runtime) -> bytes:
-    """The bytes of an image that a client names; raises as `resolve_input`."""
-    blob = parse_blob_name(resolve_input(word, parameter, runtime))
-    assert blob is not None
-    return runtime.blobs.get(blob[0])
-
-
 def safe_name(name: str) -> str:
     """A file name from outside, without folders and characters that any system refuses."""
     bare = re.split(r"[/\\]", name)[-1]

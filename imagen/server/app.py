@@ -28,7 +28,9 @@ from imagen.server.routes import (
     images,
     jobs,
     openai,
+    operations,
     simple,
+    simple_images,
     system,
     tokens,
     uploads,
@@ -58,6 +60,7 @@ _NATIVE_ROUTES = (
     image_files.router,
     images.router,
     uploads.router,
+    operations.router,
     batches.router,
     comparisons.router,
 )
@@ -66,6 +69,7 @@ _FOREIGN_ROUTES = (
     a1111.router,
     a1111_controlnet.router,
     simple.router,
+    simple_images.router,
 )
 """APIs that other programs speak, each at the paths that they expect."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from imagen.views.base import View
 
@@ -22,3 +22,18 @@ class ChangedImageView(UploadView):
     """The result of an operation on an image."""
 
     warnings: tuple[str, ...] = Field(description="What its format cannot hold.")
+
+
+class OperationView(View):
+    """An operation on an image, and its parameters."""
+
+    name: str
+    label: str = Field(description="Its name for people.")
+    description: str
+    parameters: dict[str, JsonValue] = Field(description="A JSON Schema of an object.")
+
+
+class OperationsView(View):
+    """All operations on images."""
+
+    operations: tuple[OperationView, ...]

@@ -106,7 +106,7 @@ def test_the_body_of_a_client_gives_its_images(
         ("img2img", {}, 400, "init_images: expected an image"),
         ("img2img", {"init_images": ["no image"]}, 400, "init_images: not an image in base64"),
         ("img2img", {"init_images": ["http://127.0.0.1/x.png"]}, 400, "not an image in base64"),
-        ("img2img", {"init_images": ["aGVsbG8="]}, 400, "init_images: the image is not an image"),
+        ("img2img", {"init_images": ["aGVsbG8="]}, 400, "init_images: the file is not an image"),
         ("img2img", {"init_images": [png()], "mask": png(colour="black")}, 400, "all black"),
         (
             "txt2img",

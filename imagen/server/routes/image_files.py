@@ -32,7 +32,7 @@ _ONE_AT_A_TIME = Lock()
 """For indexes: many clients ask for the same one after a change."""
 _FASTEST = 1
 """The level of gzip: higher ones take many times as long for a few percent."""
-_IMAGE: Responses = {200: {"content": {"image/*": {}}, "description": "The file."}}
+IMAGE_ANSWER: Responses = {200: {"content": {"image/*": {}}, "description": "The file."}}
 _THUMBNAIL: Responses = {200: {"content": {"image/webp": {}}, "description": "The thumbnail."}}
 _INDEX: Responses = {200: {"content": {_INDEX_TYPE: {}}, "description": "The index."}}
 
@@ -118,7 +118,7 @@ def _find_thumbnail(id: str, side: int, runtime: Runtime) -> tuple[LibraryImage,
 
 
 @router.head("/images/{id}/file", include_in_schema=False)
-@router.get("/images/{id}/file", response_class=Response, responses=_IMAGE)
+@router.get("/images/{id}/file", response_class=Response, responses=IMAGE_ANSWER)
 def get_file(
     id: str,
     http: Request,

@@ -74,6 +74,12 @@ class MadeImageView(View):
     url: str
     image: ImageView
 
+    @classmethod
+    def build(cls, image: LibraryImage, base_path: str, *, is_local: bool) -> MadeImageView:
+        name = f"{image.uid}.{_ENDINGS.get(image.media_type, 'png')}"
+        view = ImageView.of(image, is_local=is_local)
+        return cls(filename=name, url=f"{base_path}/api/images/{name}", image=view)
+
 
 class MadeImagesView(View):
     """The images of a request."""
@@ -169,7 +175,7 @@ async def generate(
 
     If the client leaves, its job is cancelled.
     """
-    finished = await _generate(body, backend, http, state, caller)
+    finished = await run_request(body, backend, http, state, caller)
     return await asyncio.to_thread(_answer, finished, _choose_form(accept), state.runtime, caller)
 
 
@@ -181,18 +187,10 @@ async def generate_for_gallery(
 
     If the client leaves, its job is cancelled.
     """
-    finished = await _generate(body, backend, http, state, caller)
+    finished = await run_request(body, backend, http, state, caller)
     result = await asyncio.to_thread(describe_result, finished, state.runtime, caller)
     base = http.scope.get("root_path", "")
-    made = [
-        MadeImageView(
-            filename=name,
-            url=f"{base}/api/images/{name}",
-            image=ImageView.of(one, is_local=caller.is_local),
-        )
-        for one in finished.images
-        for name in [f"{one.uid}.{_ENDINGS.get(one.media_type, 'png')}"]
-    ]
+    made = [MadeImageView.build(one, base, is_local=caller.is_local) for one in finished.images]
     return MadeImagesView(job=finished.job.id, images=tuple(made), warnings=result.warnings)
 
 
@@ -256,7 +254,7 @@ def show_simple_status(runtime: RuntimeOf) -> SimpleStatusView:
     )
 
 
-async def _generate(
+async def run_request(
     body: dict[str, JsonValue], backend: str, http: Request, state: AppState, caller: Caller
 ) -> FinishedJob:
     """The finished job of a request. Raises its error, and Cancelled if the client has left."""

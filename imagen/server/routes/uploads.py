@@ -69,8 +69,12 @@ async def _read_at_most(http: Request, most: int) -> AsyncGenerator[bytes]:
     async for part in http.stream():
         received += len(part)
         if max(size, received) > most:
-            raise HTTPException(413, f"The upload is larger than {most // 2**20} MB.")
+            raise _too_large(most)
         yield part
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"The upload is larger than {most // 2**20} MB.")
 
 
 async def _read_form(http: Request, most: int) -> tuple[bytes, str]:
@@ -90,7 +94,10 @@ async def _read_form(http: Request, most: int) -> tuple[bytes, str]:
     try:
         for value in form.values():
             if isinstance(value, UploadFile):
-                return await value.read(), value.filename or ""
+                data = await value.read()
+                if len(data) > most:
+                    raise _too_large(most)
+                return data, value.filename or ""
     finally:
         await form.close()
     raise RequestError("The form has no file.", remedy="Send the image as the file of the form.")
