@@ -285,7 +285,7 @@ def _translate_scale(
     """`guidance_scale` is the distilled guidance of a model that has one, else its cfg."""
     scale = values.pop(OF_EITHER_SCALE)
     name = "guidance" if "guidance" in parameters else "cfg"
-    if values.get(name, scale) != scale:
+    if name in values and values[name] != scale:
         raise RequestError(
             f"{OF_EITHER_SCALE} means {name} for this backend, and they have different values: "
             f"{scale!r} and {values[name]!r}.",

@@ -63,7 +63,7 @@ def with_own_names(values: Mapping[str, Any]) -> dict[str, Any]:
     sources: dict[str, str] = {}
     for name, value in values.items():
         for field, inner in _own_values(name, value):
-            if own.get(field, inner) != inner:
+            if field in own and own[field] != inner:
                 raise RequestError(
                     f"{sources[field]} and {name} mean the same and have different values: "
                     f"{own[field]!r} and {inner!r}.",

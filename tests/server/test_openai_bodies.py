@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from support.live_server import LiveServer
 
 _RED, _BLUE, _MASK = png("red"), png("blue"), half_mask()
+_NAN = b'{"prompt": "a", "size": "32x32", "feather": NaN}'
+_NAN_SCALE = b'{"prompt": "a", "size": "32x32", "guidance_scale": NaN}'
 _DATA_URL = f"data:image/png;base64,{b64encode(_RED).decode()}"
 
 
@@ -206,6 +208,8 @@ def test_a_wrong_edit_is_refused_with_a_sentence(
         ("POST", "/v1/images/generations", {"json": {}}, 400, "missing_required_parameter"),
         ("POST", "/v1/images/generations", {"json": []}, 400, "invalid_value"),
         ("POST", "/v1/images/generations", {"content": b"{"}, 400, "invalid_value"),
+        ("POST", "/v1/images/generations", {"content": _NAN}, 400, "invalid_value"),
+        ("POST", "/v1/images/generations", {"content": _NAN_SCALE}, 400, "invalid_value"),
         ("POST", "/v1/images/edits", {"json": {"prompt": "a"}}, 400, "missing_required_parameter"),
         ("POST", "/v1/images/edits", {"json": [1]}, 400, "invalid_value"),
         ("POST", "/v1/images/edits", {"content": b"prompt=a"}, 400, "invalid_value"),
@@ -218,7 +222,8 @@ def test_a_wrong_edit_is_refused_with_a_sentence(
 def test_every_error_below_v1_has_openais_shape(
     server: LiveServer, method: str, path: str, send: dict[str, Any], status: int, code: str
 ) -> None:
-    answer = server.client.request(method, path, **send)
+    json_type = {"Content-Type": "application/json"}
+    answer = server.client.request(method, path, headers=json_type, **send)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert {*error} == {"message", "type", "param", "code"}

@@ -14,8 +14,6 @@ from starlette.datastructures import UploadFile
 from imagen.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fastapi import Request as HttpRequest
 
 LONGEST_PROMPT = 32_000
@@ -194,9 +192,9 @@ def _edit_call(
     return ImageCall(body=body, images=images, mask=mask, is_edit=True)
 
 
-def typed_text(value: Any, kinds: Mapping[str, str], name: str) -> Any:
-    """The value of a parameter of a backend, which a form has as text."""
-    if not isinstance(value, str) or kinds[name] in ("string", "image"):
+def typed_text(value: Any, kind: str) -> Any:
+    """The value of a parameter of this type, which a form has as text."""
+    if not isinstance(value, str) or kind in ("string", "image"):
         return value
     try:
         return json.loads(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from fnmatch import fnmatchcase
 from io import BytesIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imagen.backends import open_backend
 from imagen.core.field_names import OF_EITHER_SCALE, field_named, with_own_names
@@ -23,6 +23,7 @@ from imagen.runtime.model_directory import ModelChoice
 from imagen.server.openai.bodies import ImageUpload, typed_text
 
 if TYPE_CHECKING:
+    from imagen.core.capabilities import Parameter
     from imagen.runtime import Runtime
     from imagen.server.openai.bodies import ImageCall, ImageInput
 
@@ -32,6 +33,8 @@ KNOWN_IDS = (
 )
 """Ids of OpenAI that clients have built in; some show only these."""
 _KNOWN_PATTERNS = ("gpt-image-*", "chatgpt-image-*", "dall-e-*")
+_QUALITIES = {"standard": "medium", "hd": "high"}
+"""The words of older models, for those that have others."""
 _NOT_TAKEN = ("prompt", "count", "model", "style", "template", "extra", "width", "height", "aspect")
 """Fields of a request that are not read from fields of the same name."""
 
@@ -41,6 +44,7 @@ class BackendRequest(NamedTuple):
 
     request: Request
     backend: str
+    warnings: tuple[str, ...] = ()
 
 
 def find_model(id: str | None, runtime: Runtime) -> ModelChoice:
@@ -68,8 +72,9 @@ def build_request(call: ImageCall, runtime: Runtime) -> BackendRequest:
     body, choice = call.body, find_model(call.body.model, runtime)
     other = call.others
     known = {name: value for name, value in other.items() if _is_field(name)}
-    if other.get("style") in runtime.settings.styles:
-        known["style"] = other["style"]
+    style = other.get("style")
+    if isinstance(style, str) and style in runtime.settings.styles:
+        known["style"] = style
     values = with_own_names(known) | with_own_names(body.imagen or {})
     values |= {"prompt": body.prompt}
     if body.n is not None:
@@ -84,12 +89,30 @@ def build_request(call: ImageCall, runtime: Runtime) -> BackendRequest:
     if call.is_edit:
         values |= _edit_values(call, choice.backend, runtime)
     request = parse_client_request(values, runtime)
-    rest = {name: value for name, value in other.items() if name not in known}
-    kinds = _parameter_types(request, choice.backend, runtime) if rest else {}
-    own = {name: typed_text(rest[name], kinds, name) for name in rest.keys() & kinds.keys()}
+    own, warnings = _own_values(call, request, choice.backend, runtime)
     if own:
         request = parse_client_request(values | {"extra": {**own, **request.extra}}, runtime)
-    return BackendRequest(request, choice.backend)
+    return BackendRequest(request, choice.backend, warnings)
+
+
+def _own_values(
+    call: ImageCall, request: Request, backend: str, runtime: Runtime
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The fields that are parameters of the backend's own, and what was wrong with others."""
+    rest = {name: value for name, value in call.others.items() if not _is_field(name)}
+    parameters = _shared_parameters(request, backend, runtime) if rest else {}
+    own: dict[str, Any] = {}
+    warnings: list[str] = []
+    for name in rest.keys() & parameters.keys():
+        parameter = parameters[name]
+        value = typed_text(rest[name], parameter.type)
+        if parameter.choices is not None and value not in parameter.choices:
+            value = _QUALITIES.get(str(value)) if name == "quality" else None
+        if parameter.choices is None or value in parameter.choices:
+            own[name] = value
+        else:
+            warnings.append(f"{name}: ignored, since it is not one of this backend's choices.")
+    return own, tuple(warnings)
 
 
 def _is_field(name: str) -> bool:
@@ -124,16 +147,15 @@ def _tasks_of(member: str, runtime: Runtime) -> tuple[str, ...]:
         return engine.capabilities("edit").tasks
 
 
-def _parameter_types(request: Request, backend: str, runtime: Runtime) -> dict[str, str]:
-    """The types of the parameters that all members of a backend or pool have, by name."""
-    types: dict[str, str] | None = None
+def _shared_parameters(request: Request, backend: str, runtime: Runtime) -> dict[str, Parameter]:
+    """The parameters that all members of a backend or pool have, as the first one has them."""
+    shared: dict[str, Parameter] | None = None
     settings = runtime.settings
     for member in members_of(backend, settings):
         with closing(open_backend(member, settings.backends, settings.shared())) as engine:
             own = engine.capabilities(request.task, request.model).parameters
-        kinds: dict[str, str] = {name: parameter.type for name, parameter in own.items()}
-        types = kinds if types is None else {n: k for n, k in types.items() if kinds.get(n) == k}
-    return types or {}
+        shared = own if shared is None else {n: one for n, one in shared.items() if n in own}
+    return shared or {}
 
 
 def _store(image: ImageInput, parameter: str, runtime: Runtime) -> str:

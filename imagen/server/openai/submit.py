@@ -68,7 +68,7 @@ def submit_call(
     if known is not None:
         return SubmittedCall(known[1].id, return_seconds)
     done = submit_client_request(made.request, runtime, caller, backend=made.backend, key=key)
-    return SubmittedCall(done.id, return_seconds, tuple(done.warnings))
+    return SubmittedCall(done.id, return_seconds, (*made.warnings, *done.warnings))
 
 
 def _is_same_call(job: QueuedJob, runtime: Runtime) -> bool:
