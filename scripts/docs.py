@@ -221,6 +221,13 @@ def _nodes() -> str:
     return _fields(NodePack)
 
 
+def _http() -> str:
+    """Every route of the server, by its subject, and every type."""
+    from http_reference import describe_routes
+
+    return describe_routes()
+
+
 def _parameter() -> str:
     return _fields(Parameter)
 
@@ -249,6 +256,7 @@ _GENERATORS: dict[str, Callable[..., str]] = {
     "environment": _environment,
     "errors": _errors,
     "help": _help,
+    "http": _http,
     "switches": _switches,
     "manifest": _manifest,
     "model": _model,

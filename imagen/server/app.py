@@ -7,7 +7,7 @@ import sys
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -15,6 +15,11 @@ from fastapi.routing import iter_route_contexts
 from imagen import __version__
 from imagen.runtime.tokens import TokenCache
 from imagen.server.json_answers import AsciiJsonResponse
+from imagen.server.openapi import (
+    describe_api,
+    name_foreign_operation,
+    name_native_operation,
+)
 from imagen.server.problems import ProblemDetails, add_error_handlers
 from imagen.server.routes import (
     a1111,
@@ -93,22 +98,29 @@ def create_app(
         finally:
             app.state.server.close()
 
-    app = FastAPI(
+    app = ImagenApi(
         title="imagen",
         version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         default_response_class=AsciiJsonResponse,
-        openapi_url=f"{NATIVE}/openapi.json",
+        openapi_url=None,
         responses={"default": {"model": ProblemDetails, "description": "An error."}},
     )
     add_error_handlers(app)
     checks = [Depends(check_scope)]
     for router in _NATIVE_ROUTES:
-        app.include_router(router, prefix=NATIVE, dependencies=checks)
+        app.include_router(
+            router,
+            prefix=NATIVE,
+            dependencies=checks,
+            generate_unique_id_function=name_native_operation,
+        )
     for router in _FOREIGN_ROUTES:
-        app.include_router(router, dependencies=checks)
+        app.include_router(
+            router, dependencies=checks, generate_unique_id_function=name_foreign_operation
+        )
     app.state.requests = requests
     app.add_middleware(
         SecurityMiddleware,
@@ -127,6 +139,16 @@ def create_app(
             allow_headers=["*"],
         )
     return app
+
+
+class ImagenApi(FastAPI):
+    """The application, which describes itself in full."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = describe_api(self)
+        return self.openapi_schema
 
 
 class RequestLog:

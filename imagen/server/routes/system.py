@@ -6,7 +6,8 @@ import os
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse
 from pydantic import JsonValue
 
 from imagen.doctor import check_config
@@ -38,6 +39,13 @@ Since = Annotated[
     Query(description="From this day or moment on; without a zone, in that of usage.timezone."),
 ]
 Until = Annotated[datetime | None, Query(description="Before this day or moment.")]
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def describe_server(http: Request) -> JSONResponse:
+    """The OpenAPI document of the server."""
+    place = http.scope.get("root_path") or "/"
+    return JSONResponse({**http.app.openapi(), "servers": [{"url": place}]})
 
 
 @router.get("/status")
