@@ -11,12 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
+from support.pages import accept_command
 
 from imagen.backends import configure
-from imagen.cli import cli
 from imagen.config import check, load_settings
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "how-to" / "fleet"
@@ -34,21 +33,13 @@ def _unit() -> configparser.ConfigParser:
     return parser
 
 
-def _accept(words: list[str]) -> None:
-    """Parse a command as the command line does."""
-    parent = click.Context(cli, help_option_names=["-h", "--help"])
-    command = cli.get_command(parent, words[0])
-    assert command is not None, words
-    command.make_context(words[0], words[1:], parent=parent)
-
-
 def test_the_workers_of_the_compose_file_are_accepted() -> None:
     services = _compose()["services"]
     workers = [service for service in services.values() if "build" in service]
     assert len(workers) == 2
     configured = yaml.safe_load((_FOLDER / "imagen.yaml").read_text(encoding="utf-8"))["backends"]
     for worker in workers:
-        _accept(worker["command"])
+        accept_command(worker["command"])
         assert worker["command"][worker["command"].index("--backends") + 1] in configured
 
 
@@ -82,7 +73,7 @@ def test_the_configuration_of_the_workers_is_valid() -> None:
 def test_the_command_of_the_unit_is_accepted() -> None:
     words = shlex.split(_unit()["Service"]["ExecStart"])
     assert words[0].endswith("/bin/imagen")
-    _accept(words[1:])
+    accept_command(words[1:])
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:

@@ -119,3 +119,15 @@ def _file(page: Path, target: str) -> Path:
 def _anchor(heading: str) -> str:
     text = re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading).lower()
     return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def accept_command(words: list[str]) -> None:
+    """Parse a command of imagen as the command line does."""
+    import click
+
+    from imagen.cli import cli
+
+    parent = click.Context(cli, help_option_names=["-h", "--help"])
+    command = cli.get_command(parent, words[0])
+    assert command is not None, words
+    command.make_context(words[0], words[1:], parent=parent)
