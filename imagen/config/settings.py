@@ -386,6 +386,12 @@ class ServerSettings(Section):
         "by its id or a pattern such as `gpt-*`. By default `gpt-image-*`, `chatgpt-image-*` and "
         "`dall-e-*` are the server's own backend.",
     )
+    comfyui: str | None = Field(
+        None,
+        min_length=1,
+        description="The backend of type comfyui that clients of ComfyUI itself reach: its API is "
+        "then at `/prompt`, `/ws` and so on, and each prompt is a job.",
+    )
     require_token: bool = Field(
         False, description="Whether clients on this machine need a token too."
     )

@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 
 from imagen import __version__
 from imagen.runtime.tokens import TokenCache
+from imagen.server.comfyui.prompts import PromptQueue, require_comfyui
 from imagen.server.json_answers import AsciiJsonResponse
 from imagen.server.openapi import (
     describe_api,
@@ -26,6 +27,7 @@ from imagen.server.routes import (
     a1111_controlnet,
     backends,
     batches,
+    comfyui,
     comparisons,
     events,
     generations,
@@ -121,6 +123,15 @@ def create_app(
         app.include_router(
             router, dependencies=checks, generate_unique_id_function=name_foreign_operation
         )
+    if runtime.settings.server.comfyui is not None:
+        app.state.prompts = PromptQueue(runtime, require_comfyui(runtime.settings))
+        for prefix in ("", "/api"):
+            app.include_router(
+                comfyui.router,
+                prefix=prefix,
+                dependencies=checks,
+                generate_unique_id_function=name_foreign_operation,
+            )
     app.state.requests = requests
     app.add_middleware(
         SecurityMiddleware,

@@ -49,9 +49,17 @@ def a1111_error(problem: ProblemDetails) -> dict[str, object]:
     return {"error": problem.title, "detail": detail, "body": "", "errors": detail}
 
 
+def comfyui_error(problem: ProblemDetails) -> dict[str, object]:
+    """As ComfyUI's clients read it."""
+    error = {"type": problem.code, "message": problem.detail, "details": problem.remedy}
+    return {"error": error | {"extra_info": {}}, "node_errors": {}}
+
+
 SHAPES: dict[str, Callable[[ProblemDetails], dict[str, object]]] = {
     "/v1": openai_error,
     "/sdapi": a1111_error,
     "/controlnet": a1111_error,
+    "/prompt": comfyui_error,
+    "/api/prompt": comfyui_error,
 }
 """Whatever is answered below these paths, also where no route is reached."""

@@ -247,6 +247,12 @@ class ComfyClient:
             seconds=self._config.total_seconds,
         )
 
+    def pass_on(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """The server's own answer, whatever it is, to the request of another client."""
+        return self._send(
+            method, path, limit=http.LARGEST_FILE, seconds=self._config.total_seconds, **kwargs
+        )
+
     def check(self, response: httpx.Response) -> httpx.Response:
         """The response, if it is a success; raises BackendError."""
         try:
