@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
 """What clients may send, by Pillow's names."""
-_LIBRARY_IMAGE = re.compile(r"image:([0-9a-fA-F-]{3,36}(?:\.\d{1,4})?)")
+_LIBRARY_IMAGE = re.compile(r"image:([0-9a-fA-F-]{3,36}(?:\.\d{1,4})?|last(?:~\d{1,6})?)")
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]{1,40};base64,", re.IGNORECASE)
 _PATH = re.compile(r"^[/\\~]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|^[A-Za-z][A-Za-z0-9+.-]+:/")
 """What a name of a model does not begin with or contain: absolute paths, `..`, URLs."""

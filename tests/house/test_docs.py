@@ -95,6 +95,8 @@ def test_each_key_of_a_backend_is_documented(kind: str, name: str) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with openai_server(tmp_path_factory.mktemp("served"), {"mock": {"type": "mock"}}) as server:
+        request = {"prompt": "a fox", "width": 64, "height": 48}  # `last` of the examples
+        server.client.post("/api/v1/generations?wait=20", json={"request": request})
         yield server
 
 
