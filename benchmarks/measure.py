@@ -60,6 +60,24 @@ class Within:
         return f"{self.what:<58} {ours:9.1f} {theirs} {'':7} {limit:4.0f} ms  {verdict}"
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A measurement in any unit and its limit."""
+
+    what: str
+    value: float
+    at_most: float
+    unit: str
+
+    @property
+    def holds(self) -> bool:
+        return self.value <= self.at_most
+
+    def row(self) -> str:
+        verdict = "holds" if self.holds else "MISSED"
+        return f"{self.what:<58} {self.value:9.1f} {self.unit:<17} {self.at_most:7.1f}  {verdict}"
+
+
 def within(
     what: str,
     ours: Callable[[], object],
@@ -120,7 +138,7 @@ def command(
     return run
 
 
-def report(claims: Sequence[Claim | Within]) -> None:
+def report(claims: Sequence[Claim | Within | Limit]) -> None:
     """Print the table; exit 1 if a claim does not hold."""
     columns = f"{'ours ms':>9} {'other ms':>9} {'ratio':>7} {'limit':>7}"
     head = f"{'median of interleaved runs':<58} {columns}"

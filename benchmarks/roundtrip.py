@@ -42,12 +42,12 @@ def _server() -> Iterator[str]:
     if len(sys.argv) > 1:
         yield sys.argv[1].rstrip("/")
         return
-    with _simulator() as url:
+    with simulator() as url:
         yield url
 
 
 @contextmanager
-def _simulator(*switches: str) -> Iterator[str]:
+def simulator(*switches: str) -> Iterator[str]:
     words = [sys.executable, "-m", "imagen.testing.comfyui", "--port", "0", *switches]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as simulator:
         assert simulator.stdout is not None
@@ -127,7 +127,7 @@ def _as_processes(url: str, place: Path) -> Iterator[Claim]:
 def _of_a_second(place: Path) -> Claim:
     """What the library adds where the engine computes for a second: ten steps."""
     place.mkdir()
-    with _simulator("--step-seconds", "0.1") as url:
+    with simulator("--step-seconds", "0.1") as url:
         kept, unkept = (
             _generating(
                 url, place / str(keeping), "--steps", "10", keeping=keeping, workflow="sd15"
