@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
@@ -273,6 +273,9 @@ class JobRun:
         if progress.ticket is not None:  # only now: an error above prevents the submission
             self._is_submitted = progress.ticket.submitted
             self.setup_seconds = self.setup_seconds or self.seconds
+        unreported = self._progress
+        if progress.preview is None and unreported is not None and unreported.preview is not None:
+            progress = replace(progress, preview=unreported.preview)
         self._progress, self._fraction = progress, progress.fraction
         self._heard_at = time.monotonic()
         if self._is_saving:

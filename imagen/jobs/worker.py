@@ -517,7 +517,7 @@ class _Worker:
         """Beat four times in a lease; twice a second, report progress and hear of cancellations."""
         seconds = self._settings.jobs.lease_seconds / 4
         due = time.monotonic() + seconds
-        while not self._has_ended.wait(_REPORT_SECONDS if self._runs else _IDLE_SECONDS):
+        while not self._has_ended.wait(_REPORT_SECONDS):
             if time.monotonic() >= due or not self._is_beat_known():
                 self._guard(self._beat)
                 due = time.monotonic() + seconds

@@ -18,6 +18,7 @@ from support.live_server import live_server, server_settings
 from imagen.core.result import Progress
 from imagen.library.events import LibraryEvent, insert_image_events
 from imagen.server.event_hub import EventHub
+from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,8 +41,8 @@ def server(settings: Settings) -> Iterator[LiveServer]:
         yield server
 
 
-def _submit(server: LiveServer) -> str:
-    body = {"request": {"prompt": "a fox", "width": 64, "height": 64}}
+def _submit(server: LiveServer, **more: int) -> str:
+    body = {"request": {"prompt": "a fox", "width": 64, "height": 64, **more}}
     answer = server.client.post("/api/v1/generations", json=body)
     return str(answer.raise_for_status().json()["job"])
 
@@ -150,6 +151,21 @@ def test_clients_get_small_previews() -> None:
     assert kind == "data:image/jpeg;base64"
     with Image.open(BytesIO(b64decode(encoded))) as image:
         assert (image.format, image.size) == ("JPEG", (256, 128))
+
+
+def test_the_previews_of_an_engine_reach_clients() -> None:
+    with ComfyUI(images="flat", previews=True, step_seconds=0.15) as engine:
+        block = {"type": "comfyui", "url": engine.url, "workflow": "sd15"}
+        with live_server(server_settings({"mock": block})) as server:
+            with follow_events(server.client) as events:
+                next(events)
+                _submit(server, steps=6)
+                kinds = []
+                for event in events:
+                    kinds.append(event.kind)
+                    if event.kind == "images_added":
+                        break
+    assert "preview" in kinds
 
 
 def test_old_events_of_images_are_deleted(server: LiveServer) -> None:
