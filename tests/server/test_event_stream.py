@@ -156,15 +156,17 @@ def test_clients_get_small_previews() -> None:
 def test_the_previews_of_an_engine_reach_clients() -> None:
     with ComfyUI(images="flat", previews=True, step_seconds=0.15) as engine:
         block = {"type": "comfyui", "url": engine.url, "workflow": "sd15"}
-        with live_server(server_settings({"mock": block})) as server:
-            with follow_events(server.client) as events:
-                next(events)
-                _submit(server, steps=6)
-                kinds = []
-                for event in events:
-                    kinds.append(event.kind)
-                    if event.kind == "images_added":
-                        break
+        with (
+            live_server(server_settings({"mock": block})) as server,
+            follow_events(server.client) as events,
+        ):
+            next(events)
+            _submit(server, steps=6)
+            kinds = []
+            for event in events:
+                kinds.append(event.kind)
+                if event.kind == "images_added":
+                    break
     assert "preview" in kinds
 
 
