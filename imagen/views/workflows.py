@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from imagen.graphs.manifest import ControlNet, ManifestModel, NodePack
 from imagen.views.base import View
@@ -107,9 +107,11 @@ class WorkflowCheckView(View):
 class WorkflowTokenView(View):
     """A value of a graph that a request can set."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     token: str
     node: str
-    class_: str = Field(serialization_alias="class", description="The class of the node.")
+    class_: str = Field(alias="class", description="The class of the node.")
     input: str
     default: JsonValue
 

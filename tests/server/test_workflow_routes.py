@@ -119,3 +119,25 @@ def test_a_wrong_workflow_is_a_problem(
     shared: LiveServer, body: dict[str, Any], sentence: str
 ) -> None:
     assert sentence in _add(shared, 400, **body)["detail"]
+
+
+def test_clients_of_other_machines_see_no_paths(
+    shared: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/nowhere")
+    settings = shared.runtime.settings
+    _add(shared, name="far", workflow=_GRAPH)
+    with live_server(
+        settings, has_worker=False, is_public=True, secret="s3cret-of-this-test"
+    ) as far:
+        far.client.headers["Authorization"] = "Bearer s3cret-of-this-test"
+        folder = str(settings.state_dir.parent)
+        for path in ("/workflows", "/workflows/far", "/workflows/far/check", "/config", "/doctor"):
+            answer = far.client.get(f"/api/v1{path}", params={"quick": True})
+            assert answer.status_code == 200, answer.text[:300]
+            assert folder not in answer.text, path
+        made = _add(far, name="far", workflow=_GRAPH, force=True)
+        assert (made["files"], made["tokens"][0]["class"]) == (
+            ["far.json", "far.yaml"],
+            "LoadImage",
+        )

@@ -74,7 +74,9 @@ class OpenaiImages(View):
 
     created: int = Field(description="Seconds since 1970.")
     data: tuple[OpenaiImage, ...]
-    background: Literal["transparent", "opaque"] | None
+    background: Literal["transparent", "opaque"] | None = Field(
+        None, description="Left out if it is unknown."
+    )
     output_format: str
     quality: str
     size: str = Field(description="Such as `1024x768`.")

@@ -10,16 +10,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import JsonValue
 
+from imagen.core.json_values import json_safe
 from imagen.doctor import check_config
 from imagen.doctor.config_check import ConfigReport
 from imagen.engines.configuration import describe_settings
 from imagen.errors import RequestError
 from imagen.library import add_totals, sum_usage
 from imagen.library.ledger import UsageGrouping, list_rows
+from imagen.outputs.redact import redact_record
 from imagen.pipeline.budgets import read_budget_use
 from imagen.runtime import Runtime
 from imagen.runtime.status import read_status
-from imagen.server.state import RuntimeOf, require
+from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.doctor import ConfigReportView, DoctorView
 from imagen.views.status import StatusView
 from imagen.views.usage import (
@@ -96,23 +98,31 @@ def list_budgets(runtime: RuntimeOf) -> BudgetsView:
 @router.get("/doctor", dependencies=[Depends(require("admin"))])
 def find_problems(
     runtime: RuntimeOf,
+    caller: CallerOf,
     quick: Annotated[bool, Query(description="Do not contact any server.")] = False,
 ) -> DoctorView:
     """Find problems and suggest fixes."""
-    return runtime.engines.examine(is_quick=quick)
+    report = runtime.engines.examine(is_quick=quick)
+    return report if caller.is_local else report.without_paths()
 
 
 @router.get("/config", dependencies=[Depends(require("admin"))])
-def show_config(runtime: RuntimeOf) -> dict[str, JsonValue]:
+def show_config(runtime: RuntimeOf, caller: CallerOf) -> dict[str, JsonValue]:
     """Show the settings in use, including defaults; secrets are masked."""
-    return describe_settings(runtime.settings, os.environ)
+    values = describe_settings(runtime.settings, os.environ)
+    shown: dict[str, JsonValue] = json_safe(
+        values if caller.is_local else redact_record(values, "full")
+    )
+    return shown
 
 
 @router.get("/config/check", dependencies=[Depends(require("admin"))])
-def report_config_problems(runtime: RuntimeOf) -> ConfigReportView:
+def report_config_problems(runtime: RuntimeOf, caller: CallerOf) -> ConfigReportView:
     """Check the configuration file as it is now, and report every problem."""
     source = runtime.settings.source
-    return ConfigReportView.of(check_config(source) if source else ConfigReport(source=None))
+    report = check_config(source) if source else ConfigReport(source=None)
+    view = ConfigReportView.of(report)
+    return view if caller.is_local else view.without_paths()
 
 
 def _place(moment: datetime | None, name: str, runtime: Runtime) -> datetime | None:

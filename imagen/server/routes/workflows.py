@@ -20,7 +20,7 @@ from imagen.errors import RequestError
 from imagen.graphs import list_workflow_files
 from imagen.graphs.importer import check_name, detect_in_json
 from imagen.runtime.client_requests import resolve_input
-from imagen.server.state import RuntimeOf, require
+from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.base import View
 from imagen.views.workflows import (
     AddedWorkflowView,
@@ -63,32 +63,39 @@ class NewWorkflowBody(View):
 
 
 @router.get("/workflows")
-def list_workflows(runtime: RuntimeOf) -> WorkflowListView:
+def list_workflows(runtime: RuntimeOf, caller: CallerOf) -> WorkflowListView:
     """List the bundled workflows, and those of the server's folders."""
     listed = list_workflow_files(runtime.settings.workflow_dirs)
-    return WorkflowListView(workflows=tuple(map(WorkflowSummaryView.of, listed)))
+    view = WorkflowListView(workflows=tuple(map(WorkflowSummaryView.of, listed)))
+    return view if caller.is_local else view.without_paths()
 
 
 @router.get("/workflows/{name}")
-def show_workflow(name: str, runtime: RuntimeOf) -> WorkflowView:
+def show_workflow(name: str, runtime: RuntimeOf, caller: CallerOf) -> WorkflowView:
     """Show the parameters of a workflow and the models it needs."""
-    return WorkflowView.of(find_named_workflow(name, runtime.settings))
+    view = WorkflowView.of(find_named_workflow(name, runtime.settings))
+    return view if caller.is_local else view.without_paths()
 
 
 @router.get("/workflows/{name}/check")
 def report_workflow_faults(
     name: str,
     runtime: RuntimeOf,
+    caller: CallerOf,
     backend: Annotated[
         str | None, Query(description="Also check against this backend's server.")
     ] = None,
 ) -> WorkflowCheckView:
     """Report everything that is wrong with a workflow."""
-    return check_workflow(find_named_workflow(name, runtime.settings), runtime.settings, backend)
+    workflow = find_named_workflow(name, runtime.settings)
+    report = check_workflow(workflow, runtime.settings, backend)
+    return report if caller.is_local else report.without_paths()
 
 
 @router.post("/workflows", status_code=201, dependencies=[Depends(require("admin"))])
-def add_client_workflow(body: NewWorkflowBody, runtime: RuntimeOf) -> AddedWorkflowView:
+def add_client_workflow(
+    body: NewWorkflowBody, runtime: RuntimeOf, caller: CallerOf
+) -> AddedWorkflowView:
     """Add a workflow that was saved in ComfyUI: its values become parameters."""
     name = check_name(body.name)
     if (body.workflow is None) == (body.image is None):
@@ -111,4 +118,5 @@ def add_client_workflow(body: NewWorkflowBody, runtime: RuntimeOf) -> AddedWorkf
         force=body.force,
         is_dry_run=body.dry_run,
     )
-    return added.view.model_copy(update={"backend": masked(added.view.backend)})
+    view = added.view.model_copy(update={"backend": masked(added.view.backend)})
+    return view if caller.is_local else view.without_paths()
