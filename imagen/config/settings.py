@@ -458,7 +458,7 @@ class ServerSettings(Section):
     @model_validator(mode="after")
     def _need_both_files(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("TLS needs both tls_cert and tls_key")
+            raise ValueError("both tls_cert and tls_key are needed for TLS")
         return self
 
 

@@ -24,8 +24,6 @@ SESSION_SECONDS = 30 * 24 * 3600
 """How long a session lasts at most."""
 _FRESH_SECONDS = 2.0
 """How soon a revoked token is noticed."""
-NEW_SECONDS = 0.2
-"""How soon a new token is noticed by the first request with it."""
 _OUTAGE_SECONDS = 60.0
 """How long known tokens are valid while the library cannot be read."""
 _USE_SECONDS = 300.0

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from imagen.core.text import one_line
 from imagen.errors import LibraryError
 from imagen.runtime.caller import ANONYMOUS
-from imagen.runtime.tokens import LOCAL_GRANT, NEW_SECONDS, Grant
+from imagen.runtime.tokens import LOCAL_GRANT, Grant
 from imagen.server.problems import error_response, problem_response
 
 if TYPE_CHECKING:
@@ -224,8 +224,8 @@ class SecurityMiddleware:
             await asyncio.to_thread(self._tokens.refresh)
         grant, is_ambient = self._recognise(headers, host)
         is_unknown = grant is None and ("authorization" in headers or "cookie" in headers)
-        if is_unknown and self._tokens.is_stale(NEW_SECONDS):  # perhaps a new one
-            await asyncio.to_thread(self._tokens.refresh, NEW_SECONDS)
+        if is_unknown:  # perhaps it is new
+            await asyncio.to_thread(self._tokens.refresh, 0.0)
             grant, is_ambient = self._recognise(headers, host)
         self._check_origin(scope, headers, host, is_ambient=is_ambient)
         path = str(scope["path"]).removeprefix(scope.get("root_path", ""))

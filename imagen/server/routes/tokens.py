@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 from imagen.backends.base import parse_rate
 from imagen.library.tokens import add_token, list_tokens, revoke_tokens
 from imagen.runtime.caller import SCOPES, scopes_up_to
-from imagen.runtime.tokens import NEW_SECONDS
 from imagen.server.security import COOKIE
 from imagen.server.state import CallerOf, RuntimeOf, State, require
 from imagen.views.base import View
@@ -63,7 +62,7 @@ def get_session(caller: CallerOf) -> SessionView:
 @router.post("/session", status_code=204, dependencies=_IS_OPEN)
 def start_session(body: SessionBody, state: State, http: Request, response: Response) -> None:
     """Exchange a token for a cookie, which browsers send by themselves."""
-    state.tokens.refresh(NEW_SECONDS)
+    state.tokens.refresh(0.0)
     grant = state.tokens.find(body.token.strip())
     if grant is None:
         raise HTTPException(401, "This token is not valid.")
