@@ -54,6 +54,7 @@ SECTIONS = {
     "Servers": {
         "serve": ("serve:serve", "Serve the HTTP API until Ctrl-C."),
         "tokens": ("tokens:tokens", "Create, list and revoke the tokens of the server."),
+        "mcp": ("mcp:mcp", "Serve tools to an MCP host over stdin and stdout."),
     },
     "Setup": {
         "backends": ("backends:backends", "List the backends and what they are missing."),

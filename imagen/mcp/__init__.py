@@ -1,1 +1,1 @@
-"""Tools for MCP hosts: `imagen mcp` over stdio, and `/mcp` on the server."""
+"""The MCP server: tools for language models. Only this folder imports mcp."""

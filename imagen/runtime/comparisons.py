@@ -22,6 +22,7 @@ from imagen.core.request import Request
 from imagen.core.text import one_line
 from imagen.errors import NotFound, RequestError
 from imagen.jobs.model import ENDED
+from imagen.jobs.prepare_queued import settings_of
 from imagen.pipeline.prepare import with_local_images
 from imagen.runtime.client_requests import refuse_paths, resolve_extra, resolve_input
 from imagen.views.comparisons import (
@@ -126,6 +127,18 @@ def find_comparison_file(id: str, name: str, runtime: Runtime) -> Path:
     if name not in known or not (folder / name).is_file():
         raise NotFound(f"This comparison has no file {one_line(name, limit=60)!r}.")
     return folder / name
+
+
+def find_queued_sheet(job: str, runtime: Runtime) -> Path | None:
+    """The first sheet of the comparison that a job of the queue is; None if it was not drawn."""
+    sheets = (one.spec for one in list_children(runtime.store, job) if one.kind == "sheet")
+    spec = next(sheets, None)
+    if spec is None:
+        return None
+    folder = settings_of(spec, spec.backend, runtime.settings).output.directory
+    comparison = read_comparison(folder)
+    paths = sheet_paths(comparison, folder) if comparison is not None else []
+    return next((path for path in paths if path.is_file()), None)
 
 
 def list_comparisons(runtime: Runtime) -> ComparisonsView:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.routing import Route
 
 from imagen import __version__
 from imagen.runtime.tokens import TokenCache
 from imagen.server.comfyui.prompts import PromptQueue, require_comfyui
 from imagen.server.json_answers import AsciiJsonResponse
+from imagen.server.mcp import McpEndpoint
 from imagen.server.openapi import (
     describe_api,
     name_foreign_operation,
@@ -91,6 +93,7 @@ def create_app(
     """
     known, requests = TokenCache(runtime.library, secret), OpenRequests()
     policy = AccessPolicy.of(runtime.settings.server, is_public=is_public, has_secret=bool(secret))
+    mcp = McpEndpoint(runtime)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -98,6 +101,7 @@ def create_app(
         try:
             yield
         finally:
+            await mcp.close()
             app.state.server.close()
 
     app = ImagenApi(
@@ -132,6 +136,7 @@ def create_app(
                 dependencies=checks,
                 generate_unique_id_function=name_foreign_operation,
             )
+    app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.state.requests = requests
     app.add_middleware(
         SecurityMiddleware,
