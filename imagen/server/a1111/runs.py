@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import ClientDisconnect
+
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.outputs.redact import strip_paths
 from imagen.runtime.client_requests import parse_client_request
@@ -95,7 +97,6 @@ async def run_plan(
     notes: list[str] = [*plan.notes]
     images: list[LibraryImage] = []
     drawn: list[LibraryImage] = []
-    has_ended = False
     try:
         for run.stage, values in enumerate([plan.first, *plan.later]):
             requests = [values]
@@ -112,7 +113,7 @@ async def run_plan(
             for job in [*run.jobs]:
                 finished = await state.run_to_end(job, http)
                 if finished is None:
-                    return None
+                    raise ClientDisconnect
                 images += [one for one in finished.images if one.media_type.startswith("image/")]
                 error = finished.error
                 if error is not None and not (run.is_interrupted or run.is_skipped):
@@ -123,14 +124,16 @@ async def run_plan(
                 drawn = images
             if run.is_interrupted:
                 break
-        has_ended = True
-        if not caller.is_local:
-            notes = [strip_paths(note) for note in notes]
+    except Exception as error:  # a server that stops cancels the call and not its jobs
+        for job in run.jobs:
+            await asyncio.to_thread(state.runtime.store.cancel, job)
+        if isinstance(error, ClientDisconnect):
+            return None
+        raise
     finally:
         session.runs.remove(run)
-        if not has_ended:
-            left = asyncio.to_thread(_cancel_pending, [*run.jobs], state.runtime)
-            await asyncio.shield(left)
+    if not caller.is_local:
+        notes = [strip_paths(note) for note in notes]
     return A1111Outcome(images, drawn, notes)
 
 
@@ -153,12 +156,6 @@ def _submit(
             runtime.store.cancel(submitted.id)
             break
     return warnings
-
-
-def _cancel_pending(jobs: Sequence[str], runtime: Runtime) -> None:
-    for job in jobs:
-        if runtime.store.read(job).state not in ENDED:
-            runtime.store.cancel(job)
 
 
 def _read_jobs(run: A1111Run, runtime: Runtime) -> list[QueuedJob]:
