@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from imagen import __version__
 from imagen.runtime.tokens import TokenCache
-from imagen.server.comfyui.prompts import PromptQueue, require_comfyui
+from imagen.server.comfyui.prompts import ClientPrompts, require_comfyui
 from imagen.server.json_answers import AsciiJsonResponse
 from imagen.server.mcp import McpEndpoint
 from imagen.server.openapi import (
@@ -116,26 +116,15 @@ def create_app(
     )
     add_error_handlers(app)
     checks = [Depends(check_scope)]
-    for router in _NATIVE_ROUTES:
-        app.include_router(
-            router,
-            prefix=NATIVE,
-            dependencies=checks,
-            generate_unique_id_function=name_native_operation,
-        )
-    for router in _FOREIGN_ROUTES:
-        app.include_router(
-            router, dependencies=checks, generate_unique_id_function=name_foreign_operation
-        )
+    routers = [(router, NATIVE, name_native_operation) for router in _NATIVE_ROUTES]
+    routers += [(router, "", name_foreign_operation) for router in _FOREIGN_ROUTES]
     if runtime.settings.server.comfyui is not None:
-        app.state.prompts = PromptQueue(runtime, require_comfyui(runtime.settings))
-        for prefix in ("", "/api"):
-            app.include_router(
-                comfyui.router,
-                prefix=prefix,
-                dependencies=checks,
-                generate_unique_id_function=name_foreign_operation,
-            )
+        app.state.prompts = ClientPrompts(runtime, require_comfyui(runtime.settings))
+        routers += [(comfyui.router, path, name_foreign_operation) for path in ("", "/api")]
+    for router, prefix, name in routers:
+        app.include_router(
+            router, prefix=prefix, dependencies=checks, generate_unique_id_function=name
+        )
     app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.state.requests = requests
     app.add_middleware(

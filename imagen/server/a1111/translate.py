@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     Values = dict[str, Any]
 
-_HASH = re.compile(r"\s*\[[0-9a-f]{6,64}\]$")
-"""The end of the title of a model."""
+_HASH = re.compile(r" \[[0-9a-f]{6,64}\]")
+"""What may follow the name in the title of a model."""
 _IMG2IMG_STRENGTH = 0.75
 _FAMILIES = (("resrgan", "realesrgan"), ("realesrgan", "realesrgan"), ("esrgan", "esrgan"))
 """The families of the upscalers that every A1111 has, by the beginnings of their names."""
@@ -96,7 +96,9 @@ def plan_generation(body: Txt2ImgBody, default_model: str, runtime: Runtime) -> 
 
 def choose_model(title: str, runtime: Runtime) -> ModelChoice | None:
     """The model of this title; None if there is no title. Raises NotFound."""
-    name = _HASH.sub("", title.strip())
+    name, space, rest = title.strip().rpartition(" ")
+    if not _HASH.fullmatch(space + rest):
+        name = title.strip()
     return runtime.models.find(name) if name else None
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from imagen.library.events import LibraryEvent
     from imagen.runtime.caller import Caller
-    from imagen.server.comfyui.prompts import PromptQueue
+    from imagen.server.comfyui.prompts import ClientPrompts
 
     Frame = str | bytes
 
@@ -43,7 +43,7 @@ def text_frame(kind: str, data: Mapping[str, object]) -> str:
 class PromptMessages:
     """The messages for one websocket. Its methods block."""
 
-    def __init__(self, prompts: PromptQueue, caller: Caller, client_id: str) -> None:
+    def __init__(self, prompts: ClientPrompts, caller: Caller, client_id: str) -> None:
         self._prompts = prompts
         self._caller = caller
         self._client_id = client_id

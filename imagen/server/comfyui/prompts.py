@@ -60,7 +60,7 @@ class PromptBody(BaseModel):
 
 
 def require_comfyui(settings: Settings) -> str:
-    """The backend whose engine is passed through. Raises ConfigError if it is no such backend."""
+    """The backend whose engine is passed through. Raises ConfigError for another kind."""
     name = str(settings.server.comfyui)
     if settings.backends.get(name, {}).get("type", name) != "comfyui":
         raise ConfigError(
@@ -71,7 +71,7 @@ def require_comfyui(settings: Settings) -> str:
 
 
 @dataclass
-class PromptQueue:
+class ClientPrompts:
     """The jobs of ComfyUI's clients. Threads may share it."""
 
     runtime: Runtime

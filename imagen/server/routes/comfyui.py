@@ -14,7 +14,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from imagen.server.comfyui.messages import PromptMessages, text_frame
-from imagen.server.comfyui.prompts import RUNNING, WAITING, PromptBody, PromptQueue
+from imagen.server.comfyui.prompts import RUNNING, WAITING, ClientPrompts, PromptBody
 from imagen.server.state import AppState, CallerOf
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ _FEATURES = {"supports_preview_metadata": True}
 router = APIRouter(tags=["comfyui"])
 
 
-async def _prompts_of(http: Request) -> PromptQueue:
+async def _prompts_of(http: Request) -> ClientPrompts:
     prompts = http.app.state.prompts
-    assert isinstance(prompts, PromptQueue)
+    assert isinstance(prompts, ClientPrompts)
     return prompts
 
 
-Prompts = Annotated[PromptQueue, Depends(_prompts_of)]
+Prompts = Annotated[ClientPrompts, Depends(_prompts_of)]
 
 
 class ChangeBody(BaseModel):
@@ -138,7 +138,7 @@ def _passed_on(answer: Any) -> Response:
 async def follow(websocket: WebSocket) -> None:
     """Send the events of the client's prompts until it leaves."""
     state: AppState = websocket.app.state.server
-    prompts: PromptQueue = websocket.app.state.prompts
+    prompts: ClientPrompts = websocket.app.state.prompts
     caller: Caller = websocket.scope["state"]["caller"]
     if "read" not in caller.scopes:
         await websocket.close(1008)
