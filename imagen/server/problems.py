@@ -80,13 +80,16 @@ def problem_response(
     headers: dict[str, str] | None = None,
 ) -> JSONResponse:
     """The answer for an error, in the shape of the API at the path of the request."""
-    problem = build_problem(status, code, detail, remedy)
+    return _respond(build_problem(status, code, detail, remedy), scope, headers)
+
+
+def _respond(problem: ProblemDetails, scope: Scope, headers: dict[str, str] | None) -> JSONResponse:
     path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
     for prefix, shape in SHAPES.items():
         if path == prefix or path.startswith(f"{prefix}/"):
-            return JSONResponse(shape(problem), status, headers=headers)
+            return JSONResponse(shape(problem), problem.status, headers=headers)
     return JSONResponse(
-        problem.as_data(), status, headers=headers, media_type="application/problem+json"
+        problem.as_data(), problem.status, headers=headers, media_type="application/problem+json"
     )
 
 
@@ -95,9 +98,13 @@ def build_problem(status: int, code: str, detail: str, remedy: str = "") -> Prob
     return ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
 
 
-def problem_of(error: ImagenError, status: int) -> ProblemDetails:
-    """An error of imagen as a problem."""
-    return build_problem(status, error.code, error.message, error.remedy)
+def problem_of(error: ImagenError, scope: Scope, status: int | None = None) -> ProblemDetails:
+    """An error as a problem; without paths of this machine for a client of another one."""
+    caller = scope.get("state", {}).get("caller", LOCAL)
+    message, remedy = error.message, error.remedy
+    if not caller.is_local:
+        message, remedy = strip_paths(message), strip_paths(remedy)
+    return build_problem(status or status_of(error), error.code, message, remedy)
 
 
 def error_response(error: ImagenError, scope: Scope, *, status: int | None = None) -> JSONResponse:
@@ -107,18 +114,7 @@ def error_response(error: ImagenError, scope: Scope, *, status: int | None = Non
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     elif isinstance(error, Unavailable | LibraryUnreachable):
         headers["Retry-After"] = "5"
-    caller = scope.get("state", {}).get("caller", LOCAL)
-    message, remedy = error.message, error.remedy
-    if not caller.is_local:
-        message, remedy = strip_paths(message), strip_paths(remedy)
-    return problem_response(
-        status or status_of(error),
-        error.code,
-        message,
-        scope=scope,
-        remedy=remedy,
-        headers=headers,
-    )
+    return _respond(problem_of(error, scope, status), scope, headers)
 
 
 def add_error_handlers(app: FastAPI) -> None:

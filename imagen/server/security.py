@@ -245,7 +245,8 @@ class SecurityMiddleware:
         async def send(message: Message) -> None:
             if message["type"] == "http.response.body" and message.get("more_body"):
                 self._requests.streams.add(task)
-                if self._tokens.is_stale():
+                # A stream that is cancelled since the server ends cannot wait, only say so.
+                if self._tokens.is_stale() and not self._requests.is_stopping:
                     await asyncio.to_thread(self._tokens.refresh)
                 if grant is not None and not self._tokens.is_valid(grant):
                     await exchange.finish(401, "", "")

@@ -53,7 +53,12 @@ def _leave(server: LiveServer, body: dict[str, Any], headers: dict[str, str]) ->
 
 
 def _only_job(server: LiveServer, body: dict[str, Any]) -> QueuedJob:
-    (job,) = [job for job in server.runtime.store.list_jobs() if job.name == body["prompt"]]
+    """The job of a call, which the server may still be submitting."""
+    until = time.monotonic() + _DEADLINE_SECONDS
+    while not (jobs := [j for j in server.runtime.store.list_jobs() if j.name == body["prompt"]]):
+        assert time.monotonic() < until, "there is no job"
+        time.sleep(0.02)
+    (job,) = jobs
     return job
 
 
@@ -92,6 +97,25 @@ def test_the_same_call_that_is_no_repetition_is_another_job(server: LiveServer) 
     assert len({answer["imagen"]["job"] for answer in answers}) == 2
 
 
+def test_a_repetition_of_a_cancelled_call_is_another_job(server: LiveServer) -> None:
+    body = _body("slow", steps=5)
+    job = _leave(server, body, {"X-Stainless-Retry-Count": "0"})
+    server.runtime.store.cancel(job.id)
+    _wait_for_state(server, job, "cancelled")
+    headers = {"X-Stainless-Retry-Count": "1"}
+    answer = server.client.post(_URL, json=body, headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["imagen"]["job"] != job.id
+
+
+def test_a_repetition_of_a_call_whose_job_failed_gets_its_error(server: LiveServer) -> None:
+    body = _body("broken")
+    for retries in ("0", "1"):
+        headers = {"X-Stainless-Retry-Count": retries}
+        assert server.client.post(_URL, json=body, headers=headers).status_code == 424
+    _only_job(server, body)
+
+
 def test_a_repetition_whose_first_call_never_came_is_submitted(server: LiveServer) -> None:
     headers = {"X-Stainless-Retry-Count": "2"}
     assert server.client.post(_URL, json=_body("mock"), headers=headers).status_code == 200
@@ -122,7 +146,7 @@ def test_a_job_without_an_image_is_never_a_success(
         assert answer.status_code in (400, 424)
         assert "as configured" in answer.json()["error"]["message"]
     else:
-        assert answer.text.startswith("event: error\n")
+        assert answer.text.startswith(": keep-alive\n\nevent: error\n")
 
 
 @pytest.mark.parametrize(

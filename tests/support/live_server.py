@@ -31,6 +31,7 @@ class LiveServer:
     url: str
     runtime: Runtime
     client: httpx.Client
+    stop: StopRequest
 
     def wait_for_job(self, id: str) -> dict[str, Any]:
         """The JSON of a job, once it has ended."""
@@ -79,7 +80,7 @@ def live_server(
         assert is_ready.wait(_DEADLINE_SECONDS), "the server does not start"
         try:
             with httpx.Client(base_url=url, timeout=_DEADLINE_SECONDS) as client:
-                yield LiveServer(url, runtime, client)
+                yield LiveServer(url, runtime, client, stop)
         finally:
             stop.set()
             thread.join(_DEADLINE_SECONDS)

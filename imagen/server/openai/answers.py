@@ -15,6 +15,7 @@ from imagen.core.image_file import open_image
 from imagen.errors import Failed, NotFound
 from imagen.jobs.image_files import find_image_file
 from imagen.outputs.convert import convert_image
+from imagen.outputs.redact import strip_paths
 from imagen.views.base import View
 
 if TYPE_CHECKING:
@@ -119,10 +120,11 @@ def facts_of(
     submitted: SubmittedCall, images: Sequence[LibraryImage], warnings: Sequence[str] = ()
 ) -> OpenaiJobFacts:
     """What imagen adds to an answer."""
+    lines = (*submitted.warnings, *warnings)
     return OpenaiJobFacts(
         job=submitted.id,
         images=tuple(OpenaiImageFacts(id=image.uid, seed=image.seed) for image in images),
-        warnings=(*submitted.warnings, *warnings),
+        warnings=lines if submitted.caller.is_local else tuple(map(strip_paths, lines)),
     )
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from imagen.errors import ImagenError
+from imagen.errors import ImagenError, LetGo
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.jobs.overview import list_job_images
 from imagen.runtime.run import read_finished
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request as HttpRequest
+    from starlette.types import Scope
 
     from imagen.jobs.model import QueuedJob
     from imagen.library import LibraryImage
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from imagen.server.state import AppState, EventQueue
 
 _KEEP_ALIVE_SECONDS = 15.0
+_KEEP_ALIVE = ": keep-alive\n\n"
 _MOST_JOBS = 1000
 
 
@@ -52,15 +54,19 @@ async def stream_call(
         state.subscribe() as queue,
     ):
         try:
+            yield _KEEP_ALIVE  # so that proxies pass on that the answer has begun
             while True:
                 for event in await asyncio.to_thread(lambda: [*follower.read_events()]):
                     yield event
                 if follower.is_over:
                     return
                 if not await _has_news(queue, follower):
-                    yield ": keep-alive\n\n"
+                    yield _KEEP_ALIVE
         except ImagenError as error:
-            yield _format_error(error)
+            yield _format_error(error, http.scope)
+        except asyncio.CancelledError:  # for a client that is there, the server ends
+            yield _format_error(LetGo("The server is stopping; the job goes on."), http.scope)
+            raise
 
 
 async def _has_news(queue: EventQueue, follower: _CallFollower) -> bool:
@@ -153,6 +159,6 @@ class _CallFollower:
         return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"
 
 
-def _format_error(error: ImagenError) -> str:
-    shape = openai_error(problem_of(error, status_of_failure(error)))
+def _format_error(error: ImagenError, scope: Scope) -> str:
+    shape = openai_error(problem_of(error, scope, status_of_failure(error)))
     return f"event: error\ndata: {json.dumps(shape)}\n\n"

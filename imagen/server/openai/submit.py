@@ -40,6 +40,7 @@ class SubmittedCall(NamedTuple):
     id: str
     return_seconds: float | None
     """How long it goes on after its client left; None for as long as it takes."""
+    caller: Caller
     warnings: tuple[str, ...] = ()
 
 
@@ -66,9 +67,9 @@ def submit_call(
     else:
         key, return_seconds, known = None, 0.0, None
     if known is not None:
-        return SubmittedCall(known[1].id, return_seconds)
+        return SubmittedCall(known[1].id, return_seconds, caller)
     done = submit_client_request(made.request, runtime, caller, backend=made.backend, key=key)
-    return SubmittedCall(done.id, return_seconds, (*made.warnings, *done.warnings))
+    return SubmittedCall(done.id, return_seconds, caller, (*made.warnings, *done.warnings))
 
 
 def _is_same_call(job: QueuedJob, runtime: Runtime) -> bool:

@@ -137,7 +137,10 @@ def get_signed_image(
         {"prompt": "-", "output_format": ending, "output_compression": compression or None}
     )
     data = encode_image(image, body, state.runtime).data
-    headers = {"Cache-Control": "private, max-age=3600"}
+    headers = {
+        "Cache-Control": "private, max-age=3600",
+        "Cross-Origin-Resource-Policy": "cross-origin",  # pages of the client may show it
+    }
     return Response(data, media_type=_MEDIA_TYPES[ending], headers=headers)
 
 

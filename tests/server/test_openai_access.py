@@ -1,0 +1,80 @@
+"""OpenAI's API on a server that needs a token, and at the end of a server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import httpx
+import openai
+import pytest
+from support.live_server import live_server, server_settings
+from support.openai_server import SIZE
+
+from imagen.config import ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.live_server import LiveServer
+
+_SECRET = "correct-horse-battery-staple"
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    settings = server_settings(
+        {"mock": {"type": "mock"}, "broken": {"type": "mock", "fail": "failed"}},
+        folder=tmp_path_factory.mktemp("public"),
+        server=ServerSettings(base_path="/pics", max_body_mb=1),
+    )
+    with live_server(settings, is_public=True, secret=_SECRET) as server:
+        yield server
+
+
+def test_the_api_key_is_the_token(public: LiveServer) -> None:
+    url = f"{public.url}/pics/v1"
+    with openai.OpenAI(base_url=url, api_key=_SECRET, max_retries=0) as client:
+        answer = client.images.generate(prompt="a", size=SIZE, response_format="url")
+        assert answer.data is not None
+        assert answer.data[0].url is not None
+        assert answer.data[0].url.startswith(f"{url}/images/files/")
+        got = httpx.get(answer.data[0].url)
+        assert (got.status_code, got.content[1:4]) == (200, b"PNG")
+        assert got.headers["cross-origin-resource-policy"] == "cross-origin"
+        assert "mock" in {model.id for model in client.models.list()}
+    with openai.OpenAI(base_url=url, api_key="wrong", max_retries=0) as stranger:
+        with pytest.raises(openai.AuthenticationError, match="A token is needed") as raised:
+            stranger.images.generate(prompt="a", size=SIZE)
+        assert (raised.value.code, raised.value.type) == (
+            "invalid_api_key",
+            "invalid_request_error",
+        )
+
+
+def test_refusals_before_a_route_have_openais_shape(public: LiveServer) -> None:
+    headers = {"Authorization": f"Bearer {_SECRET}"}
+    body = {"prompt": "a" * 1_100_000}
+    answer = httpx.post(f"{public.url}/pics/v1/images/generations", json=body, headers=headers)
+    assert answer.status_code == 413
+    assert {*answer.json()["error"]} == {"message", "type", "param", "code"}
+    answer = httpx.get(f"{public.url}/pics/v1/models", headers={"Host": "evil.example.org"})
+    assert answer.status_code == 421
+    assert "not 'evil.example.org'" in answer.json()["error"]["message"]
+
+
+def test_a_stream_says_that_the_server_ends() -> None:
+    settings = server_settings({"slow": {"type": "mock", "step_seconds": 0.5}})
+    lines: list[str] = []
+    with live_server(settings) as server, httpx.Client(timeout=20) as client:
+        body = {"prompt": "a", "size": SIZE, "steps": 100, "stream": True}
+        url = f"{server.url}/v1/images/generations"
+        with client.stream("POST", url, json=body) as answer:
+            for line in answer.iter_lines():
+                server.stop.set()
+                lines.append(line)
+        (job,) = server.runtime.store.list_jobs()
+        assert job.state not in ("cancelled", "failed")
+    assert lines[:3] == [": keep-alive", "", "event: error"]
+    error = json.loads(lines[3].removeprefix("data: "))["error"]
+    assert error["message"] == "The server is stopping; the job goes on."
