@@ -84,6 +84,11 @@ class A1111Task(NamedTuple):
     preview: bytes | None
     preview_number: int
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has it, in its queue or at work."""
+        return self.is_queued or self.is_active
+
 
 class A1111Answer(NamedTuple):
     """The answer to a job."""

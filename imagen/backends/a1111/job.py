@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from imagen.core.ticket import Ticket
 
 _LOOK_SECONDS = 0.02
+_REGISTRATION_SECONDS = 1.0
+"""How long a server may take to know the id of a job."""
 _GONE = "The server keeps no images: they go to the connection that asked for them."
 
 
@@ -57,8 +59,8 @@ _GONE = "The server keeps no images: they go to the connection that asked for th
 class PostedJob:
     """A job whose request is on its way or answered."""
 
-    id: str
     answer: Background[A1111Answer]
+    sent_at: float
 
 
 class A1111Job:
@@ -130,13 +132,13 @@ class A1111Job:
         is_sent = Event()
         path = path_of(self._ticket.request.task)
         call = partial(self._client.generate, path, self._body, is_sent.set, self._connection)
-        posted = PostedJob(id=self._ticket.id, answer=Background(call))
+        answer = Background(call)
         while not is_sent.wait(_LOOK_SECONDS):
-            if posted.answer.ready():
-                posted.answer.result()  # raises what kept it from being sent
+            if answer.ready():
+                answer.result()  # raises what kept it from being sent
                 break
-        self._posted = posted
-        return posted
+        self._posted = PostedJob(answer=answer, sent_at=time.monotonic())
+        return self._posted
 
     def is_refusal(self, error: BackendError) -> bool:  # noqa: ARG002 - part of RemoteJob
         """Always: `submit` fails only where the request was not sent whole."""
@@ -149,26 +151,35 @@ class A1111Job:
         raise self._lost(f"The process that waited for the images of the job at {self.at} ended")
 
     def find_id(self) -> str:
-        return self._ticket.id
+        """The id of the ticket; raises Lost where the server will not let us cancel its job."""
+        id, posted = self._ticket.id, self._posted
+        if posted is None or posted.answer.ready() or self._config.exclusive:
+            return id
+        is_new = time.monotonic() - posted.sent_at < _REGISTRATION_SECONDS
+        if self._has_tasks or self._stops_when_left or is_new:
+            return id
+        task = self._client.task(id)
+        if task is not None and task.is_known:
+            return id
+        raise Lost(
+            "it reports no job by its id, so it is not interrupted; if imagen is its only user, "
+            f"set backends.{self._config.name}.exclusive."
+        )
 
-    def id_of(self, handle: PostedJob) -> str:
-        return handle.id
+    def id_of(self, handle: PostedJob) -> str:  # noqa: ARG002 - part of RemoteJob
+        return self.find_id()
 
     def accepted_ticket(self, handle: PostedJob) -> Ticket:  # noqa: ARG002 - part of RemoteJob
         return self._progress.ticket
 
     def follow(self, handle: PostedJob) -> PostedJob:
-        outage = Outage(self.at, lost_seconds=self._config.lost_seconds, patient=())
+        outage = Outage(self.at, lost_seconds=self._config.lost_seconds)
         answered_at = time.monotonic()
         self._progress.update("queued")
         try:
             while not handle.answer.ready(self._config.poll_seconds):
                 try:
-                    run_while_reporting(self._look, self._progress.tick)
-                    outage.end()
-                    answered_at = time.monotonic()
-                except (Lost, LetGo):
-                    raise
+                    look = run_while_reporting(self._look, self._progress.tick)
                 except BackendError as error:
                     if self._client.is_closed:
                         raise
@@ -178,29 +189,35 @@ class A1111Job:
                         what = f"{self.at} has not answered for {silent_seconds:.0f} seconds"
                         raise Lost(f"{what}: {error.message}", is_certain=False) from error
                     outage.check(error)
+                else:
+                    outage.end()
+                    answered_at = time.monotonic()
+                    self._report(*look)
         except LetGo:  # no other process can collect it
             cancel_and_confirm(self, self.policy, self.find_id)
             raise
         return handle
 
-    def _look(self) -> None:
-        """Ask for the progress, and report it where it is that of our job."""
+    def _look(self) -> tuple[A1111Task | None, A1111Progress | None]:
+        """How our job is, and what the server works on where that is our job."""
         task = self._client.task(self._ticket.id, self._preview_number)
-        is_known = task is not None and (task.is_queued or task.is_active)
-        if is_known and not self._has_tasks:
+        has_tasks = self._has_tasks or (task is not None and task.is_known)
+        is_ours = task is not None and task.is_active
+        if not is_ours and (has_tasks or not self._is_alone):
+            return task, None
+        has_preview = task is None or task.preview is None
+        return task, self._client.progress(has_preview=has_preview)
+
+    def _report(self, task: A1111Task | None, now: A1111Progress | None) -> None:
+        if task is not None and task.is_known and not self._has_tasks:
             self._has_tasks = True
             self._progress.update_ticket(self._progress.ticket.sent(has_tasks=True))
-        is_ours = task is not None and task.is_active
-        if not is_ours and (self._has_tasks or not self._is_alone):
-            self._progress.update("queued")
-            return
-        preview = task.preview if task is not None else None
-        if task is not None and preview is not None:
-            self._preview_number = task.preview_number
-        now = self._client.progress(has_preview=preview is None)
         if now is None or now.is_idle:
             self._progress.tick()
             return
+        preview = None if task is None else task.preview
+        if task is not None and preview is not None:
+            self._preview_number = task.preview_number
         self._began = self._began or time.monotonic()
         self._is_interrupted = now.is_interrupted
         self._progress.update(
@@ -278,8 +295,7 @@ class A1111Job:
             self._connection.abort()
             return
         task = self._client.task(id)
-        knows_it = task is not None and (task.is_active or task.is_queued)
-        is_ours = task.is_active if task and knows_it else self._config.exclusive
+        is_ours = task.is_active if task and task.is_known else self._config.exclusive
         if is_ours:
             self._client.interrupt()
 

@@ -142,10 +142,10 @@ def complete_body(
         body["scheduler"] = match_scheduler(parse_scheduler(request.scheduler), info.schedulers)
     loras = [(_find_lora(lora.name, info), lora.strength) for lora in request.loras]
     clip_skip = request.extra.get("clip_skip")
+    if clip_skip is not None and info.program in ("sd.cpp", "sdnext"):
+        body["clip_skip"] = clip_skip
     if info.program == "sd.cpp":
         body["lora"] = [{"path": info.loras[n], "multiplier": strength} for n, strength in loras]
-        if clip_skip is not None:
-            body["clip_skip"] = clip_skip
         body["prompt"] = body["prompt"] or " "  # it refuses an empty prompt
         return body
     body["prompt"] += "".join(f" <lora:{name}:{strength:g}>" for name, strength in loras)

@@ -69,62 +69,75 @@ class Stranger:
 
 @pytest.mark.parametrize("program", ["a1111", "sdnext"])
 def test_progress_has_steps_and_previews(open_a1111: OpenA1111, program: Any) -> None:
-    server = A1111Server(program, A1111Switches(seconds=0.3))
+    server = A1111Server(program, A1111Switches(seconds=60))
     backend = open_a1111(server)
-    progress: list[Progress] = []
-    backend.collect(backend.prepare(REQUEST), progress.append)
-    running = [one for one in progress if one.stage == "running"]
+    running: list[Progress] = []
+
+    def note(progress: Progress) -> None:
+        if progress.stage == "running":
+            running.append(progress)
+            server.finish_current()
+
+    backend.collect(backend.prepare(REQUEST), note)
     assert {one.steps for one in running} == {20}
     assert any(one.preview for one in running)
     assert server.interrupts == 0
 
 
 def test_job_that_waits_shows_nothing_of_the_job_before_it(open_a1111: OpenA1111) -> None:
-    server = A1111Server("forge", A1111Switches(seconds=0.2))
+    server = A1111Server("forge", A1111Switches(seconds=60))
     backend = open_a1111(server)
     stranger = Stranger(server)
-    stages: list[tuple[str, bool]] = []
+    waiting: list[Progress] = []
+    running: list[Progress] = []
 
     def note(progress: Progress) -> None:
-        stages.append((progress.stage, server.current_task == "stranger"))
-        assert not (progress.preview and server.current_task == "stranger")
+        (waiting if server.current_task == "stranger" else running).append(progress)
+        if len([one for one in waiting if one.stage == "queued"]) == 5:
+            server.switches = A1111Switches(seconds=0.2)
+            server.finish_current()
 
     backend.collect(backend.prepare(REQUEST), note)
-    assert ("queued", True) in stages
-    assert "running" in {stage for stage, _ in stages}
+    assert {one.stage for one in waiting} == {"submitted", "queued"}
+    assert not any(one.preview for one in waiting)
+    assert any(one.preview for one in running)
     assert stranger.wait() == 200
+
+
+def cancel_when_queued(server: A1111Server, *, then_runs: bool) -> Callable[[Progress], None]:
+    """Cancels once the server has said that our job waits behind that of a stranger."""
+
+    def on_progress(progress: Progress) -> None:
+        if progress.ticket is not None and progress.ticket.engine.get("has_tasks"):
+            assert server.current_task == "stranger"
+            if then_runs:
+                server.finish_current()
+            raise Cancelled
+
+    return on_progress
 
 
 def test_cancelling_a_waiting_job_does_not_stop_the_job_of_another_user(
     open_a1111: OpenA1111,
 ) -> None:
     """The server cannot take a job out of its queue, and its interrupt stops what runs."""
-    server = A1111Server("a1111", A1111Switches(seconds=0.3))
+    server = A1111Server("a1111", A1111Switches(seconds=60))
     backend = open_a1111(server, cancel_seconds=0)
     stranger = Stranger(server)
-
-    def cancel_when_queued(progress: Progress) -> None:
-        if progress.ticket is not None and progress.ticket.engine.get("has_tasks"):
-            raise Cancelled
-
     with pytest.raises(Cancelled) as caught:
-        backend.collect(backend.prepare(REQUEST), cancel_when_queued)
+        backend.collect(backend.prepare(REQUEST), cancel_when_queued(server, then_runs=False))
     assert not caught.value.is_stopped
-    assert stranger.wait() == 200
     assert server.interrupts == 0
+    server.finish_current()
+    assert stranger.wait() == 200
 
 
 def test_cancelled_waiting_job_is_interrupted_once_it_runs(open_a1111: OpenA1111) -> None:
-    server = A1111Server("a1111", A1111Switches(seconds=0.3))
-    backend = open_a1111(server, cancel_seconds=5)
+    server = A1111Server("a1111", A1111Switches(seconds=60))
+    backend = open_a1111(server, cancel_seconds=10)
     stranger = Stranger(server)
-
-    def cancel_when_queued(progress: Progress) -> None:
-        if progress.ticket is not None and progress.ticket.engine.get("has_tasks"):
-            raise Cancelled
-
     with pytest.raises(Cancelled) as caught:
-        backend.collect(backend.prepare(REQUEST), cancel_when_queued)
+        backend.collect(backend.prepare(REQUEST), cancel_when_queued(server, then_runs=True))
     assert caught.value.is_stopped
     assert (stranger.wait(), server.interrupts, server.is_at_work()) == (200, 1, False)
 
@@ -133,17 +146,32 @@ def test_cancelled_waiting_job_is_interrupted_once_it_runs(open_a1111: OpenA1111
 def test_server_that_does_not_tell_jobs_apart_is_interrupted_only_where_nobody_else_uses_it(
     open_a1111: OpenA1111, *, exclusive: bool, interrupts: int
 ) -> None:
-    server = A1111Server("sdnext", A1111Switches(seconds=0.5))
+    server = A1111Server("sdnext", A1111Switches(seconds=60))
     backend = open_a1111(server, exclusive=exclusive, cancel_seconds=1 if exclusive else 0)
     with pytest.raises(Cancelled) as caught:
         backend.collect(backend.prepare(REQUEST), raise_when_running(Cancelled()))
     assert (server.interrupts, caught.value.is_stopped) == (interrupts, exclusive)
 
 
+def test_server_that_will_not_be_interrupted_is_not_waited_for(open_a1111: OpenA1111) -> None:
+    server = A1111Server("sdnext", A1111Switches(seconds=30))
+    backend = open_a1111(server, cancel_seconds=60)
+    began = time.monotonic()
+
+    def cancel_later(progress: Progress) -> None:
+        if progress.stage == "running" and time.monotonic() - began > 1.2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled) as caught:
+        backend.collect(backend.prepare(REQUEST), cancel_later)
+    assert "backends.studio.exclusive" in caught.value.remedy
+    assert (caught.value.is_stopped, server.interrupts) == (False, 0)
+
+
 def test_server_without_a_web_page_is_treated_as_one_that_cannot_tell(
     open_a1111: OpenA1111,
 ) -> None:
-    server = A1111Server("a1111", A1111Switches(seconds=0.3, has_tasks=False))
+    server = A1111Server("a1111", A1111Switches(seconds=60, has_tasks=False))
     backend = open_a1111(server, cancel_seconds=0)
     with pytest.raises(Cancelled):
         backend.collect(backend.prepare(REQUEST), raise_when_running(Cancelled()))
@@ -170,10 +198,15 @@ def interrupt_slowly(server: A1111Server) -> None:
 
 
 def test_lost_answer_is_never_sent_again(open_a1111: OpenA1111) -> None:
-    server = A1111Server("a1111", A1111Switches(answer="cut", seconds=0.1))
+    server = A1111Server("a1111", A1111Switches(answer="cut", seconds=60))
     backend = open_a1111(server)
+
+    def finish_once_seen(progress: Progress) -> None:
+        if progress.stage == "running":
+            server.finish_current()
+
     with pytest.raises(Lost) as caught:
-        backend.collect(backend.prepare(REQUEST), no_progress)
+        backend.collect(backend.prepare(REQUEST), finish_once_seen)
     # It was seen to run, and the server says that it works on it no more.
     assert caught.value.is_certain
     assert server.submissions == 1
@@ -217,7 +250,7 @@ def test_server_that_dies_while_it_works_is_reported_as_gone(open_a1111: OpenA11
 
 def test_resumed_job_is_uncertain_while_the_server_works_on_it(open_a1111: OpenA1111) -> None:
     """The process that waited for it was killed: its images are lost."""
-    server = A1111Server("forge", A1111Switches(seconds=0.4))
+    server = A1111Server("forge", A1111Switches(seconds=60))
     backend = open_a1111(server)
     sent: list[Ticket] = []
 
@@ -232,6 +265,7 @@ def test_resumed_job_is_uncertain_while_the_server_works_on_it(open_a1111: OpenA
     with pytest.raises(Lost, match="still works on the job") as caught:
         other.collect(sent[-1], no_progress)
     assert not caught.value.is_certain
+    server.finish_current()
     working.join(10)
     with pytest.raises(Lost) as caught:
         other.collect(sent[-1], no_progress)

@@ -52,6 +52,7 @@ class _State:
     step: int = 0
     steps: int = 0
     interrupted: bool = False
+    is_finished: bool = False
     number: int = 0
 
 
@@ -99,6 +100,10 @@ class A1111Server:
     def hide_api(self) -> None:
         """Be a server that was started without --api."""
         self._lists = {}
+
+    def finish_current(self) -> None:
+        """Let the job that runs end well at once."""
+        self._state.is_finished = True
 
     def is_at_work(self) -> bool:
         return self._at_work > 0
@@ -200,7 +205,9 @@ class A1111Server:
                 self._pending.remove(id)
                 self.current_task = id
             end = time.monotonic() + self.switches.seconds
-            while (left := end - time.monotonic()) > 0 and not state.interrupted:
+            while (left := end - time.monotonic()) > 0:
+                if state.interrupted or state.is_finished:
+                    break
                 state.step = round(state.steps * (1 - left / self.switches.seconds))
                 if self._is_closing.wait(_STEP_SECONDS):
                     break
