@@ -115,16 +115,7 @@ def create_app(
         responses={"default": {"model": ProblemDetails, "description": "An error."}},
     )
     add_error_handlers(app)
-    checks = [Depends(check_scope)]
-    routers = [(router, NATIVE, name_native_operation) for router in _NATIVE_ROUTES]
-    routers += [(router, "", name_foreign_operation) for router in _FOREIGN_ROUTES]
-    if runtime.settings.server.comfyui is not None:
-        app.state.prompts = ClientPrompts(runtime, require_comfyui(runtime.settings))
-        routers += [(comfyui.router, path, name_foreign_operation) for path in ("", "/api")]
-    for router, prefix, name in routers:
-        app.include_router(
-            router, prefix=prefix, dependencies=checks, generate_unique_id_function=name
-        )
+    app.include_routes(runtime)
     app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
     app.state.requests = requests
     app.add_middleware(
@@ -148,6 +139,19 @@ def create_app(
 
 class ImagenApi(FastAPI):
     """The application, which describes itself in full."""
+
+    def include_routes(self, runtime: Runtime) -> None:
+        """Serve all routes, each with a check of the scope that it requires."""
+        checks = [Depends(check_scope)]
+        routers = [(router, NATIVE, name_native_operation) for router in _NATIVE_ROUTES]
+        routers += [(router, "", name_foreign_operation) for router in _FOREIGN_ROUTES]
+        if runtime.settings.server.comfyui is not None:
+            self.state.prompts = ClientPrompts(runtime, require_comfyui(runtime.settings))
+            routers += [(comfyui.router, path, name_foreign_operation) for path in ("", "/api")]
+        for router, prefix, name in routers:
+            self.include_router(
+                router, prefix=prefix, dependencies=checks, generate_unique_id_function=name
+            )
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
