@@ -85,7 +85,7 @@ def test_images_are_filtered(
         ("images?text=-", 400, ""),
         ("images?since=0001-01-01", 400, "since: "),
         ("images?tag=,", 400, "not a valid tag"),
-        ("images?after=nobody", 404, "was not found"),
+        ("images?after=unknown", 404, "was not found"),
         ("failures?after=ffffffff", 400, "was not found"),
         ("images/ffffffff-0000-4000-8000-000000000000.1", 404, "was not found"),
         ("images/ffffffff-0000-4000-8000-000000000000.1/file", 404, "was not found"),

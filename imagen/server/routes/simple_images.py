@@ -188,7 +188,7 @@ async def outpaint(
 
 
 def _find_named(filename: str, runtime: Runtime) -> LibraryImage:
-    """An image by a file name of ours. Raises NotFound."""
+    """An image by its file name. Raises NotFound."""
     if (match := _NAME.fullmatch(filename)) is not None:
         return find_image_by_id(runtime.library, match[1])
     is_name = filename == safe_name(filename)
