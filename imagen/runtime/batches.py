@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imagen.batch.batch_file import BatchOptions, read_batch
@@ -33,14 +32,11 @@ def submit_client_batch(
     is_literal: bool = False,
     is_combinatorial: bool = False,
 ) -> SubmittedBatchView:
-    """Submit the requests of a prompt file, which a client sent, and which has this name.
+    """Submit the requests of a prompt file of a client; their images get a folder of this name.
 
-    As with `imagen batch`, a request that was submitted before is not made again: its job goes on,
-    or is tried again if it failed. The images are in a folder of this name. Raises RequestError
-    with everything that is wrong; then nothing is submitted.
+    A request that was submitted before is not made again: its job goes on, or is tried again if it
+    failed. Raises RequestError with everything that is wrong; then nothing is submitted.
     """
-    if is_literal and is_combinatorial:
-        raise RequestError("combinatorial and literal exclude each other. Use one of them.")
     output = runtime.settings.output
     folder = {"directory": output.directory / f"batch-{slugify(name)}"}
     settings = runtime.settings.model_copy(update={"output": output.model_copy(update=folder)})
@@ -66,7 +62,7 @@ def submit_client_batch(
             submission = submit_requests(
                 [rows[number]._replace(key=key) for number, key in known.new.items()],
                 settings,
-                replace(options, is_served=runtime.has_worker),
+                options,
                 kind="batch",
                 name=f"{name}: {len(rows)} requests",
                 store=store,

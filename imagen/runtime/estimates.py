@@ -44,6 +44,11 @@ def estimate_requests(
     costs = [ticket.estimate.usd for ticket in tickets if ticket.estimate is not None]
     refused = [*dict.fromkeys(text for ticket in tickets for text in not_honoured(ticket.receipt))]
     expected, usual = _forecast(requests, plans, name, runtime)
+    try:
+        with runtime.library.reading() as connection:
+            budgets = refuse_over_budget(tickets, runtime.settings, connection=connection)
+    except OverBudget as error:
+        budgets = [error.message]
     return EstimateView(
         backend=name,
         jobs=len(tickets) + without_engine,
@@ -56,7 +61,7 @@ def estimate_requests(
         expected_end=expected and expected.end,
         not_honoured=tuple(refused),
         warnings=tuple(text for text in warnings if text not in refused),
-        budgets=tuple(_describe_budgets(tickets, runtime)),
+        budgets=tuple(budgets),
         plan=tuple(map(PlannedGenerationView.of, tickets)),
     )
 
@@ -83,12 +88,3 @@ def _forecast(
         usual = estimate_seconds(tickets, settings)
     seconds = [one for one in usual if one is not None]
     return expected, sum(seconds) if len(seconds) == len(usual) else None
-
-
-def _describe_budgets(tickets: Sequence[Ticket], runtime: Runtime) -> list[str]:
-    """What the budgets would say about these tickets."""
-    try:
-        with runtime.library.reading() as connection:
-            return refuse_over_budget(tickets, runtime.settings, connection=connection)
-    except OverBudget as error:
-        return [error.message]

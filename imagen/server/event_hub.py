@@ -101,7 +101,10 @@ class EventHub:
             version = 0
             while True:
                 tick = self._tick
-                chunks, place = self._take(place)
+                chunks = [one.encoded for one in self._kept[max(0, place - self._first) :]]
+                if place < self._first:
+                    chunks = [self._mark("resync")]
+                place = self._first + len(self._kept)
                 previews, version = self._previews.after(version)
                 if chunks or previews:
                     yield b"".join((*chunks, *previews))
@@ -113,13 +116,6 @@ class EventHub:
                     yield _HEARTBEAT
         finally:
             self._clients -= 1
-
-    def _take(self, place: int) -> tuple[list[bytes], int]:
-        """The events from this place on, and the place after them."""
-        end = self._first + len(self._kept)
-        if place < self._first:
-            return [self._mark("resync")], end
-        return [one.encoded for one in self._kept[place - self._first :]], end
 
     async def _open(self, after: str | None) -> tuple[int, bytes]:
         """Where a client begins, and what it gets first: what it missed, or `resync`.

@@ -33,8 +33,8 @@ def _post(server: LiveServer, path: str, **body: Any) -> Any:
 
 
 def _result(server: LiveServer, job: str) -> Any:
-    answer = server.client.get(f"/api/v1/generations/{job}", params={"wait": 20})
-    return answer.raise_for_status().json()
+    server.wait_for_job(job)
+    return server.client.get(f"/api/v1/generations/{job}").raise_for_status().json()
 
 
 # --- batches ---

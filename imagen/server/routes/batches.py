@@ -46,6 +46,8 @@ def submit_batch(
     """Submit many requests. Those that were submitted before are not submitted again."""
     if (body.prompts is None) == (body.rows is None):
         raise RequestError("Give either prompts or rows.")
+    if body.literal and body.combinatorial:
+        raise RequestError("combinatorial and literal exclude each other. Use one of them.")
     rows = "\n".join(map(json.dumps, body.rows or ()))
     made = submit_client_batch(
         (rows if body.prompts is None else body.prompts).encode("utf-8", "replace"),

@@ -28,9 +28,7 @@ router = APIRouter(tags=["generations"])
 
 _LONGEST_WAIT_SECONDS = 3600.0
 _LONGEST_KEY = 200
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*(?:=\s*\"?(\d{1,6})\"?)?\s*(?=[,;]|$)", re.IGNORECASE)
-"""In the header `Prefer` of RFC 7240; without seconds, as long as possible."""
-
+_SECONDS = re.compile(r"[0-9]{1,6}")
 Wait = Annotated[
     float | None,
     Query(
@@ -137,9 +135,12 @@ async def submit_generation(
     submission = await asyncio.to_thread(submit)
     id = str(submission.job)
     response.headers["Location"] = http.url_for("get_generation", id=id).path
-    if (match := _WAIT.search(prefer or "")) is not None and wait is None:
-        wait = min(float(match[1] or _LONGEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
-        response.headers["Preference-Applied"] = match[0].strip(",; ")
+    for preference in (prefer or "").split(","):
+        name, _, value = preference.partition(";")[0].partition("=")
+        seconds = value.strip().strip('"') or f"{_LONGEST_WAIT_SECONDS:.0f}"
+        if wait is None and name.strip().lower() == "wait" and _SECONDS.fullmatch(seconds):
+            wait = min(float(seconds), _LONGEST_WAIT_SECONDS)
+            response.headers["Preference-Applied"] = "wait" + (f"={seconds}" if value else "")
     finished = None if wait is None else await state.wait_while_connected(id, http, wait)
     if finished is None:
         return submission
