@@ -50,6 +50,7 @@ _BLOCKS: dict[str, dict[str, Any]] = {
     "cloud_asked": {"type": "replicate", "model": "me/model", "api_token_env": "A_TOKEN"},
     "sd": {"type": "sdcpp", "bearer_env": "A_TOKEN"},
     "images": {"type": "openai", "api_key_env": "A_TOKEN"},
+    "webui": {"type": "a1111", "basic_env": "A_PAIR"},
 }
 
 
@@ -123,6 +124,12 @@ def _of_a_job(path: str, said: str, body: bytes) -> HttpAnswer:
         return json_answer({"id": "job_1"}, 202)
     if path == "/images/generations":
         return json_answer({"data": [{"url": f"http://127.0.0.1:9/?{said}"}]})
+    if path == "/sdapi/v1/options":
+        return json_answer({"sd_model_checkpoint": said})
+    if path.startswith("/sdapi/v1/progress"):
+        return json_answer({"state": {"job_count": 0}, "progress": 0})
+    if path == "/sdapi/v1/txt2img":
+        return json_answer({"error": "RuntimeError", "errors": said}, 500)
     if path.startswith("/sdcpp/v1/jobs/"):
         return json_answer({"id": "job_1", "status": "failed", "error": {"message": said}})
     nothing: dict[str, Any] = {"queue_running": [], "queue_pending": [], "devices": []}

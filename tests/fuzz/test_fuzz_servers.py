@@ -17,6 +17,8 @@ from support.editor_files import CATALOGUE
 from support.mutated_inputs import limits, mutated_bytes, mutated_text, run_imagen
 from support.other_tools_images import graph
 
+from imagen.backends.a1111.client import A1111Client
+from imagen.backends.a1111.config import A1111Config
 from imagen.backends.comfyui import ComfyUIConfig, websocket
 from imagen.backends.comfyui.client import ComfyClient as ComfyUIClient
 from imagen.backends.replicate.client import ReplicateClient as ReplicateClient
@@ -69,6 +71,17 @@ _REPLICATE: list[Any] = [
     {"results": [{"id": "p1", "status": "starting"}], "next": None},
     {"detail": "no", "status": 422, "title": "Input validation failed"},
     {"latest_version": {"id": "v", "openapi_schema": {"components": {"schemas": {}}}}},
+]
+_A1111: list[Any] = [
+    {"sd_model_checkpoint": "a.safetensors [0123abcd]"},
+    {
+        "progress": 0.5,
+        "state": {"job_count": 1, "sampling_step": 2, "sampling_steps": 4, "interrupted": False},
+        "current_image": "iVBORw0KGgo=",
+    },
+    {"active": True, "queued": False, "live_preview": "data:image/png;base64,iVBO"},
+    {"images": ["iVBORw0KGgo="], "info": '{"all_seeds": [7], "index_of_first_image": 0}'},
+    {"error": "RuntimeError", "detail": [{"loc": ["body", "steps"], "msg": "x"}], "errors": "no"},
 ]
 _FRAMES: list[Any] = [
     {"type": "progress", "data": {"value": 1, "max": 4, "prompt_id": "p", "node": "5"}},
@@ -151,6 +164,22 @@ def test_replicate_client_survives_mutated_answers(
             lambda: client.get("p1"),
             lambda: client.recent(datetime(2026, 1, 1, tzinfo=UTC)),
             lambda: client.model_info(config.reference),
+        ]
+        _query(questions[number], answer)
+
+
+@given(
+    answer=st.tuples(st.sampled_from([200, 200, 401, 404, 422, 500, 502]), mutated_text(_A1111)),
+    number=st.integers(0, 3),
+)
+def test_a1111_client_survives_mutated_answers(answer: tuple[int, bytes], number: int) -> None:
+    config = A1111Config(name="studio", url="http://127.0.0.1:9")
+    with closing(A1111Client(config)) as client, client.open_connection() as connection:
+        questions: list[Callable[[], object]] = [
+            client.info,
+            lambda: client.progress(has_preview=True),
+            lambda: client.task("p"),
+            lambda: client.generate("/sdapi/v1/txt2img", {}, lambda: None, connection),
         ]
         _query(questions[number], answer)
 

@@ -23,6 +23,7 @@ from imagen.backends.base import (
 )
 from imagen.backends.learned import read_learned, write_learned
 from imagen.backends.model_choice import ChosenModel
+from imagen.backends.redact import Redactor, credentials
 from imagen.core.ticket import Ticket, new_id
 from imagen.errors import BackendError, ImagenError, RequestError, Unavailable
 
@@ -152,7 +153,8 @@ class A1111:
     def read_info(self) -> A1111Info:
         """Ask the server what it has, and cache the answer."""
         self._asked = self.client().info()
-        write_learned(self._info_path(), self._asked.model_dump(mode="json"))
+        redactor = Redactor(credentials(self._config))  # a server may echo the request
+        write_learned(self._info_path(), redactor.value(self._asked.model_dump(mode="json")))
         return self._asked
 
     def _info_path(self) -> Path | None:

@@ -181,7 +181,7 @@ class A1111Client:
         return A1111Progress(
             is_idle=state["job_count"] == 0 and not (is_sdnext and step),
             is_interrupted=state.get("interrupted") is True,
-            fraction=float(fraction) if isinstance(fraction, int | float) else 0.0,
+            fraction=fraction if isinstance(fraction, float) and 0 <= fraction <= 1 else 0.0,
             step=step if steps else None,
             steps=steps or None,
             preview=_image_data(values.get("current_image")),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from imagen.backends.base import Health, Model, tag_errors_with_backend
 from imagen.backends.images import check_image, restore_unmasked
 from imagen.backends.learned import read_learned, write_learned
+from imagen.backends.redact import Redactor, credentials
 from imagen.backends.remote_job import JobProgress, Outage, RemoteJobPolicy, run_remote_job
 from imagen.backends.sdcpp.capabilities import SdEngineInfo, build_capabilities
 from imagen.backends.sdcpp.cli_args import EMPTY_PROMPT
@@ -129,7 +130,8 @@ class SdServer:
     def read_info(self) -> SdServerInfo:
         """Ask the server what it has, and cache the answer."""
         info = self.client().info()
-        write_learned(self._info_path(), info._asdict())
+        redactor = Redactor(credentials(self._config))  # a server may echo the request
+        write_learned(self._info_path(), redactor.value(info._asdict()))
         return info
 
     def _info_path(self) -> Path | None:
