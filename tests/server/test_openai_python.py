@@ -179,6 +179,10 @@ def test_a_model_is_a_backend_a_pool_a_checkpoint_or_an_alias(
             {"extra_body": {"imagen": {"wobble": 1}}},
             *(openai.BadRequestError, "invalid_value", "wobble", "unknown key"),
         ),
+        (
+            {"extra_body": {"imagen": {"count": 11}}},
+            *(openai.BadRequestError, "invalid_value", "n", "at most 10 images"),
+        ),
         ({"model": "broken"}, openai.APIStatusError, "failed", None, "fails as configured"),
         ({"model": "picky"}, openai.BadRequestError, "rejected", None, "fails as configured"),
     ],

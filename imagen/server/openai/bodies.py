@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LONGEST_PROMPT = 32_000
 MOST_IMAGES = 16
+MOST_NEW_IMAGES = 10
 _LARGEST_IMAGE = 50 * 2**20
 _MOST_FIELDS = 100
 _IMAGE_FIELD = re.compile(r"image(?:\[\d{0,3}\])?")
@@ -43,7 +44,9 @@ class OpenaiImageBody(BaseModel):
         description="A backend, a pool, a model of the default backend, `backend/model`, or an "
         "alias; by default the backend of the server.",
     )
-    n: int | None = Field(None, ge=1, le=10, description="How many images; by default 1.")
+    n: int | None = Field(
+        None, ge=1, le=MOST_NEW_IMAGES, description="How many images; by default 1."
+    )
     size: str | None = Field(
         None, max_length=40, description="Such as `1024x768`; `auto` is the backend's own size."
     )
@@ -137,7 +140,11 @@ async def read_edit(http: HttpRequest) -> ImageCall:
             values = json.loads(await http.body())
         except ValueError as error:
             raise RequestError("The body is not valid JSON.") from error
-        return _edit_of_json(_validate(values))
+        body = _validate(values)
+        named = (body.image,) if isinstance(body.image, str) else body.image or ()
+        sources = (*(source.name for source in body.images or ()), *named)
+        drawn = body.mask.name if isinstance(body.mask, OpenaiImageSource) else body.mask
+        return _edit_call(body, sources, drawn or None)
     if kind != "multipart/form-data":
         raise RequestError(
             "The content type of the body must be multipart/form-data or application/json."
@@ -173,13 +180,6 @@ def _validate(values: object) -> OpenaiEditBody:
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors()]
         raise RequestValidationError(faults) from error
-
-
-def _edit_of_json(body: OpenaiEditBody) -> ImageCall:
-    named = (body.image,) if isinstance(body.image, str) else body.image or ()
-    images = (*(source.name for source in body.images or ()), *named)
-    mask = body.mask.name if isinstance(body.mask, OpenaiImageSource) else body.mask
-    return _edit_call(body, images, mask or None)
 
 
 def _edit_call(

@@ -20,10 +20,11 @@ from imagen.runtime.client_requests import (
     store_image,
 )
 from imagen.runtime.model_directory import ModelChoice
-from imagen.server.openai.bodies import ImageUpload, typed_text
+from imagen.server.openai.bodies import MOST_NEW_IMAGES, ImageUpload, typed_text
 
 if TYPE_CHECKING:
-    from imagen.core.capabilities import Parameter
+    from imagen.core.capabilities import Capabilities
+    from imagen.core.request import Task
     from imagen.runtime import Runtime
     from imagen.server.openai.bodies import ImageCall, ImageInput
 
@@ -89,6 +90,8 @@ def build_request(call: ImageCall, runtime: Runtime) -> BackendRequest:
     if call.is_edit:
         values |= _edit_values(call, choice.backend, runtime)
     request = parse_client_request(values, runtime)
+    if (request.count or 1) > MOST_NEW_IMAGES:
+        raise RequestError(f"n: at most {MOST_NEW_IMAGES} images, not {request.count}.")
     own, warnings = _own_values(call, request, choice.backend, runtime)
     if own:
         request = parse_client_request(values | {"extra": {**own, **request.extra}}, runtime)
@@ -99,12 +102,14 @@ def _own_values(
     call: ImageCall, request: Request, backend: str, runtime: Runtime
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The fields that are parameters of the backend's own, and what was wrong with others."""
-    rest = {name: value for name, value in call.others.items() if not _is_field(name)}
-    parameters = _shared_parameters(request, backend, runtime) if rest else {}
     own: dict[str, Any] = {}
     warnings: list[str] = []
-    for name in rest.keys() & parameters.keys():
-        parameter = parameters[name]
+    rest = {name: value for name, value in call.others.items() if not _is_field(name)}
+    members = _capabilities(backend, request.task, request.model, runtime) if rest else []
+    for name in rest if members else ():
+        if not all(name in one.parameters for one in members):
+            continue
+        parameter = members[0].parameters[name]
         value = typed_text(rest[name], parameter.type)
         if parameter.choices is not None and value not in parameter.choices:
             value = _QUALITIES.get(str(value)) if name == "quality" else None
@@ -131,31 +136,22 @@ def _edit_values(call: ImageCall, backend: str, runtime: Runtime) -> dict[str, o
     if call.mask is not None:
         mask = _store_mask(call.mask, stored[0], runtime)
         return {"image": stored[0], "mask": mask, "references": stored[1:]}
-    tasks = {
-        task
-        for member in members_of(backend, runtime.settings)
-        for task in _tasks_of(member, runtime)
-    }
+    tasks = {task for one in _capabilities(backend, "edit", None, runtime) for task in one.tasks}
     if "edit" in tasks or "image-to-image" not in tasks:
         return {"references": stored}
     return {"image": stored[0], "references": stored[1:]}
 
 
-def _tasks_of(member: str, runtime: Runtime) -> tuple[str, ...]:
+def _capabilities(
+    backend: str, task: Task, model: str | None, runtime: Runtime
+) -> list[Capabilities]:
+    """What a backend accepts, or each member of a pool."""
     settings = runtime.settings
-    with closing(open_backend(member, settings.backends, settings.shared())) as engine:
-        return engine.capabilities("edit").tasks
-
-
-def _shared_parameters(request: Request, backend: str, runtime: Runtime) -> dict[str, Parameter]:
-    """The parameters that all members of a backend or pool have, as the first one has them."""
-    shared: dict[str, Parameter] | None = None
-    settings = runtime.settings
+    found: list[Capabilities] = []
     for member in members_of(backend, settings):
         with closing(open_backend(member, settings.backends, settings.shared())) as engine:
-            own = engine.capabilities(request.task, request.model).parameters
-        shared = own if shared is None else {n: one for n, one in shared.items() if n in own}
-    return shared or {}
+            found.append(engine.capabilities(task, model))
+    return found
 
 
 def _store(image: ImageInput, parameter: str, runtime: Runtime) -> str:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from imagen.runtime import Runtime
     from imagen.runtime.caller import Caller
     from imagen.server.openai.bodies import ImageCall
-    from imagen.server.openai.requests import BackendRequest
 
 RETURN_SECONDS = 10.0
 """How long the job of an OpenAI client goes on after it left, which may repeat the call."""
@@ -49,7 +48,8 @@ def submit_call(
 ) -> SubmittedCall:
     """Submit a call, unless it repeats one. Raises what is wrong with it."""
     made = build_request(call, runtime)
-    digest = _digest(made)
+    text = f"{made.backend}\n{made.request.model_dump_json(exclude_defaults=True)}"
+    digest = sha256(text.encode()).hexdigest()
     own_key = headers.get("idempotency-key", "")
     retries = headers.get("x-stainless-retry-count")
     if own_key:
@@ -82,11 +82,6 @@ def _is_same_call(job: QueuedJob, runtime: Runtime) -> bool:
     finished = read_finished(job.id, runtime)
     error = finished.error if finished is not None else None
     return error is None or status_of_failure(error) == _FAILED_STATUS
-
-
-def _digest(made: BackendRequest) -> str:
-    text = f"{made.backend}\n{made.request.model_dump_json(exclude_defaults=True)}"
-    return sha256(text.encode()).hexdigest()
 
 
 def status_of_failure(error: ImagenError) -> int:
