@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from fastapi.routing import APIRoute
 from PIL import Image
@@ -87,7 +90,7 @@ def test_the_body_of_a_client_gives_its_images(
         ("txt2img", {"steps": "many"}, 400, "steps: Input should be a valid integer"),
         ("txt2img", [], 400, "Input should be"),
         ("txt2img", {"width": 5}, 400, "width"),
-        ("txt2img", {"n_iter": 2000}, 400, "count"),
+        ("txt2img", {"n_iter": 11, "batch_size": 10}, 400, "at most 100 images"),
         ("txt2img", {"cfg_scale": float("nan")}, 400, "cfg_scale: Input should be a finite"),
         ("txt2img", {"prompt": "<lora:/etc/passwd:1>"}, 400, "is a path or a URL"),
         (
@@ -182,7 +185,10 @@ def test_a_form_is_refused_with_what_to_send(server: LiveServer) -> None:
 
 @pytest.fixture(scope="module")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with chdir(tmp_path_factory.mktemp("comfyui")), ComfyUI(images="flat") as engine:
+    with (
+        chdir(tmp_path_factory.mktemp("comfyui")),
+        ComfyUI(images="flat", previews=True, step_seconds=0.02) as engine,
+    ):
         settings = server_settings({"comfy": {"type": "comfyui", "url": engine.url}})
         settings = settings.model_copy(update={"default_backend": "comfy"})
         with live_server(settings) as live:
@@ -209,6 +215,21 @@ def test_samplers_are_mapped_or_replaced_with_a_note(
     assert info["scheduler"] == used[1]
     notes = " ".join(info["warnings"])
     assert ("has no 'No such sampler'" in notes) == (used[0] is None)
+
+
+def test_progress_has_a_preview(comfyui: LiveServer) -> None:
+    body = {"prompt": "a fox", "steps": 100, "seed": 9} | _SMALL
+    url, until = f"{comfyui.url}/sdapi/v1/", time.monotonic() + 20
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(httpx.post, f"{url}txt2img", json=body, timeout=30)
+        while (state := comfyui.client.get(f"{url}progress").json())["current_image"] is None:
+            assert time.monotonic() < until
+            assert not call.done()
+        assert decode(state["current_image"]).width > 0
+        without = comfyui.client.get(f"{url}progress", params={"skip_current_image": True})
+        assert without.json()["current_image"] is None
+        comfyui.client.post(f"{url}interrupt").raise_for_status()
+        assert call.result().json()["images"] == []
 
 
 def test_samplers_are_listed_by_a1111s_names(comfyui: LiveServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import chdir, closing
 from copy import deepcopy
@@ -18,6 +19,8 @@ from imagen.backends import open_backend
 from imagen.config import ServerSettings
 from imagen.core.request import Request
 from imagen.core.result import no_progress
+from imagen.runtime.caller import LOCAL
+from imagen.server.comfyui.prompts import ClientPrompts, PromptBody
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -57,6 +60,17 @@ def test_a_prompt_runs_as_a_job_with_the_events_of_an_engine(
     job = server.wait_for_job(run.prompt_id)
     assert (job["state"], job["name"], job["backend"]) == ("done", "a fox", "comfy")
     assert client.http.get("/history").json().keys() >= {run.prompt_id}
+
+
+def test_graphs_that_were_not_sent_for_long_are_removed(server: LiveServer) -> None:
+    runtime = server.runtime
+    old = runtime.settings.state_dir / "prompts" / "0123.json"
+    old.parent.mkdir(parents=True, exist_ok=True)
+    old.write_text("{}")
+    os.utime(old, (1, 1))
+    id = ClientPrompts(runtime, "comfy").submit(PromptBody(prompt=flat_graph()), LOCAL)
+    assert not old.exists()
+    assert server.wait_for_job(id)["state"] == "done"
 
 
 def test_a_graph_that_cannot_run_is_refused_in_comfyuis_shape(client: PlainClient) -> None:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _HASH = re.compile(r" \[[0-9a-f]{6,64}\]")
 """What may follow the name in the title of a model."""
 _IMG2IMG_STRENGTH = 0.75
+_MOST_IMAGES = 100
+"""They are all in one answer."""
 _FAMILIES = (("resrgan", "realesrgan"), ("realesrgan", "realesrgan"), ("esrgan", "esrgan"))
 """The families of the upscalers that every A1111 has, by the beginnings of their names."""
 _KINDS: Mapping[str, str] = {
@@ -131,6 +133,9 @@ def _parse_infotext(body: Txt2ImgBody) -> Values:
 
 def _plain_values(body: Txt2ImgBody) -> Values:
     """What a request has a field for; without what is as good as the default."""
+    count = body.batch_size * body.n_iter
+    if count > _MOST_IMAGES:
+        raise RequestError(f"n_iter × batch_size: at most {_MOST_IMAGES} images in one call.")
     given: Values = {
         "prompt": body.prompt or (None if body.infotext else ""),
         "negative": body.negative_prompt or None,
@@ -142,7 +147,7 @@ def _plain_values(body: Txt2ImgBody) -> Values:
         "height": body.height,
         "sampler": _unless_automatic(body.sampler_name or body.sampler_index),
         "scheduler": _unless_automatic(body.scheduler),
-        "count": body.batch_size * body.n_iter,
+        "count": count,
     }
     values: Values = {name: value for name, value in given.items() if value is not None}
     if body.subseed_strength:
@@ -341,8 +346,9 @@ def _add_second_pass(body: Txt2ImgBody, plan: A1111Plan, runtime: Runtime) -> No
     plan.later.append({name: value for name, value in second.items() if value is not None})
 
 
-def plan_extras(body: ExtrasBody, image: bytes, runtime: Runtime) -> A1111Plan | None:
+def plan_extras(body: ExtrasBody, sent: str, runtime: Runtime) -> A1111Plan | None:
     """The plan of `extra-single-image` for one image; None if nothing is to be done."""
+    image = decode_base64(sent, "image")
     stages: list[Values] = []
     notes: list[str] = []
     if body.upscaler_1 != NO_UPSCALER:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ _FOLDER = "prompts"
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _FRONT = 100
 """The priority of a prompt that is to come before the others."""
+_REMOVE_SECONDS = 24 * 3600.0
+_KEEP_SECONDS = 30 * 24 * 3600.0
 _MOST_JOBS = 500
 _MOST_NODES = 5000
 _MOST_CLIENTS = 10_000
@@ -78,6 +81,7 @@ class ClientPrompts:
     backend: str
     clients: dict[str, str] = field(default_factory=dict)
     """The client of each job that was submitted since the server began."""
+    _remove_after: float = 0.0
 
     @property
     def _folder(self) -> Path:
@@ -90,10 +94,10 @@ class ClientPrompts:
             raise WorkflowError("prompt: expected a graph in the API format.")
         text = json.dumps(graph, sort_keys=True)
         path = self._folder / f"{sha256(text.encode()).hexdigest()[:32]}.json"
-        if not path.is_file():
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            make_private_folder(self._folder)
-            write_whole(path, text.encode(), is_private=True)
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self._folder)
+        write_whole(path, text.encode(), is_private=True)
+        self._remove_old()
         id = body.prompt_id or new_id()
         self.clients[id] = body.client_id
         while len(self.clients) > _MOST_CLIENTS:
@@ -179,6 +183,17 @@ class ClientPrompts:
         ):
             assert isinstance(engine, ComfyUIBackend)
             return engine.client().pass_on(method, path, **kwargs)
+
+    def _remove_old(self) -> None:
+        """Once in a while, remove graphs that were not sent for a long time."""
+        if time.monotonic() < self._remove_after:
+            return
+        self._remove_after = time.monotonic() + _REMOVE_SECONDS
+        oldest = time.time() - _KEEP_SECONDS
+        for file in self._folder.glob("*.json"):
+            with suppress(OSError):
+                if file.stat().st_mtime < oldest:
+                    file.unlink()
 
     def _file_of(self, job: QueuedJob) -> str:
         return job.spec.workflow.replace("\\", "/").rpartition("/")[2] if job.spec else ""

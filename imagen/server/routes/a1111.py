@@ -102,21 +102,25 @@ async def _upscale(
     body: ExtrasBody, image: str, state: AppState, caller: CallerOf, http: Request
 ) -> tuple[str, str] | None:
     """The image in base64, and remarks about it; None if the client has left."""
-    data = decode_base64(image, "image")
-    plan = await asyncio.to_thread(plan_extras, body, data, state.runtime)
+    plan = await asyncio.to_thread(plan_extras, body, image, state.runtime)
     if plan is None:
-        await asyncio.to_thread(decode_pixels, data, "image")
-        return encode((await asyncio.to_thread(convert_image, data, "png")).data), ""
+        return await asyncio.to_thread(_as_png, image), ""
     outcome = await run_plan("extras", plan, state, caller, http)
     if outcome is None:
         return None
     if not outcome.images:  # interrupted
-        return encode(data), "\n".join(outcome.notes)
+        return await asyncio.to_thread(_as_png, image), "\n".join(outcome.notes)
     made = await asyncio.to_thread(read_png, outcome.images[0], state.runtime)
     if body.resize_mode == 1 and body.upscaling_crop:
         size = (body.upscaling_resize_w, body.upscaling_resize_h)
         made = await asyncio.to_thread(_crop, made, size)
     return encode(made), "\n".join(outcome.notes)
+
+
+def _as_png(sent: str) -> str:
+    data = decode_base64(sent, "image")
+    decode_pixels(data, "image")
+    return encode(convert_image(data, "png").data)
 
 
 def _crop(data: bytes, size: tuple[int, int]) -> bytes:

@@ -98,7 +98,7 @@ async def detect(
         )
     images: list[str] = []
     for text in sent:
-        data = decode_base64(text, "controlnet_input_images")
+        data = await asyncio.to_thread(decode_base64, text, "controlnet_input_images")
         stored = await asyncio.to_thread(store_image, data, "image", runtime)
         plan = A1111Plan(backend, {"image": stored, "preprocess": kind})
         outcome = await run_plan("detect", plan, state, caller, http)
