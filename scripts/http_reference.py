@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from imagen.config import LibrarySettings, Settings
+from imagen.config import LibrarySettings, ServerSettings, Settings
 from imagen.runtime import open_runtime
 from imagen.server.app import create_app
 
@@ -23,13 +23,15 @@ _SUBJECTS = {
     "events": "Events",
     "images": "Images",
     "uploads": "Uploads",
+    "operations": "Image operations",
     "backends": "Backends and models",
     "workflows": "Workflows",
     "system": "The server",
-    "tokens": "Tokens and sessions",
+    "access": "Tokens and sessions",
     "simple": "Simple API",
     "openai": "OpenAI",
     "a1111": "A1111",
+    "comfyui": "ComfyUI, with server.comfyui",
 }
 """The headings of the tags, in this order; others follow."""
 
@@ -55,8 +57,12 @@ def describe_routes() -> str:
 def _read_document() -> dict[str, Any]:
     with TemporaryDirectory() as name:
         folder = Path(name)
-        library = LibrarySettings(url=str(folder / "library.db"))
-        settings = Settings(state_dir=folder, library=library)
+        settings = Settings(
+            state_dir=folder,
+            library=LibrarySettings(url=str(folder / "library.db")),
+            backends={"studio": {"type": "comfyui", "workflow": "sdxl"}},
+            server=ServerSettings(comfyui="studio"),
+        )
         with open_runtime(settings, has_worker=False) as runtime:
             return create_app(runtime).openapi()
 

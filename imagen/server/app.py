@@ -150,7 +150,11 @@ class ImagenApi(FastAPI):
             routers += [(comfyui.router, path, name_foreign_operation) for path in ("", "/api")]
         for router, prefix, name in routers:
             self.include_router(
-                router, prefix=prefix, dependencies=checks, generate_unique_id_function=name
+                router,
+                prefix=prefix,
+                dependencies=checks,
+                generate_unique_id_function=name,
+                include_in_schema=prefix != "/api",  # which has the same as ""
             )
 
     def openapi(self) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def test_tokens_are_managed_by_admins_and_shown_once(public: LiveServer) -> None
 
 
 def test_every_route_requires_a_scope(local: LiveServer) -> None:
-    """Walk all routes: a token that may read changes nothing, and nobody else reads."""
+    """Walk all routes: a token that may read changes nothing, and others do not read."""
     secret = add_token(local.runtime.library, "walker", ["read"])
     away = {"Host": "images.example.org"}
     reader = {**away, **_bearer(secret)}

@@ -129,7 +129,7 @@ def test_many_clients_are_one_question_to_an_engine(comfy: ComfyUI, shared: Live
     assert count() - before <= 1
 
 
-def test_a_silent_engine_is_a_late_answer_and_delays_nobody_else() -> None:
+def test_a_silent_engine_is_a_late_answer_and_delays_no_other() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         block = {"type": "comfyui", "url": url, "workflow": "sdxl"}
