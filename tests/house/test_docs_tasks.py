@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from simulators.a1111 import A1111Server
 from simulators.replicate import MODELS
 from support.model_file_samples import SD1, VAE, safetensors, write_file
 from support.pages import section
@@ -32,6 +33,15 @@ def _table() -> list[list[str]]:
 def _comfyui() -> Blocks:
     bases = [known.name for known in list_workflows() if known.manifest.task == "text-to-image"]
     return [{"type": "comfyui", "workflow": name} for name in bases]
+
+
+def _a1111() -> Blocks:
+    """A server with every extension, which was asked before."""
+    with A1111Server() as server:
+        block = {"type": "a1111", "url": server.url, "cache_dir": str(Path("cache").absolute())}
+        with closing(open_backend("one", {"one": block})) as engine:
+            engine.check()
+    return [block]
 
 
 def _sdcpp(**more: Any) -> Blocks:
@@ -75,6 +85,7 @@ def _mock() -> Blocks:
 
 _ENGINES = {
     "comfyui": _comfyui,
+    "a1111": _a1111,
     "diffusers": _diffusers,
     "sdcpp": _sdcpp,
     "replicate": _replicate,
