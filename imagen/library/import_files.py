@@ -128,6 +128,19 @@ def add_files(
     )
 
 
+def add_file(library: Library, path: Path) -> str:
+    """Add one image that was just written, as a generation of its own; its unique id.
+
+    If the library has these bytes already, it is that image. Raises OutputError, LibraryError.
+    """
+    image = read_image(path)
+    record_import(library, build_imported_record([image], image.content_id))
+    same = select(images).where(images.c.sha256 == image.sha256).order_by(images.c.id.desc())
+    with library.reading() as connection:
+        row = connection.execute(same.limit(1)).one()
+    return image_uid(row.generation, row.number)
+
+
 def _list_files(folder: Path) -> Iterator[Path]:
     """The files in or below a folder that may be images. Symbolic links are not followed."""
     for root, folders, names in os.walk(folder):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import BigInteger, case, delete, exists, func, literal, or_, select, update
 
 from imagen.config.paths import host_name
+from imagen.core.ids import image_uid
 from imagen.core.json_values import json_safe
+from imagen.library.events import insert_image_events
 from imagen.library.records import Delivery
 from imagen.library.schema import blobs, datetime_of, images, outbox, path_of, stored_text
 
@@ -137,6 +139,8 @@ def mark_sent(library: Library, pending: PendingDelivery, facts: Mapping[str, An
         if delivery.kind == "cloud":
             its = images.c.generation == delivery.generation, images.c.number == delivery.part
             connection.execute(update(images).where(*its).values(cloud=json_safe(facts)))
+            uid = image_uid(delivery.generation, delivery.part)
+            insert_image_events(connection, "images_changed", [uid])
 
 
 def mark_failed(

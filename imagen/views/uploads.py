@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, JsonValue
 
 from imagen.views.base import View
+from imagen.views.images import ImageView
 
 
 class UploadView(View):
@@ -22,6 +23,9 @@ class ChangedImageView(UploadView):
     """The result of an operation on an image."""
 
     warnings: tuple[str, ...] = Field(description="What its format cannot hold.")
+    saved: ImageView | None = Field(
+        description="As it was added to the library, if that was asked."
+    )
 
 
 class OperationView(View):

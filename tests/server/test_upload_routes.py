@@ -153,6 +153,19 @@ def test_operations_take_uploads_and_images_of_the_library(server: LiveServer) -
     assert (webp["media_type"], webp["image"][-5:]) == ("image/webp", ".webp")
 
 
+def test_a_result_is_added_to_the_library_if_asked(server: LiveServer) -> None:
+    body = {"image": f"image:{uid_of(2)}", "parameters": {}, "save": True}
+    made = [server.client.post("/api/v1/operations/blur", json=body).json() for _ in range(2)]
+    saved = made[0]["saved"]
+    assert made[0] == made[1]  # one file
+    assert (saved["sha256"], saved["width"]) == (made[0]["sha256"], 64)
+    (file,) = server.runtime.settings.output.directory.glob("*-blur*.png")
+    assert saved["path"] == str(file)
+    image = server.client.get(f"/api/v1/images/{saved['uid']}/file").raise_for_status()
+    assert image.content == file.read_bytes()
+    assert _operate(server, "blur", f"image:{uid_of(2)}").json()["saved"] is None
+
+
 @pytest.mark.parametrize(
     ("name", "image", "parameters", "status", "sentence"),
     [

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 
 from imagen.outputs.operations import OPERATIONS, OutputFormat
 from imagen.runtime.image_operations import run_operation
-from imagen.server.state import RuntimeOf
+from imagen.server.state import CallerOf, RuntimeOf
 from imagen.views.base import View
 from imagen.views.uploads import ChangedImageView, OperationsView, OperationView
 
@@ -29,6 +29,9 @@ class OperationBody(View):
     )
     format: OutputFormat | None = Field(None, description="By default that of the image.")
     quality: int | None = Field(None, ge=1, le=100, description="Of JPEG and WebP.")
+    save: bool = Field(
+        False, description="Also write it to the output folder, and add it to the library."
+    )
 
 
 @router.get("/operations")
@@ -48,7 +51,9 @@ def list_operations() -> OperationsView:
 
 
 @router.post("/operations/{name}")
-async def change_image_file(name: str, body: OperationBody, runtime: RuntimeOf) -> ChangedImageView:
+async def change_image_file(
+    name: str, body: OperationBody, runtime: RuntimeOf, caller: CallerOf
+) -> ChangedImageView:
     """Apply an operation to an image. The result is stored like an upload; the image stays."""
     return await asyncio.get_running_loop().run_in_executor(
         runtime.image_pool,
@@ -57,7 +62,9 @@ async def change_image_file(name: str, body: OperationBody, runtime: RuntimeOf) 
             body.image,
             body.parameters,
             runtime,
+            caller,
             format=body.format,
             quality=body.quality,
+            is_saved=body.save,
         ),
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Any
+from contextlib import asynccontextmanager
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from imagen.core.image_file import media_type
@@ -17,10 +19,12 @@ from imagen.server.state import RuntimeOf
 from imagen.views.uploads import UploadView
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 router = APIRouter(tags=["uploads"])
 
+_MEMORY_BYTES = 2**20
+"""A larger upload is written to disk while it arrives."""
 _FORM_BYTES = 64 * 1024
 """For the headers and other fields of a form."""
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -47,18 +51,31 @@ async def upload_image(
 ) -> UploadView:
     """Upload a PNG, JPEG or WebP image: as the body, or as the only file of a form.
 
-    It is stored for at least 24 hours, and longer while a job needs it.
+    It is stored for at least 24 hours, and as long as a job needs it.
     """
     most = runtime.settings.server.max_upload_mb * 2**20
+
+    async def store(file: IO[bytes], file_name: str) -> UploadView:
+        def run() -> UploadView:
+            file.seek(0)
+            data = file.read(most + 1)
+            if len(data) > most:
+                raise _too_large(most)
+            return store_upload(data, "upload", runtime, name=name or file_name)
+
+        return await asyncio.get_running_loop().run_in_executor(runtime.image_pool, run)
+
     if http.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        data, file_name = await _read_form(http, most)
-    else:
-        data, file_name = b"".join([part async for part in _read_at_most(http, most)]), ""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(
-        runtime.image_pool,
-        lambda: store_upload(data, "upload", runtime, name=name or file_name),
-    )
+        async with _parse_form(http, most) as form:
+            upload = next((one for one in form.values() if isinstance(one, UploadFile)), None)
+            if upload is None:
+                remedy = "Send the image as the file of the form."
+                raise RequestError("The form has no file.", remedy=remedy)
+            return await store(upload.file, upload.filename or "")
+    with SpooledTemporaryFile(_MEMORY_BYTES) as file:  # many clients may send at once, slowly
+        async for part in _read_at_most(http, most):
+            file.write(part)
+        return await store(file, "")
 
 
 async def _read_at_most(http: Request, most: int) -> AsyncGenerator[bytes]:
@@ -77,8 +94,9 @@ def _too_large(most: int) -> HTTPException:
     return HTTPException(413, f"The upload is larger than {most // 2**20} MB.")
 
 
-async def _read_form(http: Request, most: int) -> tuple[bytes, str]:
-    """The only file of a form, and its name."""
+@asynccontextmanager
+async def _parse_form(http: Request, most: int) -> AsyncIterator[FormData]:
+    """A form with at most one file, which is on disk if it is large."""
     parser = MultiPartParser(
         http.headers,
         _read_at_most(http, most + _FORM_BYTES),
@@ -92,15 +110,9 @@ async def _read_form(http: Request, most: int) -> tuple[bytes, str]:
         reason = error.message if isinstance(error, MultiPartException) else "not a valid form"
         raise RequestError(f"The form cannot be read: {reason.rstrip('.')}.") from error
     try:
-        for value in form.values():
-            if isinstance(value, UploadFile):
-                data = await value.read()
-                if len(data) > most:
-                    raise _too_large(most)
-                return data, value.filename or ""
+        yield form
     finally:
         await form.close()
-    raise RequestError("The form has no file.", remedy="Send the image as the file of the form.")
 
 
 @router.get(
