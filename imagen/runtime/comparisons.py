@@ -67,7 +67,8 @@ def submit_client_comparison(
     request = with_local_images(request, settings, blobs=runtime.blobs)
     folder = default_folder(settings, request, axes)
     known = read_comparison(folder)
-    if known is not None and (jobs := _open_jobs(known, runtime)):
+    is_whole = known is not None and {*models} <= {*known.models}
+    if known is not None and is_whole and (jobs := _open_jobs(known, runtime)):
         return SubmittedComparisonView(id=folder.name, job=known.job, jobs=tuple(jobs))
     submission = submit_comparison(
         request,

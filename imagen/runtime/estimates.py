@@ -10,7 +10,7 @@ from imagen.core.capabilities import not_honoured
 from imagen.core.ticket import total_compute
 from imagen.errors import OverBudget
 from imagen.jobs.forecast import WaitingJob, forecast, read_line
-from imagen.jobs.submit import JobRequest, SubmitOptions, affinity_of, plan_requests
+from imagen.jobs.submit import JobRequest, RefusedRows, SubmitOptions, affinity_of, plan_requests
 from imagen.pipeline.budgets import refuse_over_budget
 from imagen.runtime.run import choose_backend, with_default_model
 from imagen.views.estimates import EstimateView, PlannedGenerationView
@@ -38,11 +38,14 @@ def estimate_requests(
     name = choose_backend(requests[0], runtime, backend)
     options = SubmitOptions(backend=name, strict=is_strict, over_budget=True)
     rows = [JobRequest(request, name) for request in requests]
-    plans, warnings = plan_requests(rows, runtime.settings, options, blobs=runtime.blobs)
+    try:
+        plans, warnings = plan_requests(rows, runtime.settings, options, blobs=runtime.blobs)
+    except RefusedRows as refused:
+        raise refused.rows[0].error from None
     tickets = [ticket for plan in plans for ticket in plan]
     without_engine = sum(not plan for plan in plans)
     costs = [ticket.estimate.usd for ticket in tickets if ticket.estimate is not None]
-    refused = [*dict.fromkeys(text for ticket in tickets for text in not_honoured(ticket.receipt))]
+    unable = [*dict.fromkeys(text for ticket in tickets for text in not_honoured(ticket.receipt))]
     expected, usual = _forecast(requests, plans, name, runtime)
     try:
         with runtime.library.reading() as connection:
@@ -59,8 +62,8 @@ def estimate_requests(
         usual_seconds=usual,
         expected_start=expected and expected.start,
         expected_end=expected and expected.end,
-        not_honoured=tuple(refused),
-        warnings=tuple(text for text in warnings if text not in refused),
+        not_honoured=tuple(unable),
+        warnings=tuple(text for text in warnings if text not in unable),
         budgets=tuple(budgets),
         plan=tuple(map(PlannedGenerationView.of, tickets)),
     )

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
 
+from imagen.core.json_values import json_safe
 from imagen.core.text import one_line
 from imagen.errors import ImagenError, LibraryUnreachable, NotFound, RateLimited, Unavailable
 from imagen.outputs.redact import strip_paths
@@ -94,6 +95,8 @@ def _respond(problem: ProblemDetails, scope: Scope, headers: dict[str, str] | No
 
 
 def build_problem(status: int, code: str, detail: str, remedy: str = "") -> ProblemDetails:
+    """A problem whose texts may hold half characters, which no answer can."""
+    detail, remedy = json_safe(detail), json_safe(remedy)
     title = HTTPStatus(status).phrase
     return ProblemDetails(title=title, status=status, detail=detail, code=code, remedy=remedy)
 

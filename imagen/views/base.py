@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 
 def format_moment(moment: datetime) -> str:
@@ -27,6 +27,17 @@ ExactMoment = Annotated[
     ),
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
+
+
+def _require_usable(moment: datetime) -> datetime:
+    """A moment with its offset, that of this machine if it has none."""
+    if not 1970 < moment.year < 9999:
+        raise ValueError("must be in the years from 1971 to 9998")
+    return moment.astimezone()
+
+
+GivenMoment = Annotated[datetime, AfterValidator(_require_usable)]
+"""A moment that a client gives."""
 
 
 class View(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,25 @@ def test_a_wrong_comparison_is_refused(
     answer = _post(server, "comparisons", request={"prompt": "x"}, models=["mock"], vary=vary)
     assert (answer.status_code, answer.json()["code"]) == (400, "request")
     assert sentence.lower() in answer.json()["detail"].lower()
+
+
+def test_half_characters_are_refused(server: LiveServer) -> None:
+    skip = [{"name": "\ud800", "values": []}]
+    body = json.dumps({"request": {"prompt": "x"}, "models": ["mock"], "skip": skip})
+    answer = server.client.post(
+        "/api/v1/comparisons", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "request")
+
+
+def test_a_comparison_in_the_queue_is_not_changed(server: LiveServer) -> None:
+    body: dict[str, Any] = {"request": {"prompt": "a bat", **_SMALL}, "models": ["mock"]}
+    body["at"] = "2040-01-01T00:00:00Z"
+    first, again = (_post(server, "comparisons", **body).json() for _ in range(2))
+    assert (again["id"], again["job"]) == (first["id"], first["job"])
+    more = _post(server, "comparisons", **body | {"models": ["mock", "other"]})
+    assert (more.status_code, more.json()["code"]) == (400, "request")
+    assert "is in the queue" in more.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,12 @@ def test_a_wrong_request_is_a_problem_with_a_sentence(
     assert sentence in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "tomorrow", -1e18])
+def test_a_moment_beyond_all_calendars_is_refused(server: LiveServer, at: object) -> None:
+    answer = _submit(server, {"prompt": "a fox"}, at=at)
+    assert (answer.status_code, answer.json()["code"]) == (400, "request")
+
+
 def test_an_estimate_says_what_would_happen_and_sends_nothing(server: LiveServer) -> None:
     before = server.client.get("/api/v1/jobs").json()
     body = {"request": {"prompt": "a fox", "width": 64, "height": 64, "count": 2, "cfg": 3.0}}

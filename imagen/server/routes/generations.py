@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -18,7 +17,7 @@ from imagen.runtime.client_requests import expand_wildcards, parse_client_reques
 from imagen.runtime.estimates import estimate_requests
 from imagen.runtime.run import describe_result, read_result, submit_client_request
 from imagen.server.state import CallerOf, RuntimeOf, State, require
-from imagen.views.base import View
+from imagen.views.base import GivenMoment, View
 from imagen.views.estimates import EstimateView
 from imagen.views.generations import ResultView
 from imagen.views.jobs import SubmissionView
@@ -54,7 +53,7 @@ class QueueBody(View):
 
     backend: str = Field("", description="A backend or a pool; by default as the server says.")
     priority: int = Field(0, ge=-1000, le=1000, description="Jobs with a higher number go first.")
-    at: datetime | None = Field(None, description="Not before this moment.")
+    at: GivenMoment | None = Field(None, description="Not before this moment.")
     after: str | None = Field(None, description="Once this job is done.")
     strict: bool = Field(
         False, description="Whether a parameter that the backend cannot honour is an error."
@@ -65,7 +64,7 @@ class QueueBody(View):
         return SubmitOptions(
             backend=self.backend or runtime.backend,
             priority=self.priority,
-            at=self.at and self.at.astimezone(),
+            at=self.at,
             after=self.after,
             strict=self.strict,
             caller=caller.name,
@@ -124,7 +123,7 @@ async def submit_generation(
             caller,
             backend=body.backend,
             priority=body.priority,
-            at=body.at and body.at.astimezone(),
+            at=body.at,
             after=body.after,
             key=body.key or idempotency_key,
             is_strict=body.strict,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -17,7 +16,7 @@ from imagen.jobs.resources import find_resources
 from imagen.runtime import Runtime
 from imagen.runtime.caller import Caller
 from imagen.server.state import CallerOf, RuntimeOf, require
-from imagen.views.base import View
+from imagen.views.base import GivenMoment, View
 from imagen.views.jobs import (
     EventsPageView,
     EventView,
@@ -41,7 +40,7 @@ class MoveBody(View):
         None, ge=-1000, le=1000, description="Jobs with a higher number go first."
     )
     first: bool = Field(False, description="Before all other jobs that wait.")
-    due: datetime | None = Field(None, description="Not before this moment.")
+    due: GivenMoment | None = Field(None, description="Not before this moment.")
 
 
 @router.get("/jobs")
@@ -163,8 +162,7 @@ def move_job(id: str, body: MoveBody, runtime: RuntimeOf, caller: CallerOf) -> J
         raise RequestError("Say where to move it: first, priority or due.")
     job = _find(id, runtime)
     priority = runtime.store.first_priority() if body.first else body.priority
-    due = body.due and body.due.astimezone()
-    runtime.store.move(job.id, priority=priority, due=due)
+    runtime.store.move(job.id, priority=priority, due=body.due)
     return _view(job.id, runtime, caller)
 
 
