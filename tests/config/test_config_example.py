@@ -20,6 +20,7 @@ from imagen.config import (
     LibrarySettings,
     Limits,
     OutputSettings,
+    ServerSettings,
     Settings,
     Style,
     UsageSettings,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "  jobs:": CloudJobs,
     "usage:": UsageSettings,
     "jobs:": JobSettings,
+    "server:": ServerSettings,
     "  photo:": Style,
     "  flux-schnell-local:": adapter("comfyui").config,
     "  flux-dev-replicate:": adapter("replicate").config,
@@ -55,7 +57,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 FILLED = {
     *("backends", "styles", "inputs", "limits", "output", "state_dir", "library", "cloud", "usage"),
-    "jobs",
+    *("jobs", "server"),
 }
 """Sections, and what depends on the machine: they have content in the example."""
 GIVEN = {

@@ -161,6 +161,7 @@ def test_backends_share_workflow_folders_and_cache() -> None:
     assert loaded("workflow_dirs: [/w]\nstate_dir: /s\n").shared() == {
         "workflow_dirs": (Path("/w").absolute(),),
         "cache_dir": Path("/s").absolute() / "cache",
+        "listed_models_only": False,
     }
 
 
