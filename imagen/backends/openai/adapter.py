@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _DETECT_SECONDS = 1.0
 _USUAL_URLS = ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8000/v1")
 """Where imagen and LocalAI, and vLLM listen by default. sd-server is found by its own adapter."""
-_OWNERS: Mapping[str, ServerKind] = {"imagen": "imagen", "vllm": "vllm", "localai": "localai"}
+_OWNERS: Mapping[str, ServerKind] = {"vllm": "vllm", "localai": "localai"}
 
 
 class OpenAI:
@@ -199,10 +199,12 @@ def _find_server(url: str, seconds: float) -> tuple[ServerKind, str]:
         models = client.list_models()
         if not client.has_images_api():
             raise BackendError(f"{url} has no Images API.")
+        owners = [as_text(model.get("owned_by")).lower() for model in models]
+        kind = next((_OWNERS[owner] for owner in owners if owner in _OWNERS), None)
+        if kind is None and client.is_imagen():
+            kind = "imagen"
     finally:
         client.close()
-    owners = [as_text(model.get("owned_by")).lower() for model in models]
-    kind = next((_OWNERS[owner] for owner in owners if owner in _OWNERS), None)
     only = as_text(models[0].get("id")) if len(models) == 1 else ""
     return kind or "other", one_line(only)
 

@@ -209,7 +209,8 @@ def build_body(
         body["response_format"] = "b64_json"
     wants_stream = config.stream == "on"
     if config.stream == "auto":
-        wants_stream = kind in ("openai", "imagen") and family.streams and count == 1
+        is_single = kind == "openai" and family.streams and count == 1
+        wants_stream = is_single or kind == "imagen"
     if wants_stream:
         body |= {"stream": True, "partial_images": 2}
     return {name: value for name, value in body.items() if value not in (None, "")} | {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,6 +43,9 @@ Files = list[tuple[str, tuple[str, bytes, str]]]
 
 _SHORT_READ_SECONDS = 20.0
 _EVENTS = "text/event-stream"
+_JOB_ID = re.compile(r"[0-9a-f-]{1,64}")
+_FAILED = 424
+"""How imagen's own server answers for a job that failed."""
 _MODERATION = ("moderation_blocked", "content_policy_violation", "image_generation_user_error")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _MAY_BE_CHARGED = (
@@ -56,6 +60,9 @@ class ImagesAnswer(NamedTuple):
     usage: TokenUsage
     model: str = ""
     """What the server says that it used."""
+    seeds: tuple[int | None, ...] = ()
+    """Of the images, as far as a server of imagen says so."""
+    warnings: tuple[str, ...] = ()
 
 
 class ImagesClient:
@@ -67,6 +74,7 @@ class ImagesClient:
     def __init__(self, config: OpenAIConfig, environ: Mapping[str, str] = os.environ) -> None:
         self.base_url = config.url.rstrip("/")
         self._config = config
+        self._received: _Events | None = None
         headers: dict[str, str] = {}
         if variable := config.api_key_env:
             page = f" ({KEYS_PAGE})" if config.is_openai else ""
@@ -106,6 +114,38 @@ class ImagesClient:
             )
         return [as_mapping(model) for model in as_list(answer["data"])]
 
+    @property
+    def job_id(self) -> str:
+        """The job of the last request at imagen's own server; "" while it is not known."""
+        return self._received.job_id if self._received is not None else ""
+
+    def cancel_job(self, id: str) -> None:
+        """Cancel a job of imagen's own server."""
+        self._ask_imagen("POST", f"/api/v1/jobs/{id}/cancel")
+
+    def job_state(self, id: str) -> str:
+        """The state of a job of imagen's own server."""
+        return as_text(self._ask_imagen("GET", f"/api/v1/jobs/{id}").get("state"))
+
+    def _ask_imagen(self, method: str, path: str) -> dict[str, object]:
+        root = self.base_url.removesuffix("/v1")
+        response = self._http.request(method, f"{root}{path}", at=self.base_url)
+        if not response.is_success:
+            raise self._error(response)
+        try:
+            return as_mapping(parse_json(response.content))
+        except ValueError as error:
+            raise BackendError(f"{self.base_url} does not answer like imagen: {error}.") from error
+
+    def is_imagen(self) -> bool:
+        """Whether the server is imagen's own."""
+        root = self.base_url.removesuffix("/v1")
+        response = self._http.request("GET", f"{root}/health", at=self.base_url)
+        try:
+            return "is_engine_ready" in as_mapping(parse_json(response.content))
+        except ValueError:
+            return False
+
     def has_images_api(self) -> bool:
         """Whether the server has the route for images, which refuses a GET."""
         response = self._http.request("GET", "/images/generations", at=self.base_url)
@@ -119,7 +159,7 @@ class ImagesClient:
         Raises Lost where the server may have made the images, and any other BackendError where it
         certainly did not.
         """
-        received = _Events(on_preview)
+        received = self._received = _Events(on_preview)
         if files:
             texts = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in body.items()}
             content: dict[str, Any] = {"data": texts, "files": files}
@@ -169,6 +209,12 @@ class ImagesClient:
         if not images:
             raise Failed(f"{self.base_url} ended the request without an image.")
         usage = as_mapping(answer.get("usage"))
+        sources = [answer] if "data" in answer else map(as_mapping, entries)
+        facts = [as_mapping(one.get("imagen")) for one in sources]
+        seeds = [
+            as_mapping(image).get("seed") for one in facts for image in as_list(one.get("images"))
+        ]
+        warnings = [as_text(text) for one in facts for text in as_list(one.get("warnings"))]
         details = as_mapping(usage.get("input_tokens_details"))
         out = as_mapping(usage.get("output_tokens_details"))
         text_out = _count(out.get("text_tokens"))
@@ -181,6 +227,8 @@ class ImagesClient:
                 text_out=text_out,
             ),
             model=one_line(as_text(answer.get("model"))),
+            seeds=tuple(seed if isinstance(seed, int) else None for seed in seeds),
+            warnings=tuple(dict.fromkeys(map(one_line, warnings))),
         )
 
     def _read_image(self, entry: Mapping[str, object]) -> bytes:
@@ -248,7 +296,7 @@ class ImagesClient:
             return RateLimited(f"{at} limits the rate: {reason}.", retry_after_seconds=wait)
         if status == 503:
             return Unavailable(f"{at} is unavailable: {reason}.")
-        if status >= 500:
+        if status >= 500 or status == _FAILED:
             return Failed(f"{at} could not make the image: {reason}.")
         name = one_line(as_text(error.get("param")))
         return Rejected(f"{at} refused the request: {f'{name}: ' if name else ''}{reason}.")
@@ -259,6 +307,7 @@ class _Events:
 
     def __init__(self, on_preview: OnPreview) -> None:
         self.is_stream = False
+        self.job_id = ""
         self.events: list[Mapping[str, object]] = []
         """All but the unfinished images."""
         self._on_preview = on_preview
@@ -266,6 +315,8 @@ class _Events:
 
     def add(self, response: httpx.Response, piece: bytes) -> None:
         self.is_stream = response.headers.get("content-type", "").startswith(_EVENTS)
+        id = response.headers.get("imagen-job", "")
+        self.job_id = id if _JOB_ID.fullmatch(id) else ""
         for data in self._parser.feed(piece) if self.is_stream else ():
             try:
                 event = as_mapping(parse_json(data))

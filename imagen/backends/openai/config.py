@@ -45,8 +45,8 @@ class OpenAIConfig(BackendConfig):
     )
     stream: Literal["auto", "on", "off"] = Field(
         "auto",
-        description="Whether to ask for unfinished images as previews; auto: of one image, from "
-        "OpenAI and imagen.",
+        description="Whether to ask for unfinished images as previews; auto: from imagen, and of "
+        "one image from OpenAI.",
     )
     idempotent: bool | None = Field(
         None,

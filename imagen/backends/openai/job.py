@@ -22,7 +22,7 @@ from imagen.core.image_file import (
     read_image_file,
 )
 from imagen.core.result import Facts, Output, Result
-from imagen.errors import BackendError, Lost
+from imagen.errors import BackendError, Lost, Unavailable
 from imagen.net.threads import run_while_reporting
 
 if TYPE_CHECKING:
@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 _PREVIEW_SIDE = 512
 _UNKNOWN_FRACTION = 0.1
 """Of a request that is under way: the API reports no steps."""
-_STOPS_WHEN_LEFT = ("imagen", "vllm")
+_STOPS_WHEN_LEFT = ("vllm",)
 """Servers that end a request once its connection is closed."""
+_FINISHED = "finished"
+"""Stands for the id of a request whose answer is here."""
+_ACTIVE = ("held", "queued", "running", "cancelling")
+"""States of a job at imagen's own server."""
 _ENCODINGS = ("PNG", "JPEG", "WEBP")
 
 
@@ -80,7 +84,7 @@ class ImagesJob:
     def run(self) -> Result:
         policy = RemoteJobPolicy(
             settle_seconds=0.0,
-            cancel_seconds=2.0,
+            cancel_seconds=5.0,
             after_failed_cancel="It may finish the image, and charge for it.",
         )
         return run_remote_job(self, self._progress, policy)
@@ -125,16 +129,20 @@ class ImagesJob:
         return self.submit()
 
     def find_id(self) -> str:
-        """Closes the connection, which is the only way to cancel a request."""
-        self._client.abort()
+        """The job at imagen's own server. Elsewhere, only closing the connection may cancel it."""
         if self._is_refused or not self._progress.is_sent:
             return ""
+        if id := self._client.job_id:
+            return id
+        if self._config.server_kind == "imagen" and self._ticket.payload.get("stream"):
+            raise Unavailable(f"{self.at} has not said yet which job it is.")  # asked again
+        self._client.abort()
         if self._config.server_kind in _STOPS_WHEN_LEFT:
             return ""
         raise Lost("the Images API cannot cancel a request.")
 
     def id_of(self, handle: ImagesAnswer) -> str:  # noqa: ARG002 - part of RemoteJob
-        return self._ticket.id
+        return _FINISHED
 
     def accepted_ticket(self, handle: ImagesAnswer) -> Ticket:  # noqa: ARG002 - part of RemoteJob
         return self._progress.ticket
@@ -149,19 +157,21 @@ class ImagesJob:
             width, height = check_image(original)
             data = restore_unmasked(original, request)
             seed = None if request.seed is None else request.seed + index
+            if index < len(handle.seeds):
+                seed = handle.seeds[index]
             kind = media_type(data) or "image/png"
             outputs.append(Output(data=data, media_type=kind, seed=seed, index=index))
         model = handle.model or str(ticket.payload.get("model") or "")
         cost = calculate_cost(model, handle.usage) if self._config.is_openai else None
         cost = cost or ticket.estimate
-        wanted, warnings = request.count or 1, []
+        wanted, warnings = request.count or 1, [*handle.warnings]
         if len(outputs) != wanted:
             warnings.append(f"{wanted} images were requested; the server sent {len(outputs)}.")
         return Result(
             outputs=tuple(outputs),
             facts=Facts(
                 model=model,
-                seed=request.seed,
+                seed=outputs[0].seed,
                 steps=request.steps,
                 cfg=request.cfg,
                 sampler=request.sampler,
@@ -176,10 +186,14 @@ class ImagesJob:
         )
 
     def cancel(self, id: str) -> None:
-        """Nothing to do: a job that has an id is finished."""
+        if id != _FINISHED:
+            self._client.cancel_job(id)
 
-    def state(self, id: str) -> JobState:  # noqa: ARG002 - part of RemoteJob
-        return "finished"
+    def state(self, id: str) -> JobState:
+        if id == _FINISHED:
+            return "finished"
+        state = self._client.job_state(id)
+        return "active" if state in _ACTIVE else "finished" if state == "done" else "ended"
 
     def _receive_preview(self, data: bytes) -> None:
         """In the thread of the request: make an unfinished image small."""

@@ -88,7 +88,8 @@ def build_request(call: ImageCall, runtime: Runtime) -> BackendRequest:
         except RequestError as error:
             raise RequestError(f"size: {error.message}") from error
     if call.is_edit:
-        values |= _edit_values(call, choice.backend, runtime)
+        is_redrawn = values.get("strength") is not None
+        values |= _edit_values(call, choice.backend, runtime, is_redrawn=is_redrawn)
     request = parse_client_request(values, runtime)
     if (request.count or 1) > MOST_NEW_IMAGES:
         raise RequestError(f"n: at most {MOST_NEW_IMAGES} images, not {request.count}.")
@@ -126,18 +127,20 @@ def _is_field(name: str) -> bool:
     return name == OF_EITHER_SCALE or (field is not None and field not in _NOT_TAKEN)
 
 
-def _edit_values(call: ImageCall, backend: str, runtime: Runtime) -> dict[str, object]:
+def _edit_values(
+    call: ImageCall, backend: str, runtime: Runtime, *, is_redrawn: bool
+) -> dict[str, object]:
     """The parameters that the images of an edit become.
 
     With a mask, the first image is inpainted and others are references. Without, all are references
-    of an edit; a backend that does not edit redraws the first.
+    of an edit; a backend that does not edit redraws the first, as does a call with a strength.
     """
     stored = [_store(image, f"image.{n}", runtime) for n, image in enumerate(call.images)]
     if call.mask is not None:
         mask = _store_mask(call.mask, stored[0], runtime)
         return {"image": stored[0], "mask": mask, "references": stored[1:]}
     tasks = {task for one in _capabilities(backend, "edit", None, runtime) for task in one.tasks}
-    if "edit" in tasks or "image-to-image" not in tasks:
+    if ("edit" in tasks and not is_redrawn) or "image-to-image" not in tasks:
         return {"references": stored}
     return {"image": stored[0], "references": stored[1:]}
 

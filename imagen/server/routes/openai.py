@@ -91,7 +91,11 @@ async def _answer(call: ImageCall, http: HttpRequest, state: AppState, caller: C
         return StreamingResponse(
             stream_call(call, submitted, state, http),
             media_type="text/event-stream",
-            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+            headers={
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                "Imagen-Job": submitted.id,
+            },
         )
     finished = await state.run_to_end(submitted.id, http, return_seconds=submitted.return_seconds)
     if finished is None:  # the client has left

@@ -65,7 +65,8 @@ def test_a_server_that_lists_no_models_is_unhealthy() -> None:
     [("imagen", "imagen", "imagen"), ("vllm", "vllm", "vllm"), ("me", "other", "images-api")],
 )
 def test_a_server_at_an_address_is_found_with_its_kind(owner: str, kind: str, name: str) -> None:
-    with ImagesServer(models=({"id": "flux", "owned_by": owner},)) as server:
+    models = ({"id": "flux", "owned_by": owner},)
+    with ImagesServer(models=models, is_imagen=owner == "imagen") as server:
         address = server.url.removesuffix("/v1")
         block = {"type": "openai", "url": server.url, "server": kind, "model": "flux"}
         assert detect(address).blocks == {name: block}

@@ -44,7 +44,9 @@ class _ImagesRig:
         return {"type": "openai", "server": "imagen", "api_key_env": "A_KEY"}
 
     def open(self, scenario: Scenario) -> Backend:
-        server = ImagesServer(**{"idempotent": True, "token": KEY, **_SERVERS[scenario]})
+        server = ImagesServer(
+            **{"idempotent": True, "is_imagen": True, "token": KEY, **_SERVERS[scenario]}
+        )
         self._server = self._stack.enter_context(server)
         if scenario == "unreachable":
             server.stop()

@@ -65,7 +65,7 @@ def test_a_cancelled_request_is_ended_and_may_be_charged() -> None:
 
 
 def test_a_cancelled_request_is_not_sent_again_with_its_key() -> None:
-    with ImagesServer(seconds=30, idempotent=True) as server:
+    with ImagesServer(seconds=30, idempotent=True, is_imagen=True) as server:
         with pytest.raises(Cancelled) as caught:
             generate(server, {}, _cancel_when_running, server="imagen")
         assert not server.is_at_work()

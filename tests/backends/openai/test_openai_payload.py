@@ -107,7 +107,8 @@ def test_each_server_gets_the_parameters_in_its_words(
     ("block", "count", "is_asked"),
     [
         ({"server": "imagen"}, 1, True),
-        ({"server": "imagen"}, 2, False),
+        ({"server": "imagen"}, 2, True),
+        ({"server": "openai"}, 2, False),
         ({"server": "other"}, 1, False),
         ({"server": "other", "stream": "on"}, 1, True),
         ({"server": "imagen", "stream": "off"}, 1, False),

@@ -48,6 +48,7 @@ Way = Literal[
 ]
 _LONGEST_SECONDS = 60.0
 _LOOK_SECONDS = 0.01
+_JOB = "0123abcd-0000-4000-8000-000000000000"
 _LAST_EVENT = b"event: image_generation.completed"
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 _USAGE = {
@@ -71,7 +72,8 @@ class ReceivedImage:
 class ImagesServer:
     """A server that answers in one way; a request takes `seconds`.
 
-    An `idempotent` one answers a repeated Idempotency-Key with the first result.
+    An `idempotent` one answers a repeated Idempotency-Key with the first result; imagen's own also
+    names its job, which can be cancelled.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ImagesServer:
         seconds: float = 0.0,
         idempotent: bool = False,
         models: tuple[Mapping[str, str], ...] = ({"id": "sim", "owned_by": "sim"},),
+        is_imagen: bool = False,
     ) -> None:
         self.way = way
         self.seconds = seconds
@@ -94,8 +97,10 @@ class ImagesServer:
         self.submissions = 0
         self._token = token
         self._models = models
+        self._is_imagen = is_imagen
         self._results: dict[str, HttpAnswer] | None = {} if idempotent else None
         self._at_work: set[int] = set()
+        self._is_cancelled = False
         self._server = HttpServer(self._answer, name="images")
 
     def __enter__(self) -> Self:
@@ -122,10 +127,17 @@ class ImagesServer:
         self.authorizations.append(request.headers.get("authorization"))
         if request.path.startswith("/v1/files/"):
             return HttpAnswer(body=png(16, 16, 1), headers={"Content-Type": "image/png"})
+        if request.path == "/health":
+            health = {"is_engine_ready": True} if self._is_imagen else {}
+            return json_answer(health)
         if self._token and request.headers.get("authorization") != f"Bearer {self._token}":
             return _error(401, "invalid_api_key", "Incorrect API key provided")
         if request.path == "/v1/models":
             return json_answer({"object": "list", "data": list(self._models)})
+        if request.path.startswith("/api/v1/jobs/"):
+            self._is_cancelled |= request.path.endswith("/cancel")
+            state = "running" if self._at_work and not self._is_cancelled else "cancelled"
+            return json_answer({"id": _JOB, "state": state})
         if request.method == "GET":
             status = 405 if request.path == "/v1/images/generations" else 404
             return HttpAnswer(status=status)
@@ -223,9 +235,12 @@ class ImagesServer:
             try:
                 if found:
                     length = f"Content-Length: {len(answer.body)}\r\n\r\n".encode()
-                    connection.connection.sendall(_STREAM_HEAD + length + begin)
+                    job = f"Imagen-Job: {_JOB}\r\n".encode() if self._is_imagen else b""
+                    connection.connection.sendall(_STREAM_HEAD + job + length + begin)
                 while (left := until - time.monotonic()) > 0:
-                    if _has_left(connection.connection, min(left, _LOOK_SECONDS)):
+                    if self._is_cancelled or _has_left(
+                        connection.connection, min(left, _LOOK_SECONDS)
+                    ):
                         return
                 if found:
                     connection.connection.sendall(found + end)
