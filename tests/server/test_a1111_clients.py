@@ -170,6 +170,14 @@ def test_what_is_not_supported_is_said_in_info(server: LiveServer) -> None:
     assert "'ADetailer' is not supported" in notes
 
 
+@pytest.mark.parametrize(("layers", "noted"), [(1, False), ("1.0", False), (2, True)])
+def test_skipped_layers_of_clip_are_a_parameter(
+    server: LiveServer, layers: object, noted: bool
+) -> None:
+    info = _info(server, override_settings={"CLIP_stop_at_last_layers": layers})
+    assert any("clip_skip" in note for note in info["warnings"]) == noted
+
+
 def test_an_infotext_supplies_what_the_body_leaves_out(server: LiveServer) -> None:
     text = "a hill\nNegative prompt: fog\nSteps: 3, Sampler: Euler a, Seed: 11, Size: 64x64"
     answer = server.client.post("/sdapi/v1/txt2img", json={"infotext": text, "seed": 12})

@@ -75,13 +75,8 @@ def plan_generation(body: Txt2ImgBody, default_model: str, runtime: Runtime) -> 
         _add_images(body, plan, runtime)
     _add_styles(body, plan, runtime)
     controls = _control_units(body, plan)
-    task: Task = (
-        "inpaint"
-        if "mask" in values
-        else "image-to-image"
-        if "image" in values
-        else ("text-to-image")
-    )
+    tasks: tuple[tuple[str, Task], ...] = (("mask", "inpaint"), ("image", "image-to-image"))
+    task = next((task for name, task in tasks if name in values), "text-to-image")
     capabilities = read_capabilities(backend, task, model, runtime)
     if controls:
         values["controls"] = [_control(one, body, capabilities, runtime) for one in controls]
@@ -153,21 +148,18 @@ def _plain_values(body: Txt2ImgBody) -> Values:
     if body.subseed_strength:
         values["variation_seed"] = max(-1, body.subseed)
         values["variation_strength"] = body.subseed_strength
-    skipped = body.clip_skip or body.override_settings.get("CLIP_stop_at_last_layers")
-    if isinstance(skipped, int | float | str) and str(skipped) not in ("0", "1"):
-        values["extra"] = {"clip_skip": _whole_number(skipped, "CLIP_stop_at_last_layers")}
+    skipped = body.clip_skip or body.override_settings.get("CLIP_stop_at_last_layers") or 1
+    try:
+        layers = int(float(str(skipped)))
+    except (ValueError, OverflowError) as error:
+        raise RequestError("CLIP_stop_at_last_layers: expected a whole number.") from error
+    if layers > 1:
+        values["extra"] = {"clip_skip": layers}
     return values
 
 
 def _unless_automatic(name: str) -> str | None:
     return name if name and parse_scheduler(name) else None
-
-
-def _whole_number(value: float | str, name: str) -> int:
-    try:
-        return int(value)
-    except (ValueError, OverflowError) as error:
-        raise RequestError(f"{name}: expected a whole number.") from error
 
 
 def _add_images(body: Img2ImgBody, plan: A1111Plan, runtime: Runtime) -> None:
@@ -227,13 +219,7 @@ def _control_units(body: Txt2ImgBody, plan: A1111Plan) -> list[ControlUnit]:
     units: list[ControlUnit] = []
     for name, script in body.alwayson_scripts.items():
         args = script.get("args") if isinstance(script, dict) else None
-        given = (
-            args
-            if isinstance(args, list)
-            else list(args.values())
-            if isinstance(args, dict)
-            else []
-        )
+        given = args if isinstance(args, list) else []
         if name.lower() == "controlnet":
             try:
                 found = [ControlUnit.model_validate(one) for one in given if isinstance(one, dict)]
@@ -346,13 +332,13 @@ def _add_second_pass(body: Txt2ImgBody, plan: A1111Plan, runtime: Runtime) -> No
     plan.later.append({name: value for name, value in second.items() if value is not None})
 
 
-def plan_extras(body: ExtrasBody, sent: str, runtime: Runtime) -> A1111Plan | None:
+def plan_extras(body: ExtrasBody, sent: str, backend: str, runtime: Runtime) -> A1111Plan | None:
     """The plan of `extra-single-image` for one image; None if nothing is to be done."""
     image = decode_base64(sent, "image")
     stages: list[Values] = []
     notes: list[str] = []
     if body.upscaler_1 != NO_UPSCALER:
-        method = find_upscaler(body.upscaler_1, runtime.backend, runtime)
+        method = find_upscaler(body.upscaler_1, backend, runtime)
         factor = body.upscaling_resize
         if body.resize_mode == 1:
             width, height = decode_pixels(image, "image").size
@@ -367,4 +353,4 @@ def plan_extras(body: ExtrasBody, sent: str, runtime: Runtime) -> A1111Plan | No
     if not stages:
         return None
     first = stages[0] | {"image": store_image(image, "image", runtime)}
-    return A1111Plan(runtime.backend, first, stages[1:], notes)
+    return A1111Plan(backend, first, stages[1:], notes)

@@ -102,7 +102,9 @@ async def _upscale(
     body: ExtrasBody, image: str, state: AppState, caller: CallerOf, http: Request
 ) -> tuple[str, str] | None:
     """The image in base64, and remarks about it; None if the client has left."""
-    plan = await asyncio.to_thread(plan_extras, body, image, state.runtime)
+    runtime, session = state.runtime, state.a1111_session(caller)
+    backend, _ = await asyncio.to_thread(listings.chosen_backend, session, runtime)
+    plan = await asyncio.to_thread(plan_extras, body, image, backend, runtime)
     if plan is None:
         return await asyncio.to_thread(_as_png, image), ""
     outcome = await run_plan("extras", plan, state, caller, http)
@@ -110,7 +112,7 @@ async def _upscale(
         return None
     if not outcome.images:  # interrupted
         return await asyncio.to_thread(_as_png, image), "\n".join(outcome.notes)
-    made = await asyncio.to_thread(read_png, outcome.images[0], state.runtime)
+    made = await asyncio.to_thread(read_png, outcome.images[0], runtime)
     if body.resize_mode == 1 and body.upscaling_crop:
         size = (body.upscaling_resize_w, body.upscaling_resize_h)
         made = await asyncio.to_thread(_crop, made, size)
