@@ -76,7 +76,8 @@ def plan_generation(body: Txt2ImgBody, default_model: str, runtime: Runtime) -> 
     _add_styles(body, plan, runtime)
     controls = _control_units(body, plan)
     tasks: tuple[tuple[str, Task], ...] = (("mask", "inpaint"), ("image", "image-to-image"))
-    task = next((task for name, task in tasks if name in values), "text-to-image")
+    plain: Task = "text-to-image"
+    task = next((task for name, task in tasks if name in values), plain)
     capabilities = read_capabilities(backend, task, model, runtime)
     if controls:
         values["controls"] = [_control(one, body, capabilities, runtime) for one in controls]
