@@ -26,6 +26,7 @@ from imagen.server.openai.submit import status_of_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.live_server import LiveServer
 
@@ -95,6 +96,16 @@ def test_the_same_call_that_is_no_repetition_is_another_job(server: LiveServer) 
     body, headers = _body("mock"), {"X-Stainless-Retry-Count": "0"}
     answers = [server.client.post(_URL, json=body, headers=headers).json() for _ in range(2)]
     assert len({answer["imagen"]["job"] for answer in answers}) == 2
+
+
+def test_a_repetition_gets_its_job_from_the_next_server(tmp_path: Path) -> None:
+    body, blocks = _body("slow", steps=3), {"slow": BACKENDS["slow"]}
+    with openai_server(tmp_path, blocks) as first:
+        job = _leave(first, body, {"X-Stainless-Retry-Count": "0"})
+    with openai_server(tmp_path, blocks) as second:
+        answer = second.client.post(_URL, json=body, headers={"X-Stainless-Retry-Count": "1"})
+        assert answer.status_code == 200
+        assert answer.json()["imagen"]["job"] == _only_job(second, body).id == job.id
 
 
 def test_a_repetition_of_a_cancelled_call_is_another_job(server: LiveServer) -> None:

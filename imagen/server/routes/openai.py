@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -43,12 +44,23 @@ _IMAGES: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {}},
     }
 }
+
+
+def _edit_schema() -> dict[str, Any]:
+    """The schema of the body of an edit, in one piece: its references would not be found."""
+    schema = OpenaiEditBody.model_json_schema()
+    text = json.dumps({name: value for name, value in schema.items() if name != "$defs"})
+    for name, part in schema["$defs"].items():
+        text = text.replace(json.dumps({"$ref": f"#/$defs/{name}"}), json.dumps(part))
+    whole: dict[str, Any] = json.loads(text)
+    return whole
+
+
 _EDIT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
-            kind: {"schema": OpenaiEditBody.model_json_schema()}
-            for kind in ("application/json", "multipart/form-data")
+            kind: {"schema": _edit_schema()} for kind in ("application/json", "multipart/form-data")
         },
     }
 }
