@@ -16,6 +16,7 @@ from imagen.cli import run
 from imagen.config import load_settings
 from imagen.core.request import TASKS
 from imagen.library import open_library, record_generation
+from imagen.library.tokens import add_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def library() -> None:
     Path("cut.png").write_bytes(Path("cat.png").read_bytes()[:300])
     with open_library(load_settings()) as library:
         record_generation(library, make_failure())
+        add_token(library, "kid", ["read"])
 
 
 @pytest.mark.usefixtures("library")
@@ -85,6 +87,8 @@ def library() -> None:
         pytest.param(["jobs", "every", "--list", "--json"], id="jobs every --list"),
         pytest.param(["jobs", "prune", "--json"], id="jobs prune"),
         pytest.param(["worker", "--status", "--json"], id="worker --status"),
+        pytest.param(["tokens", "add", "phone", "--json"], id="tokens add"),
+        pytest.param(["tokens", "list", "--json"], id="tokens list"),
     ],
 )
 def test_each_field_is_documented(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def list_(as_json: bool, config_path: Path | None) -> None:
         click.echo(json.dumps(view.as_data(), indent=2))
         return
     columns = (
-        Column("token", is_whole=True, colour="cyan"),
+        Column("token", colour="cyan"),
         Column("scope", is_whole=True),
         Column("limits", may_go_below=True),
         Column("expires", is_whole=True),
