@@ -1,6 +1,7 @@
 """Measure `imagen serve`, a process of its own: `python benchmarks/server.py [PART…]`.
 
-Parts: `roundtrip`, from POST to the image of a simulated ComfyUI, beside the same in one process;
+Parts: `start`, until the first answer; `crowd`, 1000 open streams and 500 slow clients;
+`roundtrip`, from POST to the image of a simulated ComfyUI, beside the same in one process;
 `events`, 200 clients of the event stream while four jobs run with previews; `memory`, two minutes
 of load. Processor time and memory are read from /proc, so the last two need Linux.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FLAT = Path(__file__).parent / "flat.json"
+_STARTS = 7
+_STREAMS, _SLOW = 1000, 500
 _ROUNDS = 40
 _CLIENTS = 200
 _EVENT_SECONDS = 20.0
@@ -46,6 +50,64 @@ def _server(backends: dict[str, dict[str, Any]]) -> Iterator[tuple[ServeProcess,
         write_settings(Path(folder), backends, lease_seconds=20.0)
         with serve_process(Path(folder)) as server:
             yield server, Path(folder)
+
+
+def _start() -> list[Limit]:
+    """From the start of the process to the first answer, beside the import of its packages."""
+    packages = "import fastapi, uvicorn, sqlalchemy, PIL.Image, httpx"
+    times: dict[str, list[float]] = {"server": [], "packages": []}
+    for _ in range(_STARTS):
+        began = time.perf_counter()
+        with _server({"mock": {"type": "mock"}}) as (server, _):
+            httpx.get(f"{server.url}/api/v1/jobs").raise_for_status()
+            times["server"].append(time.perf_counter() - began)
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", packages], check=True)
+        times["packages"].append(time.perf_counter() - began)
+    ours, theirs = (median(each) for each in times.values())
+    return [Limit(f"first answer; the packages alone take {theirs:.2f} s", ours, 0.8, "s")]
+
+
+def _crowd() -> list[Limit]:
+    """How long others wait while many streams are open, and many clients send slowly."""
+
+    async def run(server: ServeProcess) -> tuple[int, float, float]:
+        address = urlsplit(server.url)
+
+        async def connect(text: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(text.replace("\n", "\r\n").encode())
+            return reader, writer
+
+        async def wait(client: httpx.AsyncClient) -> float:
+            times = []
+            for _ in range(20):
+                began = time.perf_counter()
+                (await client.get("/api/v1/jobs")).raise_for_status()
+                times.append(time.perf_counter() - began)
+            return median(times)
+
+        head = f"Host: {address.netloc}\n"
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            before = await wait(client)
+            post = f"POST /api/v1/generations HTTP/1.1\n{head}Content-Length: 9\n\n{{"
+            slow = [await connect(post) for _ in range(_SLOW)]
+            streams = [
+                await connect(f"GET /api/v1/events HTTP/1.1\n{head}\n") for _ in range(_STREAMS)
+            ]
+            open_ = [await reader.readline() for reader, _ in streams]
+            during = await wait(client)
+        for _, writer in (*slow, *streams):
+            writer.close()
+        return sum(line.startswith(b"HTTP/1.1 200") for line in open_), before, during
+
+    with _server({"mock": {"type": "mock"}}) as (server, _):
+        answered, before, during = asyncio.run(run(server))
+    what = f"answer among {_STREAMS} streams and {_SLOW} slow clients"
+    return [
+        Limit("streams that were not opened", _STREAMS - answered, 0, ""),
+        Limit(f"{what}, above {before * 1000:.0f} ms", (during - before) * 1000, 15, "ms"),
+    ]
 
 
 def _roundtrip() -> list[Limit]:
@@ -222,7 +284,13 @@ def _memory_megabytes(pid: int) -> float:
 
 
 def main() -> None:
-    parts = {"roundtrip": _roundtrip, "events": _events, "memory": _memory}
+    parts = {
+        "start": _start,
+        "crowd": _crowd,
+        "roundtrip": _roundtrip,
+        "events": _events,
+        "memory": _memory,
+    }
     report([limit for name in sys.argv[1:] or [*parts] for limit in parts[name]()])
 
 

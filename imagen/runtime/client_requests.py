@@ -16,7 +16,6 @@ from imagen.core.text import one_line
 from imagen.errors import NotFound, RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.library import find_image_by_id
-from imagen.net.public_images import fetch_image
 from imagen.views.uploads import UploadView
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def resolve_input(word: str, parameter: str, runtime: Runtime) -> str:
     if (match := _DATA_URL.match(word)) is not None:
         return store_base64(word[match.end() :], parameter, runtime)
     if is_url(word) and runtime.settings.inputs.allow_urls:
+        from imagen.net.public_images import fetch_image  # with httpx
+
         fetched = fetch_image(word, parameter)
         return store_image(fetched.data, parameter, runtime, name=fetched.name)
     raise RequestError(

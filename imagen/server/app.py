@@ -45,7 +45,7 @@ from imagen.server.routes import (
     uploads,
     workflows,
 )
-from imagen.server.security import AccessPolicy, OpenRequests, SecurityMiddleware
+from imagen.server.security import AccessPolicy, protect_app
 from imagen.server.state import AppState, check_scope
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def create_app(
     `is_public` says that other machines can reach it, which need a token then. `secret` is a token
     of this process alone; with it, all clients need one.
     """
-    known, requests = TokenCache(runtime.library, secret), OpenRequests()
+    known = TokenCache(runtime.library, secret)
     policy = AccessPolicy.of(runtime.settings.server, is_public=is_public, has_secret=bool(secret))
     mcp = McpEndpoint(runtime)
 
@@ -117,23 +117,8 @@ def create_app(
     add_error_handlers(app)
     app.include_routes(runtime)
     app.router.routes.append(Route("/mcp", mcp, include_in_schema=False))
-    app.state.requests = requests
-    app.add_middleware(
-        SecurityMiddleware,
-        policy=policy,
-        tokens=known,
-        requests=requests,
-        log=None if log is None else RequestLog(log, app),
-    )
-    if policy.origins:
-        from starlette.middleware.cors import CORSMiddleware
-
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[*policy.origins],
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["*"],
-        )
+    request_log = None if log is None else RequestLog(log, app)
+    protect_app(app, policy, known, request_log)
     return app
 
 

@@ -30,6 +30,7 @@ from imagen.server.problems import error_response, problem_response
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fastapi import FastAPI
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -121,6 +122,21 @@ def is_loopback(name: str) -> bool:
     with suppress(ValueError):
         return ip_address(name.strip("[]")).is_loopback
     return False
+
+
+def protect_app(app: FastAPI, policy: AccessPolicy, tokens: TokenCache, log: Log | None) -> None:
+    """Check every request to an app that has all of its routes."""
+    requests = app.state.requests = OpenRequests()
+    app.add_middleware(SecurityMiddleware, policy=policy, tokens=tokens, requests=requests, log=log)
+    if policy.origins:
+        from starlette.middleware.cors import CORSMiddleware
+
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[*policy.origins],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["*"],
+        )
 
 
 class OpenRequests:

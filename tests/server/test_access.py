@@ -280,7 +280,7 @@ def test_tokens_are_managed_by_admins_and_shown_once(public: LiveServer) -> None
 
 
 def test_every_route_requires_a_scope(local: LiveServer) -> None:
-    """Walk all routes: a token that may read changes nothing, and others do not read."""
+    """Walk all routes: a token that may read changes nothing."""
     secret = add_token(local.runtime.library, "walker", ["read"])
     away = {"Host": "images.example.org"}
     reader = {**away, **_bearer(secret)}
@@ -328,6 +328,20 @@ def test_a_slow_client_does_not_hinder_others(local: LiveServer) -> None:
         assert local.client.get(_JOBS).status_code == 200
     finally:
         for connection in slow:
+            connection.close()
+
+
+def test_many_open_streams_hinder_nobody(local: LiveServer) -> None:
+    """benchmarks/server.py measures 1000."""
+    port = httpx.URL(local.url).port or 0
+    streams = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(150)]
+    try:
+        for connection in streams:
+            connection.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert all(one.recv(12) == b"HTTP/1.1 200" for one in streams)
+        assert local.client.get(_JOBS).status_code == 200
+    finally:
+        for connection in streams:
             connection.close()
 
 
