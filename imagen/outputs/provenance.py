@@ -43,6 +43,7 @@ _ENGINE_FACTS: tuple[tuple[str, str], ...] = (
     ("diffusers", "diffusers"),
     ("job_id", "sdcpp"),
     ("model_version", "sdcpp"),
+    ("task_id", "a1111"),
 )
 """Facts that only one kind of engine reports."""
 _PAYLOAD_KEYS: tuple[tuple[str, str], ...] = (
@@ -50,6 +51,7 @@ _PAYLOAD_KEYS: tuple[tuple[str, str], ...] = (
     ("arguments", "sdcpp"),
     ("pipeline", "diffusers"),
     ("input", "replicate"),
+    ("send_images", "a1111"),
 )
 """Keys of a payload that only one kind of engine gets."""
 _VERSIONS = (

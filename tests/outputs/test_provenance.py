@@ -135,6 +135,8 @@ def test_samplers_get_comfyuis_names(
         ({"input": {}, "model": "a/b"}, {}, "replicate"),
         ({}, {"engine": {"prediction_id": "x", "version": "1"}}, "replicate"),
         ({"arguments": ["-p", "x"]}, {}, "sdcpp"),
+        ({"prompt": "x", "send_images": True}, {}, "a1111"),
+        ({}, {"engine": {"task_id": "x"}}, "a1111"),
         ({"pipeline": "X"}, {"engine": {"diffusers": "0.42"}}, "diffusers"),
         ({"look": ""}, {}, "mock"),
         ({}, {"model": "mock"}, "mock"),
