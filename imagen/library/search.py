@@ -297,7 +297,7 @@ def find_image_by_id(library: Library, word: str) -> LibraryImage:
 
 def find_images_by_uid(library: Library, uids: Collection[str]) -> tuple[LibraryImage, ...]:
     """The images with these unique ids, in their order; unknown ones are left out."""
-    parts = {uid: uid.rpartition(".") for uid in uids}
+    parts = {uid: uid.rpartition(".") for uid in uids if ID.fullmatch(uid)}
     generation_ids = list({generation for generation, _, _ in parts.values()})
     by_uid: dict[str, LibraryImage] = {}
     with library.reading() as connection:

@@ -78,7 +78,7 @@ def test_values_are_counted_outside_the_trash(library: Library) -> None:
 def test_images_are_found_by_ids_and_paths(library: Library) -> None:
     record_all(library, [make_record(n) for n in (1, 2)])
     uids = [f"{uuid_of(n)}.1" for n in (2, 1)]
-    found = find_images_by_uid(library, [uids[0], "unknown", f"{uuid_of(1)}.9", uids[1]])
+    found = find_images_by_uid(library, [uids[0], "a\0", f"{uuid_of(1)}.9", uids[1]])
     assert [image.uid for image in found] == uids
     assert find_image_by_id(library, "last").uid in uids
     assert find_image_at(library, found[0].path) == found[0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from hashlib import sha256
-from threading import Lock
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -28,8 +28,8 @@ router = APIRouter(tags=["images"])
 Responses = dict[int | str, dict[str, Any]]
 
 _INDEX_TYPE = "application/vnd.imagen.index"
-_ONE_AT_A_TIME = Lock()
-"""For indexes: many clients ask for the same one after a change."""
+_INDEX_BUILDER = ThreadPoolExecutor(1, "index")
+"""One at a time: many clients ask for the same one after a change."""
 _FASTEST = 1
 """The level of gzip: higher ones take many times as long for a few percent."""
 IMAGE_ANSWER: Responses = {200: {"content": {"image/*": {}}, "description": "The file."}}
@@ -54,13 +54,13 @@ class IndexedImages(ImageFilters):
 
 
 @router.get("/images/index", response_class=Response, responses=_INDEX)
-def get_index(
+async def get_index(
     indexed: Annotated[IndexedImages, Query()], http: Request, runtime: RuntimeOf
 ) -> Response:
     """A binary index of many images, newest first: see docs/reference/image-index.md."""
-    library = runtime.library
-    revision = read_revision(library)
-    query, after = indexed.query(), find_key(indexed.after, library)
+    library, query = runtime.library, indexed.query()
+    revision = await asyncio.to_thread(read_revision, library)
+    after = await asyncio.to_thread(find_key, indexed.after, library)
     takes_gzip = "gzip" in http.headers.get("accept-encoding", "")
     asked = sha256(repr((query, after, indexed.limit)).encode()).hexdigest()[:16]
     tag = f"{revision}-{asked}" + "-gzip" * takes_gzip
@@ -69,8 +69,8 @@ def get_index(
         return unchanged
     if takes_gzip:
         headers["Content-Encoding"] = "gzip"
-    with _ONE_AT_A_TIME:
-        data = _read_index(library, revision, query, after, indexed.limit, takes_gzip)
+    read = partial(_read_index, library, revision, query, after, indexed.limit, takes_gzip)
+    data = await asyncio.get_running_loop().run_in_executor(_INDEX_BUILDER, read)
     return Response(data, media_type=_INDEX_TYPE, headers=headers)
 
 

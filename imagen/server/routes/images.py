@@ -120,12 +120,8 @@ class ImageFilters(MakerFilters):
     )
 
     def query(self) -> ImageQuery:
-        return ImageQuery(
-            text=self.text,
-            backend=self.backend,
-            model=self.model,
-            since=self.since,
-            until=self.until,
+        return replace(
+            super().query(),
             rating=self.rating,
             tags=tuple(map(parse_tag, self.tag)),
             in_trash=self.trash,
