@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -71,7 +71,7 @@ def describe_api(app: FastAPI) -> dict[str, object]:
             if operation is None:
                 continue
             summary, _, more = " ".join(first.split()).partition(". ")
-            _describe_errors(operation["responses"], context.path)
+            _describe_errors(operation, context.path)
             operation["summary"] = summary.removesuffix(".")
             operation["description"] = "\n\n".join(filter(None, (more, rest)))
             operation["x-imagen-scope"] = scope
@@ -81,11 +81,13 @@ def describe_api(app: FastAPI) -> dict[str, object]:
     return document
 
 
-def _describe_errors(responses: dict[str, dict[str, object]], path: str) -> None:
-    """Errors are problems, or have the shape of the API at this path."""
+def _describe_errors(operation: dict[str, Any], path: str) -> None:
+    """Errors are problems, or have the shape of the API that the operation belongs to."""
+    responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own, for which imagen answers 400
-    if not path.startswith(tuple(f"{prefix}/" for prefix in SHAPES)):
+    shaped = tuple(f"{prefix}/" for prefix in SHAPES)
+    if path.startswith(shaped) or "comfyui" in operation.get("tags", ()):
+        responses["default"] = {"description": "An error, in the shape of this API."}
+    else:
         schema = {"$ref": "#/components/schemas/ProblemDetails"}
         responses["default"]["content"] = {"application/problem+json": {"schema": schema}}
-    else:
-        responses["default"] = {"description": "An error, in the shape of this API."}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -19,12 +20,13 @@ from schemathesis.specs.openapi.checks import (
 from support.live_server import LiveServer, live_server, server_settings
 from support.openai_server import png
 
-from imagen.config import Limits
+from imagen.config import Limits, ServerSettings
+from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_EXAMPLES = int(os.environ.get("IMAGEN_FUZZ_EXAMPLES", "8"))
+_EXAMPLES = int(os.environ.get("IMAGEN_FUZZ_EXAMPLES", "4"))
 _LONGEST_SECONDS = 10.0
 _ENDLESS = {"GET /api/v1/events"}
 _PREFIXES = ("/api/v1/", "/v1/", "/sdapi/", "/controlnet/", "/")
@@ -67,9 +69,18 @@ class Target:
 
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    folder, limits = tmp_path_factory.mktemp("server"), Limits(max_width=256, max_height=256)
-    with live_server(server_settings(folder=folder, limits=limits)) as server:
-        yield Target(server)
+    with ComfyUI() as comfy:
+        settings = server_settings(
+            {
+                "mock": {"type": "mock"},
+                "studio": {"type": "comfyui", "url": comfy.url, "workflow": "sdxl"},
+            },
+            folder=tmp_path_factory.mktemp("server"),
+            limits=Limits(max_width=256, max_height=256),
+            server=ServerSettings(comfyui="studio"),
+        )
+        with live_server(settings) as server:
+            yield Target(server)
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
@@ -78,26 +89,31 @@ def test_no_route_fails_or_hangs(target: Target, prefix: str) -> None:
     for operation in target.operations:
         first = next(one for one in _PREFIXES if operation.path.startswith(one))
         if first == prefix and operation.label not in _ENDLESS:
-            faults += _fuzz(operation, target)
-    assert faults == []
+            faults += _fuzz(operation, target, GenerationMode.POSITIVE)
+            if operation.body or [*operation.iter_parameters()]:
+                faults += _fuzz(operation, target, GenerationMode.NEGATIVE)
+    assert not faults, "\n".join(faults)
 
 
-def _fuzz(operation: Any, target: Target) -> list[str]:
-    """What was wrong with the answers of one operation; every second call is one that can work."""
+def _fuzz(operation: Any, target: Target, mode: GenerationMode) -> list[str]:
+    """What was wrong with the answers to calls that the document allows, or that it does not.
+
+    Every second call that it allows is one that can work.
+    """
     faults: dict[str, str] = {}
     numbers = itertools.count()
 
     @settings(
-        max_examples=_EXAMPLES,
+        max_examples=_EXAMPLES if mode is GenerationMode.POSITIVE else max(1, _EXAMPLES // 2),
         deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy())
+    @given(case=operation.as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
-        if next(numbers) % 2:
+        if next(numbers) % 2 and mode is GenerationMode.POSITIVE:
             _make_possible(case, target)
         _bound(case)
         began = time.monotonic()

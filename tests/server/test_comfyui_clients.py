@@ -137,6 +137,11 @@ def test_what_else_clients_ask_is_answered_by_the_engine(
     assert sent.json()["name"] == "fox.png"
 
 
+@pytest.mark.parametrize("path", ["/models/%7F", "/object_info/%00", "/models/a%3Fb"])
+def test_odd_characters_in_a_path_reach_the_engine_encoded(server: LiveServer, path: str) -> None:
+    assert server.client.get(path).status_code in (200, 404)
+
+
 def test_a_page_of_another_server_gets_no_websocket(client: PlainClient) -> None:
     with (
         pytest.raises((InvalidStatus, ConnectionClosed)),

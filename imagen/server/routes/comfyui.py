@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -70,7 +71,7 @@ def get_queue(prompts: Prompts, caller: CallerOf) -> dict[str, Any]:
     }
 
 
-@router.post("/queue")
+@router.post("/queue", response_class=Response)
 def post_queue(body: ChangeBody, prompts: Prompts, caller: CallerOf) -> Response:
     """Remove the caller's waiting prompts, or some of them."""
     waiting = [job.id for job in prompts.list_jobs(WAITING, caller)]
@@ -79,7 +80,7 @@ def post_queue(body: ChangeBody, prompts: Prompts, caller: CallerOf) -> Response
     return Response()
 
 
-@router.post("/interrupt")
+@router.post("/interrupt", response_class=Response)
 def interrupt(prompts: Prompts, caller: CallerOf, body: ChangeBody | None = None) -> Response:
     """Stop the caller's running prompt, or this one if it runs."""
     running = [job.id for job in prompts.list_jobs(RUNNING, caller)]
@@ -114,7 +115,7 @@ def get_history_of(id: str, prompts: Prompts, caller: CallerOf) -> dict[str, Any
 def pass_on(http: Request, prompts: Prompts) -> Response:
     """What the engine answers."""
     path = re.sub(r"^/api(?=/)", "", http.url.path.removeprefix(http.scope.get("root_path", "")))
-    answer = prompts.ask("GET", path, params=[*http.query_params.multi_items()])
+    answer = prompts.ask("GET", quote(path), params=[*http.query_params.multi_items()])
     return _passed_on(answer)
 
 
