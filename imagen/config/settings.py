@@ -536,6 +536,11 @@ class Settings(Section):
         """The backends of a pool; of a backend, itself."""
         return self.pools.get(name, (name,))
 
+    def with_folder(self, name: str) -> Settings:
+        """Settings in which images go into a folder of this name, below the output directory."""
+        output = self.output.model_copy(update={"directory": self.output.directory / name})
+        return self.model_copy(update={"output": output})
+
     def with_workflow(self, backend: str, workflow: str) -> Settings:
         """Settings in which this ComfyUI backend runs another workflow: a name, or a file's path.
 

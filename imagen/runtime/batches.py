@@ -37,9 +37,7 @@ def submit_client_batch(
     A request that was submitted before is not made again: its job goes on, or is tried again if it
     failed. Raises RequestError with everything that is wrong; then nothing is submitted.
     """
-    output = runtime.settings.output
-    folder = {"directory": output.directory / f"batch-{slugify(name)}"}
-    settings = runtime.settings.model_copy(update={"output": output.model_copy(update=folder)})
+    settings = runtime.settings.with_folder(f"batch-{slugify(name)}")
     reading = BatchOptions(
         settings=settings,
         backend=options.backend,
@@ -54,8 +52,8 @@ def submit_client_batch(
     refuse_faults(faults)
     for one in found:  # wildcards may have written what no client may name
         refuse_paths(one.row.request)
-    rows, store = [one.row for one in found], runtime.store
-    known = find_known_rows(rows, store)
+    rows = [one.row for one in found]
+    known = find_known_rows(rows, runtime.store)
     submission = Submission(id="", ids=[], jobs=0)
     if known.new:
         try:
@@ -65,14 +63,14 @@ def submit_client_batch(
                 options,
                 kind="batch",
                 name=f"{name}: {len(rows)} requests",
-                store=store,
+                store=runtime.store,
             )
         except RefusedRows as refused:
-            places = [found[number].place for number in known.new]
-            wrong = [(places[row], error.message) for row, error in refused.rows]
+            new = [*known.new]
+            wrong = [(found[new[row]].place, error.message) for row, error in refused.rows]
             raise RequestError("\n".join(list_faults(wrong)), remedy=refused.remedy) from refused
     for id in known.ended.values():
-        store.retry(id)
+        runtime.store.retry(id)
     return SubmittedBatchView(
         job=submission.id or None,
         jobs=(*submission.ids, *known.waiting.values(), *known.ended.values()),

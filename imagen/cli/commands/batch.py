@@ -100,7 +100,4 @@ def with_batch_folder(run: RunOptions, name: str) -> RunOptions:
         raise usage_error("--output must name a folder: the batch names the images.")
     if run.output is not None:
         return run
-    output = run.settings.output
-    folder = output.directory / f"batch-{slugify(name)}"
-    changed = output.model_copy(update={"directory": folder})
-    return replace(run, settings=run.settings.model_copy(update={"output": changed}))
+    return replace(run, settings=run.settings.with_folder(f"batch-{slugify(name)}"))
