@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver import Context, MCPServer
@@ -16,10 +16,9 @@ from imagen import __version__
 from imagen.core.image_file import media_type
 from imagen.errors import ImagenError
 from imagen.mcp.tools import CallerOf, ImageTools, is_cloud
+from imagen.outputs.redact import strip_paths
 from imagen.runtime import Runtime
 from imagen.runtime.caller import LOCAL, Caller
-
-Args = ParamSpec("Args")
 
 _INSTRUCTIONS = (
     "Generates images with the user's own engines: ComfyUI, local models, cloud APIs. Call "
@@ -60,7 +59,8 @@ def create_mcp_server(
         log_level="WARNING",
         subscriptions=False,
     )
-    tools = ImageTools(runtime, is_local=is_local, caller_of=caller_of or _local_caller)
+    caller_of = caller_of or _local_caller
+    tools = ImageTools(runtime, is_local=is_local, caller_of=caller_of)
     names = runtime.settings.backends or {"mock": {}}
     leaves = any(is_cloud(name, runtime.settings) for name in names)
     makes = ToolAnnotations(
@@ -83,7 +83,7 @@ def create_mcp_server(
         (tools.list_models, "List models", reads),
         (tools.estimate_cost, "Estimate the cost", reads),
     ):
-        server.add_tool(_with_sentences(tool), title=title, annotations=hints)
+        server.add_tool(_with_sentences(tool, caller_of), title=title, annotations=hints)
 
     @server.resource(
         "imagen://images/{id}",
@@ -111,16 +111,16 @@ def _local_caller(_: Context) -> Caller:
 
 
 def _with_sentences(
-    tool: Callable[Args, Awaitable[CallToolResult]],
-) -> Callable[Args, Awaitable[CallToolResult]]:
-    """The tool, whose errors are results that a model can read."""
+    tool: Callable[..., Awaitable[CallToolResult]], caller_of: CallerOf
+) -> Callable[..., Awaitable[CallToolResult]]:
+    """The tool, whose errors are results that a model can read; without paths for others."""
 
     @wraps(tool)
-    async def run(*args: Args.args, **kwargs: Args.kwargs) -> CallToolResult:
+    async def run(ctx: Context, **arguments: Any) -> CallToolResult:
         try:
-            return await tool(*args, **kwargs)
+            return await tool(ctx=ctx, **arguments)
         except ImagenError as error:
-            text = TextContent(type="text", text=str(error))
-            return CallToolResult(content=[text], is_error=True)
+            sentence = str(error) if caller_of(ctx).is_local else strip_paths(str(error))
+            return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
 
     return run

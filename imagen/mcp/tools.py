@@ -34,6 +34,7 @@ from imagen.mcp.results import (
     show_images,
 )
 from imagen.net.urls import is_private_host
+from imagen.outputs.redact import strip_paths
 from imagen.pipeline.resolve import draw_small_seed
 from imagen.runtime import Runtime
 from imagen.runtime.caller import Caller, Scope
@@ -445,6 +446,7 @@ class ImageTools:
             find_queued_sheet(id, runtime) if state.is_over and result.job.kind == "grid" else None
         )
         shown = str(sheet) if sheet and caller.is_local else None
+        warnings = warnings if caller.is_local else [*map(strip_paths, warnings)]
         outcome = JobOutcome.of(result, state.fraction, shown, warnings)
         blocks: list[ContentBlock] = []
         if state.is_over:

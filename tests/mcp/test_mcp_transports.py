@@ -8,17 +8,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from support.live_server import live_server, server_settings
-from support.mcp_host import VERSIONS, call
+from support.mcp_host import VERSIONS, ToolAnswer, call
 
+from imagen.library.tokens import add_token
 from imagen.net.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.live_server import LiveServer
+
+
+_SECRET = "correct-horse-battery-staple"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,40 @@ def test_a_host_over_http_names_no_files(served: LiveServer) -> None:
             return await call(client, "edit_image", image=__file__, prompt="x")
 
     assert "cannot read files of your machine" in asyncio.run(run()).text
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server whose clients need a token."""
+    settings = server_settings(folder=tmp_path_factory.mktemp("guarded"))
+    with live_server(settings, is_public=True, secret=_SECRET) as server:
+        yield server
+
+
+def test_a_host_needs_a_token_where_others_do(guarded: LiveServer) -> None:
+    assert guarded.client.post("/mcp", json={}).status_code == 401
+
+
+def test_a_token_decides_what_a_host_may_do_and_learns_no_paths(guarded: LiveServer) -> None:
+    reader = add_token(guarded.runtime.library, "reader", ("read",))
+
+    async def run(secret: str, tool: str, **arguments: Any) -> ToolAnswer:
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as http:
+            transport = streamable_http_client(f"{guarded.url}/mcp", http_client=http)
+            async with Client(transport) as client:
+                return await call(client, tool, **arguments)
+
+    made = asyncio.run(run(_SECRET, "generate_image", prompt="a fox", size="64x48"))
+    assert made.data["images"][0]["path"] is None
+    assert made.data["images"][0]["uri"] in made.text
+    folder = str(guarded.runtime.settings.output.directory.parent)
+    assert folder not in made.result.model_dump_json()
+    refused = asyncio.run(run(reader, "generate_image", prompt="a fox"))
+    assert "needs the scope generate" in refused.text
+    listed = asyncio.run(run(reader, "list_images"))
+    assert len(listed.data["images"]) == 1
+    assert folder not in listed.result.model_dump_json()
 
 
 def test_what_is_no_mcp_message_is_refused(served: LiveServer) -> None:
