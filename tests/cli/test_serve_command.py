@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -27,6 +28,8 @@ from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from imagen.jobs.model import QueuedJob
 
 _DEADLINE_SECONDS = 20.0
 _MOST_SECONDS = 10.0
@@ -84,15 +87,15 @@ def _wait_until_running(server: _Server, job: str) -> None:
         assert time.monotonic() < until
 
 
-def _stored_state(job: str) -> str:
+def _stored(job: str) -> QueuedJob:
     with open_job_store(load_settings()) as store:
-        return store.read(job).state
+        return store.read(job)
 
 
 def test_the_end_of_a_server_is_quick_and_loses_no_job() -> None:
     """With a slow job of this process, a stream, and a request that waits."""
     Path("imagen.yaml").write_text("backends: {mock: {type: mock, step_seconds: 0.1}}\n")
-    with _serving() as server:
+    with _serving("--log", "json", "--model", "mock/mock-dusk") as server:
         job = _submit(server, "a slow fox")
         _wait_until_running(server, job)
         answers: list[object] = []
@@ -119,9 +122,18 @@ def test_the_end_of_a_server_is_quick_and_loses_no_job() -> None:
                 assert time.monotonic() < until
         waiting.join(_DEADLINE_SECONDS)
     assert seconds < _MOST_SECONDS
-    assert error == ""
+    logged = [json.loads(line) for line in error.splitlines()]
+    requests = [one for one in logged if one["event"] == "request"]
+    assert ("POST", "/api/v1/generations", 202) in [
+        (one["method"], one["path"], one["status"]) for one in requests
+    ]
+    assert "fox" not in error  # no prompt is logged
+    assert job not in {part for one in requests for part in one["path"].split("/")}
     assert answers == [503]
-    assert _stored_state(job) == "done"  # it got the time to finish
+    stored = _stored(job)
+    assert stored.state == "done"  # it got the time to finish
+    assert stored.spec is not None
+    assert stored.spec.request.model == "mock-dusk"
 
 
 def test_jobs_at_a_server_go_on_there() -> None:
@@ -138,7 +150,7 @@ def test_jobs_at_a_server_go_on_there() -> None:
         assert seconds < _MOST_SECONDS
         assert error == ""
         assert run(["worker", "--drain"]) == 0
-        assert _stored_state(job) == "done"
+        assert _stored(job).state == "done"
         assert len(comfyui.prompts) == 1  # made once
 
 
