@@ -136,7 +136,8 @@ class AppState:
             self._clients[id] -= 1
             if not self._clients[id]:
                 del self._clients[id]
-            if has_left and return_seconds is not None:
+            is_stopping = http.app.state.requests.is_stopping  # the jobs go on
+            if has_left and return_seconds is not None and not is_stopping:
                 task = self._loop.create_task(self._cancel_if_left(id, http, return_seconds))
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)

@@ -11,9 +11,12 @@ import httpx
 import pytest
 from support.a1111_server import serve_a1111
 
+from imagen.jobs.sql_store import open_job_store
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
     from support.live_server import LiveServer
 
@@ -152,3 +155,15 @@ def test_restored_faces_and_a_chosen_model(server: LiveServer) -> None:
         server.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "mock"})
     refused = server.client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "mock-dusc"})
     assert (refused.status_code, "mock-dusk" in refused.json()["detail"]) == (404, True)
+
+
+def test_a_server_that_stops_leaves_the_jobs_of_a_call(
+    tmp_path: Path, pool: ThreadPoolExecutor
+) -> None:
+    with serve_a1111(tmp_path) as live:
+        call = _begin(live, pool, steps=25)
+        _wait(live, lambda state: state["state"]["sampling_step"] > 0)
+        settings = live.runtime.settings
+    assert call.exception() is not None
+    with open_job_store(settings) as store:
+        assert [job.state for job in store.list_jobs()] == ["done"]

@@ -125,7 +125,7 @@ async def run_plan(
             if run.is_interrupted:
                 break
     except Exception as error:  # a server that stops cancels the call and not its jobs
-        for job in run.jobs:
+        for job in [] if http.app.state.requests.is_stopping else run.jobs:
             await asyncio.to_thread(state.runtime.store.cancel, job)
         if isinstance(error, ClientDisconnect):
             return None
