@@ -12,6 +12,9 @@ from support.live_server import live_server, server_settings
 from support.openai_server import SIZE
 
 from imagen.config import ServerSettings
+from imagen.library import find_image_by_id
+from imagen.library.tokens import add_token
+from imagen.runtime.caller import scopes_up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +27,6 @@ _SECRET = "correct-horse-battery-staple"
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     settings = server_settings(
-        {"mock": {"type": "mock"}, "broken": {"type": "mock", "fail": "failed"}},
         folder=tmp_path_factory.mktemp("public"),
         server=ServerSettings(base_path="/pics", max_body_mb=1),
     )
@@ -61,6 +63,41 @@ def test_refusals_before_a_route_have_openais_shape(public: LiveServer) -> None:
     answer = httpx.get(f"{public.url}/pics/v1/models", headers={"Host": "evil.example.org"})
     assert answer.status_code == 421
     assert "not 'evil.example.org'" in answer.json()["error"]["message"]
+
+
+def test_a_token_with_a_rate_gets_a_time_to_retry(public: LiveServer) -> None:
+    library = public.runtime.library
+    secret = add_token(library, "slow", scopes_up_to("generate"), rate="1/1h")
+    url = f"{public.url}/pics/v1"
+    with openai.OpenAI(base_url=url, api_key=secret, max_retries=0) as client:
+        client.images.generate(prompt="a", size=SIZE)
+        with pytest.raises(openai.RateLimitError) as raised:
+            client.images.generate(prompt="a", size=SIZE)
+    assert raised.value.code == "rate_limit_exceeded"
+    assert 0 < int(raised.value.response.headers["retry-after"]) <= 3600
+
+
+def test_a_token_that_may_only_read_lists_models(public: LiveServer) -> None:
+    secret = add_token(public.runtime.library, "reader", ["read"])
+    with openai.OpenAI(base_url=f"{public.url}/pics/v1", api_key=secret, max_retries=0) as client:
+        assert [*client.models.list()]
+        with pytest.raises(openai.PermissionDeniedError, match="needs the scope generate"):
+            client.images.generate(prompt="a", size=SIZE)
+
+
+def test_errors_for_other_machines_have_no_paths(public: LiveServer) -> None:
+    headers = {"Authorization": f"Bearer {_SECRET}"}
+    url = f"{public.url}/pics/v1/images/generations"
+    made = httpx.post(url, json={"prompt": "a", "size": SIZE}, headers=headers).json()
+    image = find_image_by_id(public.runtime.library, made["imagen"]["images"][0]["id"])
+    image.path.unlink()
+    refused = httpx.post(
+        f"{public.url}/pics/v1/images/edits",
+        json={"prompt": "a", "images": [{"file_id": f"image:{image.uid}"}]},
+        headers=headers,
+    )
+    assert "no longer exists" in refused.json()["error"]["message"]
+    assert str(image.path.parent) not in refused.text
 
 
 def test_a_stream_says_that_the_server_ends() -> None:
