@@ -34,8 +34,8 @@ def submit_client_batch(
 ) -> SubmittedBatchView:
     """Submit the requests of a prompt file of a client; their images get a folder of this name.
 
-    A request that was submitted before is not made again: its job goes on, or is tried again if it
-    failed. Raises RequestError with everything that is wrong; then nothing is submitted.
+    What was submitted before is not made again; what failed is tried again. Raises RequestError
+    with everything that is wrong; then nothing is submitted.
     """
     settings = runtime.settings.with_folder(f"batch-{slugify(name)}")
     reading = BatchOptions(
@@ -50,15 +50,15 @@ def submit_client_batch(
     )
     found, faults = read_batch(data, name, format, reading)
     refuse_faults(faults)
-    for one in found:  # wildcards may have written what no client may name
-        refuse_paths(one.row.request)
     rows = [one.row for one in found]
+    for row in rows:  # wildcards may have written what no client may name
+        refuse_paths(row.request)
     known = find_known_rows(rows, runtime.store)
     submission = Submission(id="", ids=[], jobs=0)
-    if known.new:
+    if new := [rows[number]._replace(key=key) for number, key in known.new.items()]:
         try:
             submission = submit_requests(
-                [rows[number]._replace(key=key) for number, key in known.new.items()],
+                new,
                 settings,
                 options,
                 kind="batch",
@@ -66,18 +66,9 @@ def submit_client_batch(
                 store=runtime.store,
             )
         except RefusedRows as refused:
-            new = [*known.new]
-            wrong = [(found[new[row]].place, error.message) for row, error in refused.rows]
+            places = [found[number].place for number in known.new]
+            wrong = [(places[row], error.message) for row, error in refused.rows]
             raise RequestError("\n".join(list_faults(wrong)), remedy=refused.remedy) from refused
     for id in known.ended.values():
         runtime.store.retry(id)
-    return SubmittedBatchView(
-        job=submission.id or None,
-        jobs=(*submission.ids, *known.waiting.values(), *known.ended.values()),
-        warnings=tuple(submission.warnings),
-        requests=len(rows),
-        done_earlier=len(known.done),
-        waiting=len(known.waiting),
-        retried=len(known.ended),
-        lost=tuple(known.lost.values()),
-    )
+    return SubmittedBatchView.of_rows(submission, known, len(rows))
