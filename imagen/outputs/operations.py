@@ -41,6 +41,10 @@ class Operation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     label: ClassVar[str]
 
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        """The changed image; the others are those that the operation names, by parameter."""
+        return image
+
 
 class Rotate(Operation):
     """Rotate an image clockwise."""
@@ -48,6 +52,18 @@ class Rotate(Operation):
     label = "Rotate"
     degrees: float = Field(ge=-360, le=360, allow_inf_nan=False, description="Clockwise.")
     expand: bool = Field(True, description="Grow the image so that all of it stays visible.")
+
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        degrees = self.degrees % 360
+        if degrees == 0:
+            return image
+        if degrees in _QUARTERS and (self.expand or degrees == 180):
+            return image.transpose(_QUARTERS[int(degrees)])
+        if self.expand:
+            diagonal = int((image.width**2 + image.height**2) ** 0.5) + 2
+            _check_size((diagonal, diagonal))
+        opaque = image.convert("RGBA")
+        return opaque.rotate(-degrees, Image.Resampling.BICUBIC, expand=self.expand)
 
 
 class Scale(Operation):
@@ -68,12 +84,27 @@ class Scale(Operation):
             raise ValueError("needs either a factor, or a width or a height")
         return self
 
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        if self.factor is not None:
+            size = image.width * self.factor, image.height * self.factor
+        elif self.width is not None:
+            size = self.width, self.height or image.height * self.width / image.width
+        else:
+            height = self.height or 1
+            size = image.width * height / image.height, height
+        sides = max(1, round(size[0])), max(1, round(size[1]))
+        _check_size(sides)
+        return image.resize(sides, FILTERS[self.method])
+
 
 class Blur(Operation):
     """Blur an image."""
 
     label = "Blur"
     radius: float = Field(2.0, ge=0, le=200, allow_inf_nan=False, description="Pixels.")
+
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        return image.filter(ImageFilter.GaussianBlur(self.radius))
 
 
 class Sharpen(Operation):
@@ -84,11 +115,20 @@ class Sharpen(Operation):
     percent: int = Field(150, ge=0, le=1000, description="How strong.")
     threshold: int = Field(3, ge=0, le=255, description="Smaller differences stay as they are.")
 
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        return image.filter(ImageFilter.UnsharpMask(self.radius, self.percent, self.threshold))
+
 
 class Grayscale(Operation):
     """Remove the colours of an image."""
 
     label = "Grayscale"
+
+    def apply(self, image: Image.Image, _images: Mapping[str, bytes], /) -> Image.Image:
+        grey = ImageOps.grayscale(image)
+        if image.mode == "RGBA":
+            return Image.merge("LA", (grey, image.getchannel("A"))).convert("RGBA")
+        return grey
 
 
 class Composite(Operation):
@@ -102,6 +142,25 @@ class Composite(Operation):
     x: int = Field(0, ge=-LARGEST_SIDE, le=LARGEST_SIDE, description="Its left edge.")
     y: int = Field(0, ge=-LARGEST_SIDE, le=LARGEST_SIDE, description="Its upper edge.")
     opacity: float = Field(1.0, ge=0, le=1, allow_inf_nan=False)
+
+    def apply(self, image: Image.Image, images: Mapping[str, bytes], /) -> Image.Image:
+        overlay_file = read_image_bytes(images["overlay"], "overlay", formats=READABLE)
+        overlay = decode_image(overlay_file, "overlay").image.convert("RGBA")
+        alpha = overlay.getchannel("A")
+        if "mask" in images:
+            mask_file = read_image_bytes(images["mask"], "mask", formats=READABLE)
+            mask = decode_image(mask_file, "mask").image.convert("L")
+            if mask.size != overlay.size:
+                raise RequestError(
+                    f"mask: it has {mask.width}x{mask.height} pixels, but the overlay has "
+                    f"{overlay.width}x{overlay.height}."
+                )
+            alpha = Image.composite(alpha, Image.new("L", alpha.size, 0), mask)
+        overlay.putalpha(alpha.point([round(shade * self.opacity) for shade in range(256)]))
+        layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
+        layer.paste(overlay, (self.x, self.y))
+        result = Image.alpha_composite(image.convert("RGBA"), layer)
+        return result if image.mode == "RGBA" else result.convert("RGB")
 
 
 class Convert(Operation):
@@ -138,7 +197,7 @@ def apply_operation(
         quality = None
     if isinstance(operation, Convert):
         return convert_image(data, kind, quality, keeps_metadata=operation.keep_metadata)
-    changed = _change(operation, decode_image(source, "image").image, images)
+    changed = operation.apply(decode_image(source, "image").image, images)
     png = encode_png(changed)
     remarks: tuple[str, ...] = ()
     try:
@@ -150,77 +209,9 @@ def apply_operation(
     return converted._replace(remarks=(*converted.remarks, *remarks))
 
 
-def _change(operation: Operation, image: Image.Image, images: Mapping[str, bytes]) -> Image.Image:
-    match operation:
-        case Rotate():
-            return _rotate(image, operation)
-        case Scale():
-            return _scale(image, operation)
-        case Blur():
-            return image.filter(ImageFilter.GaussianBlur(operation.radius))
-        case Sharpen():
-            mask = ImageFilter.UnsharpMask(operation.radius, operation.percent, operation.threshold)
-            return image.filter(mask)
-        case Grayscale():
-            grey = ImageOps.grayscale(image)
-            if image.mode == "RGBA":
-                return Image.merge("LA", (grey, image.getchannel("A"))).convert("RGBA")
-            return grey
-        case Composite():
-            return _composite(image, operation, images)
-    raise AssertionError(operation)
-
-
-def _rotate(image: Image.Image, rotate: Rotate) -> Image.Image:
-    degrees = rotate.degrees % 360
-    if degrees in _QUARTERS and (rotate.expand or degrees == 180):
-        return image.transpose(_QUARTERS[int(degrees)])
-    diagonal = int((image.width**2 + image.height**2) ** 0.5) + 2
-    if rotate.expand:
-        _check_size((diagonal, diagonal))
-    if degrees == 0:
-        return image
-    return image.convert("RGBA").rotate(-degrees, Image.Resampling.BICUBIC, expand=rotate.expand)
-
-
-def _scale(image: Image.Image, scale: Scale) -> Image.Image:
-    if scale.factor is not None:
-        size = image.width * scale.factor, image.height * scale.factor
-    elif scale.width is not None:
-        size = scale.width, scale.height or image.height * scale.width / image.width
-    else:
-        height = scale.height or 1
-        size = image.width * height / image.height, height
-    sides = max(1, round(size[0])), max(1, round(size[1]))
-    _check_size(sides)
-    return image.resize(sides, FILTERS[scale.method])
-
-
 def _check_size(size: tuple[int, int]) -> None:
     """Raises RequestError for an image that would be too large."""
     most = max_megapixels()
     if max(size) > LARGEST_SIDE or size[0] * size[1] > most * 1e6:
         reason = TooManyPixels(size, most)
         raise RequestError(f"The result would be too large: {reason}.", remedy=LARGER_IMAGES)
-
-
-def _composite(
-    image: Image.Image, composite: Composite, images: Mapping[str, bytes]
-) -> Image.Image:
-    overlay_file = read_image_bytes(images["overlay"], "overlay", formats=READABLE)
-    overlay = decode_image(overlay_file, "overlay").image.convert("RGBA")
-    alpha = overlay.getchannel("A")
-    if "mask" in images:
-        mask_file = read_image_bytes(images["mask"], "mask", formats=READABLE)
-        mask = decode_image(mask_file, "mask").image.convert("L")
-        if mask.size != overlay.size:
-            raise RequestError(
-                f"mask: it has {mask.width}x{mask.height} pixels, but the overlay has "
-                f"{overlay.width}x{overlay.height}."
-            )
-        alpha = Image.composite(alpha, Image.new("L", alpha.size, 0), mask)
-    overlay.putalpha(alpha.point([round(shade * composite.opacity) for shade in range(256)]))
-    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
-    layer.paste(overlay, (composite.x, composite.y))
-    result = Image.alpha_composite(image.convert("RGBA"), layer)
-    return result if image.mode == "RGBA" else result.convert("RGB")
