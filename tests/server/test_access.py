@@ -394,3 +394,22 @@ def test_only_trusted_proxies_say_who_the_client_is(tmp_path: Path) -> None:
             secret = add_token(live.runtime.library, "phone", ["read"])
             answer = live.client.post(_ME, json={"token": secret}, headers=forwarded)
             assert ("Secure" in answer.headers["set-cookie"]) is is_secure
+
+
+def test_a_client_that_stops_sending_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagen.server.listen._HEADER_SECONDS", 0.2)
+    monkeypatch.setattr("imagen.server.security._BODY_SECONDS", 0.2)
+    with live_server(server_settings(folder=tmp_path), has_worker=False) as live:
+        assert _raw(live, "GET / HTTP/1.1\nHost: loc") == b""
+        post = "POST /api/v1/generations HTTP/1.1\nHost: localhost\nConnection: close\n"
+        answer = _raw(live, f"{post}Content-Type: application/json\nContent-Length: 9\n\n{{")
+        assert answer.split(b" ", 2)[1] == b"408"
+        with socket.create_connection(("127.0.0.1", httpx.URL(live.url).port or 0)) as patient:
+            for _ in range(2):  # a pause between requests is no half request
+                patient.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert patient.recv(12) == b"HTTP/1.1 404"
+                while b"not_found" not in patient.recv(65536):
+                    pass
+                time.sleep(0.3)
