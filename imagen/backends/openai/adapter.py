@@ -23,7 +23,7 @@ from imagen.core.json_values import as_text
 from imagen.core.request import USUAL_SIDE
 from imagen.core.text import one_line
 from imagen.core.ticket import Estimate, Ticket, new_id
-from imagen.errors import BackendError, ImagenError, RequestError
+from imagen.errors import BackendError, ImagenError, LetGo, RequestError
 from imagen.net.urls import is_private_host
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _DETECT_SECONDS = 1.0
 _USUAL_URLS = ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8000/v1")
-"""Where imagen and LocalAI, and vLLM listen by default. sd-server is found by its own adapter."""
+"""Where LocalAI and vLLM listen by default. sd-server is found by its own adapter."""
 _OWNERS: Mapping[str, ServerKind] = {"vllm": "vllm", "localai": "localai"}
 
 
@@ -79,10 +79,20 @@ class OpenAI:
         )
 
     def collect(self, ticket: Ticket, on_progress: OnProgress) -> Result:
+        from imagen.backends.openai.client import ImagesClient
         from imagen.backends.openai.job import ImagesJob
 
         with tag_errors_with_backend(self._config.name):
-            return ImagesJob(ticket, self.client(), self._config, on_progress).run()
+            client = ImagesClient(self._config)  # of its own: to cancel is to close it
+            try:
+                result = ImagesJob(ticket, client, self._config, on_progress).run()
+            except LetGo:  # the request goes on in its thread
+                raise
+            except BaseException:
+                client.close()
+                raise
+            client.close()
+            return result
 
     def check(self) -> Health:
         config = self._config
@@ -183,6 +193,10 @@ def detect(address: str, *, usual: tuple[str, ...] = _USUAL_URLS) -> Detection:
             if address:
                 raise
             left_out.append(MissingCapability(what="openai", why=error.message))
+            continue
+        if kind == "imagen" and not address:  # which would send its jobs to itself
+            why = f"{url} is imagen's own server on this machine."
+            left_out.append(MissingCapability(what="imagen", why=why))
             continue
         name = kind if kind != "other" else "images-api"
         block = {"type": "openai", "url": url, "server": kind, "model": model}

@@ -72,6 +72,14 @@ def test_a_server_at_an_address_is_found_with_its_kind(owner: str, kind: str, na
         assert detect(address).blocks == {name: block}
 
 
+def test_imagen_on_this_machine_is_not_added_by_itself() -> None:
+    """It would be a backend of its own server."""
+    with ImagesServer(is_imagen=True) as server:
+        found = detect("", usual=(server.url,))
+        assert [name for name in found.blocks if name != "openai"] == []
+        assert "imagen's own server" in found.left_out[-1].why
+
+
 def test_what_is_no_images_api_is_not_found() -> None:
     with ImagesServer() as server, pytest.raises(BackendError):
         detect(f"{server.url}/elsewhere")

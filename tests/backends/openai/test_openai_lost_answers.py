@@ -12,6 +12,7 @@ from support.images_api import generate, open_images_api
 from imagen.core.request import Request
 from imagen.core.result import no_progress
 from imagen.errors import Cancelled, Lost
+from imagen.net.threads import Background
 
 if TYPE_CHECKING:
     from imagen.core.result import Progress
@@ -71,3 +72,11 @@ def test_a_cancelled_request_is_not_sent_again_with_its_key() -> None:
         assert not server.is_at_work()
         assert len(server.keys) == 1
     assert caught.value.is_stopped
+
+
+def test_cancelling_a_request_leaves_others_of_the_backend_alone() -> None:
+    with ImagesServer(seconds=1.2) as server, closing(open_images_api(server.url)) as backend:
+        other = Background(lambda: backend.collect(backend.prepare(REQUEST), no_progress))
+        with pytest.raises(Cancelled):
+            backend.collect(backend.prepare(REQUEST), _cancel_when_running)
+        assert len(other.result().images) == 1
