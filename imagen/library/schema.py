@@ -424,7 +424,7 @@ JOB_TABLES = (
     job_blobs,
     queue_facts,
 )
-EVENT_INDEX = f"CREATE INDEX IF NOT EXISTS events_of_images ON events (seq) WHERE {IMAGE_EVENTS}"
+EVENT_INDEX = f"CREATE INDEX events_of_images ON events (seq) WHERE {IMAGE_EVENTS}"
 JOB_INDEXES = (
     EVENT_INDEX,
     "CREATE INDEX jobs_by_parent ON jobs (parent, state, number) WHERE parent IS NOT NULL",
