@@ -95,7 +95,7 @@ def _add_tokens_and_events(connection: Connection) -> None:
         connection.execute(text("ALTER TABLE job_events RENAME TO events"))
         connection.execute(text("DROP INDEX ix_job_events_job"))
         connection.execute(text("CREATE INDEX ix_events_job ON events (job)"))
-        connection.execute(text(EVENT_INDEX))
+        connection.execute(text(EVENT_INDEX.replace("INDEX", "INDEX IF NOT EXISTS", 1)))
     metadata.create_all(connection, tables=[tokens])
 
 
