@@ -407,7 +407,7 @@ def test_a_client_that_stops_sending_is_not_waited_for(
         answer = _raw(live, f"{post}Content-Type: application/json\nContent-Length: 9\n\n{{")
         assert answer.split(b" ", 2)[1] == b"408"
         with socket.create_connection(("127.0.0.1", httpx.URL(live.url).port or 0)) as patient:
-            for _ in range(2):  # a pause between requests is no half request
+            for _ in range(2):  # a pause between requests is allowed
                 patient.sendall(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert patient.recv(12) == b"HTTP/1.1 404"
                 while b"not_found" not in patient.recv(65536):
