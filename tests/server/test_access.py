@@ -331,7 +331,7 @@ def test_a_slow_client_does_not_hinder_others(local: LiveServer) -> None:
             connection.close()
 
 
-def test_many_open_streams_hinder_nobody(local: LiveServer) -> None:
+def test_many_open_streams_delay_no_other_client(local: LiveServer) -> None:
     """benchmarks/server.py measures 1000."""
     port = httpx.URL(local.url).port or 0
     streams = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(150)]
