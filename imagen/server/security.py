@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     Log = Callable[[Scope, int, float], None]
 
 COOKIE = "imagen_session"
-_OPEN_PATHS = ("/health", "/api/v1/session", "/v1/images/files/")
-"""Paths that need no token; a path that ends with / includes all below it."""
+_OPEN_PATHS = ("/", "/health", "/api/v1/session")
+"""Paths that need no token."""
+_OPEN_FOLDERS = ("/v1/images/files/",)
+"""All paths below these need no token either."""
 _HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -387,7 +389,7 @@ class _Exchange:
 
 def is_open(path: str) -> bool:
     """Whether a path, without the base path, needs no token."""
-    return any(path == one or (one.endswith("/") and path.startswith(one)) for one in _OPEN_PATHS)
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
 
 
 def apply_base_path(scope: Scope, base: str) -> None:

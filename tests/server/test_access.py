@@ -75,6 +75,22 @@ def _raw(live: LiveServer, text: str) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/pics/", 200),
+        ("/pics/health", 200),
+        ("/pics/v1/images/files/x/y", 404),
+        ("/pics/v1/images", 401),
+        ("/pics/api/v1/jobs", 401),
+        ("/pics/healthy", 401),
+        ("/pics/mcp", 401),
+    ],
+)
+def test_few_paths_are_open_to_all(public: LiveServer, path: str, status: int) -> None:
+    assert public.client.get(path).status_code == status
+
+
+@pytest.mark.parametrize(
     ("host", "status"),
     [
         ("localhost:8080", 200),
