@@ -19,10 +19,10 @@ from imagen.core.samplers import (
     parse_scheduler,
 )
 from imagen.core.text import did_you_mean, nearest, one_line
-from imagen.errors import MissingPrompt, RequestError
+from imagen.errors import ConfigError, MissingPrompt, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from imagen.core.request import Request
 
@@ -277,6 +277,34 @@ def translate_words(
     if "scheduler" in values and "scheduler" in parameters:
         _translate_scheduler(values, parameters["scheduler"], receipt)
     return values, receipt
+
+
+def with_configured_defaults(
+    parameters: Mapping[str, Parameter],
+    configured: Mapping[str, Any],
+    known: Collection[str],
+    *,
+    backend: str,
+) -> dict[str, Parameter]:
+    """The parameters, with defaults from the block of a backend; one of another task is ignored.
+
+    `known` are those of all its tasks. Raises ConfigError for another name, and a value that does
+    not fit.
+    """
+    place = f"backends.{backend}.parameters"
+    for name in configured:
+        if name not in known:
+            raise ConfigError(f"{place}.{name}: unknown parameter.{did_you_mean(name, known)}")
+    changed = dict(parameters)
+    for name, value in translate_words(configured, parameters)[0].items():
+        if name in parameters:
+            try:
+                default = parameters[name].fit(name, value)
+            except RequestError as error:
+                message = f"{place}.{name}: {error.message}"
+                raise ConfigError(message, remedy=error.remedy) from error
+            changed[name] = parameters[name].model_copy(update={"default": default})
+    return changed
 
 
 def _translate_scale(

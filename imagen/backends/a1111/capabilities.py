@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from imagen.core.capabilities import Capabilities, Parameter, translate_words
-from imagen.core.text import did_you_mean
-from imagen.errors import ConfigError, RequestError
+from imagen.core.capabilities import Capabilities, Parameter, with_configured_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,22 +93,12 @@ def build_capabilities(
         tasks.append("restore")
     task = task if task in tasks else tasks[0]
     parameters = dict(_parameters(task, info, model, has_controls=bool(controls)))
-    place = f"backends.{config.name}.parameters"
     known = {"strength", *_HIRES, *_generation_parameters(info, None)}
-    for name in config.parameters:
-        if name not in known:
-            raise ConfigError(f"{place}: unknown parameter {name!r}.{did_you_mean(name, known)}")
-    defaults, _ = translate_words(config.parameters, parameters)
-    for name, value in defaults.items():
-        if name in parameters:
-            try:
-                default = parameters[name].fit(name, value)
-            except RequestError as error:
-                raise ConfigError(f"{place}: {error.message}") from error
-            parameters[name] = parameters[name].model_copy(update={"default": default})
     return Capabilities(
         tasks=tuple(tasks),
-        parameters=parameters,
+        parameters=with_configured_defaults(
+            parameters, config.parameters, known, backend=config.name
+        ),
         controls=controls,
         preprocessors=preprocessors,
         preprocesses_in_run=tuple(kind for kind in controls if kind in preprocessors),

@@ -9,9 +9,8 @@ from imagen.backends.base import Model
 from imagen.backends.diffusers import schedulers
 from imagen.backends.diffusers.model_source import list_loras, read_source
 from imagen.backends.model_choice import MODEL, list_models
-from imagen.core.capabilities import Capabilities, Parameter, translate_words
-from imagen.core.text import did_you_mean
-from imagen.errors import ConfigError, RequestError
+from imagen.core.capabilities import Capabilities, Parameter, with_configured_defaults
+from imagen.errors import ConfigError
 from imagen.model_files.identify import identify_model
 
 if TYPE_CHECKING:
@@ -71,7 +70,9 @@ def find_capabilities(task: Task, source: ModelSource, config: DiffusersConfig) 
     }
     return Capabilities(
         tasks=tasks,
-        parameters=_apply_configured_defaults(parameters, config),
+        parameters=with_configured_defaults(
+            parameters, config.parameters, _CONFIGURABLE, backend=config.name
+        ),
         controls=tuple(config.controlnets),
         without={name: why for name, why in reasons.items() if name not in parameters},
         prompt_syntax=(),
@@ -156,30 +157,6 @@ def _image_parameters(family: DiffusersFamily, kind: PipelineKind) -> dict[str, 
             type="float", min=0, max=1, description="Share of the second noise."
         )
     return parameters
-
-
-def _apply_configured_defaults(
-    parameters: dict[str, Parameter], config: DiffusersConfig
-) -> dict[str, Parameter]:
-    """The parameters with the block's defaults; raises ConfigError for one that does not fit."""
-    for name in config.parameters:
-        if name not in _CONFIGURABLE:
-            raise ConfigError(
-                f"backends.{config.name}.parameters.{name}: unknown parameter."
-                + did_you_mean(name, _CONFIGURABLE)
-            )
-    configured = dict(parameters)
-    for name, value in translate_words(config.parameters, parameters)[0].items():
-        if name in parameters:
-            try:
-                default = parameters[name].fit(name, value)
-            except RequestError as error:
-                raise ConfigError(
-                    f"backends.{config.name}.parameters.{name}: {error.message}",
-                    remedy=error.remedy,
-                ) from error
-            configured[name] = parameters[name].model_copy(update={"default": default})
-    return configured
 
 
 def list_available_models(config: DiffusersConfig, source: ModelSource) -> Iterator[Model]:

@@ -6,10 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imagen.backends.openai.config import SERVER_KINDS
-from imagen.core.capabilities import Capabilities, Parameter
+from imagen.core.capabilities import Capabilities, Parameter, with_configured_defaults
 from imagen.core.request import LARGEST_SEED, USUAL_SIDE
-from imagen.core.text import did_you_mean
-from imagen.errors import ConfigError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,19 +94,11 @@ def build_capabilities(task: Task, config: OpenAIConfig, family: ImagesFamily) -
     task = task if task in tasks else "text-to-image"
     parameters = _parameters(task, config, family)
     known = {*_parameters("inpaint", config, family), *_parameters("edit", config, family)}
-    place = f"backends.{config.name}.parameters"
-    for name, value in config.parameters.items():
-        if name not in known:
-            raise ConfigError(f"{place}: unknown parameter {name!r}.{did_you_mean(name, known)}")
-        if name in parameters:
-            try:
-                default = parameters[name].fit(name, value)
-            except RequestError as error:
-                raise ConfigError(f"{place}: {error.message}") from error
-            parameters[name] = parameters[name].model_copy(update={"default": default})
     return Capabilities(
         tasks=tuple(tasks),
-        parameters=parameters,
+        parameters=with_configured_defaults(
+            parameters, config.parameters, known, backend=config.name
+        ),
         without={
             **_WITHOUT,
             **{

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagen.backends.model_choice import MODEL
-from imagen.core.capabilities import Capabilities, Parameter, translate_words
-from imagen.core.text import did_you_mean
-from imagen.errors import ConfigError, RequestError
+from imagen.core.capabilities import Capabilities, Parameter, with_configured_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -93,24 +91,12 @@ def build_capabilities(
     without = {name: reason for name, reason in _unsupported(family, engine) if name in possible}
     parameters = {name: one for name, one in possible.items() if name not in without}
     can_control, has_canny = "control" in tasks, not engine.is_server and engine.has_flag("--canny")
-    # The parameters with the defaults of the block; one of another task is ignored.
     known = {"strength", *_generation_parameters(family, SdEngineInfo())}
-    place = f"backends.{config.name}.parameters"
-    for name in config.parameters:
-        if name not in known:
-            raise ConfigError(f"{place}: unknown parameter {name!r}.{did_you_mean(name, known)}")
-    defaults, _ = translate_words(config.parameters, parameters)
-    changed = dict(parameters)
-    for name, value in defaults.items():
-        if name in parameters:
-            try:
-                default = parameters[name].fit(name, value)
-            except RequestError as error:
-                raise ConfigError(f"{place}: {error.message}") from error
-            changed[name] = parameters[name].model_copy(update={"default": default})
     return Capabilities(
         tasks=tuple(tasks),
-        parameters=changed,
+        parameters=with_configured_defaults(
+            parameters, config.parameters, known, backend=config.name
+        ),
         controls=tuple(config.controlnets) if can_control else (),
         batch_seeds=task in _NOISE_TASKS and not engine.is_server,
         preprocesses_in_run=("canny",) if can_control and has_canny else (),

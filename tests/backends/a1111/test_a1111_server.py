@@ -159,5 +159,7 @@ def test_wrong_block_is_refused_with_a_sentence(block: dict[str, str], says: str
 
 def test_unknown_default_parameter_is_refused(open_a1111: OpenA1111) -> None:
     backend = open_a1111(A1111Server(), parameters={"stepps": 3})
-    with pytest.raises(ConfigError, match=r"backends\.studio\.parameters: .*Did you mean 'steps'"):
+    with pytest.raises(
+        ConfigError, match=r"backends\.studio\.parameters\.stepps: .*Did you mean 'steps'"
+    ):
         backend.capabilities()

@@ -124,7 +124,7 @@ def test_defaults_of_the_block_are_used_and_checked() -> None:
     ticket = prepare({}, OPENAI, model="gpt-image-1.5", parameters={"quality": "low"})
     assert ticket.payload["quality"] == "low"
     for parameters, sentence in (
-        ({"qualty": "low"}, r"unknown parameter 'qualty'. Did you mean 'quality'"),
+        ({"qualty": "low"}, r"qualty: unknown parameter. Did you mean 'quality'"),
         ({"quality": "best"}, "quality cannot be 'best'"),
     ):
         backend = open_images_api(OPENAI, model="gpt-image-1.5", parameters=parameters)

@@ -273,8 +273,10 @@ def test_a_block_sets_defaults(setup: SdCppSetup) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        pytest.param({"stepz": 6}, r"unknown parameter 'stepz'.*Did you mean 'steps'", id="name"),
-        pytest.param({"steps": "six"}, "parameters: steps must be a whole number", id="value"),
+        pytest.param({"stepz": 6}, r"stepz: unknown parameter.*Did you mean 'steps'", id="name"),
+        pytest.param(
+            {"steps": "six"}, "parameters.steps: steps must be a whole number", id="value"
+        ),
     ],
 )
 def test_an_invalid_default_of_a_block_is_an_error(
