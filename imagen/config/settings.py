@@ -423,6 +423,13 @@ class ServerSettings(Section):
     max_upload_mb: int = Field(
         50, ge=1, le=256, description="The largest image that a client may upload, in megabytes."
     )
+    max_image_megapixels: float = Field(
+        100,
+        gt=0,
+        le=1000,
+        description="The most pixels of an image that a client sends, in millions: decoding needs "
+        "4 bytes for each.",
+    )
     log: Literal["text", "json"] | None = Field(
         None,
         description="Whether requests and jobs are logged to stderr, as text or JSON. No prompt, "

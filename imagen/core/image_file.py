@@ -83,12 +83,17 @@ def max_megapixels() -> float:
     return most
 
 
-def open_image(source: Path | BinaryIO, *, formats: tuple[str, ...] | None = None) -> Image.Image:
+def open_image(
+    source: Path | BinaryIO,
+    *,
+    formats: tuple[str, ...] | None = None,
+    most: float = float("inf"),
+) -> Image.Image:
     """`Image.open` with imagen's size limit in place of Pillow's.
 
-    Raises TooManyPixels, and whatever `Image.open` raises.
+    `most` is a lower limit in megapixels. Raises TooManyPixels, and whatever `Image.open` raises.
     """
-    most = max_megapixels()
+    most = min(max_megapixels(), most)
     image = _open_any_size(source, formats)
     if image.width * image.height > most * 1e6:
         image.close()
@@ -189,19 +194,26 @@ def read_image_file(path: str, what: str = "image") -> ImageFile:
     return _decode_file(data, f"{what}: {file}", file.name)
 
 
-def read_image_bytes(data: bytes, what: str, *, formats: tuple[str, ...]) -> ImageFile:
+def read_image_bytes(
+    data: bytes, what: str, *, formats: tuple[str, ...], most: float = float("inf")
+) -> ImageFile:
     """Check an image that was sent, in one of these formats by Pillow's names.
 
-    Raises RequestError if it is not a complete image, or has too many pixels.
+    Raises RequestError if it is not a complete image, or has too many pixels: more than `most`
+    megapixels, or than imagen decodes.
     """
-    image = _decode_file(data, f"{what}: the file", "", formats)
+    image = _decode_file(data, f"{what}: the file", "", formats, most)
     if image.kind not in formats:
         raise RequestError(f"{what}: expected an image as {', '.join(formats)}.")
     return image
 
 
 def _decode_file(
-    data: bytes, subject: str, name: str, formats: tuple[str, ...] | None = None
+    data: bytes,
+    subject: str,
+    name: str,
+    formats: tuple[str, ...] | None = None,
+    most: float = float("inf"),
 ) -> ImageFile:
     """Raises RequestError, with the subject of its sentence."""
     from PIL import Image, UnidentifiedImageError
@@ -209,7 +221,7 @@ def _decode_file(
     try:
         with (
             catch_warnings(action="ignore"),
-            open_image(BytesIO(data), formats=formats) as image,
+            open_image(BytesIO(data), formats=formats, most=most) as image,
         ):
             image.load()
             kind = image.format or ""
@@ -218,7 +230,8 @@ def _decode_file(
         readable = f"as {', '.join(formats)}" if formats else "that imagen can read"
         raise RequestError(f"{subject} is not an image {readable}.") from error
     except TooManyPixels as error:
-        raise RequestError(f"{subject} is too large: {error}.", remedy=LARGER_IMAGES) from error
+        remedy = LARGER_IMAGES if most >= max_megapixels() else ""
+        raise RequestError(f"{subject} is too large: {error}.", remedy=remedy) from error
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:  # a frame beyond the image
         raise RequestError(f"{subject} cannot be decoded: {error}.") from error
     return ImageFile(data=data, name=name, kind=kind, width=width, height=height)

@@ -21,6 +21,7 @@ from imagen.views.uploads import UploadView
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from imagen.core.image_file import ImageFile
     from imagen.runtime.runtime import Runtime
 
 INPUT_FORMATS = ("PNG", "JPEG", "WEBP")
@@ -120,7 +121,7 @@ def store_upload(data: bytes, parameter: str, runtime: Runtime, *, name: str = "
 
     Raises RequestError if it is not a complete PNG, JPEG or WebP image, or has too many pixels.
     """
-    image = read_image_bytes(data, parameter, formats=INPUT_FORMATS)
+    image = read_client_image(data, parameter, runtime)
     ending = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}[image.kind]
     digest = runtime.blobs.put(data)
     return UploadView(
@@ -131,6 +132,12 @@ def store_upload(data: bytes, parameter: str, runtime: Runtime, *, name: str = "
         media_type=image.media_type,
         size_bytes=len(data),
     )
+
+
+def read_client_image(data: bytes, parameter: str, runtime: Runtime) -> ImageFile:
+    """Check an image that a client sent; raises RequestError as `store_upload`."""
+    most = runtime.settings.server.max_image_megapixels
+    return read_image_bytes(data, parameter, formats=INPUT_FORMATS, most=most)
 
 
 def safe_name(name: str) -> str:

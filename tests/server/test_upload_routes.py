@@ -22,7 +22,8 @@ _MB = 2**20
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with image_server(tmp_path_factory.mktemp("server"), max_upload_mb=1) as server:
+    limits = {"max_upload_mb": 1, "max_image_megapixels": 0.5}
+    with image_server(tmp_path_factory.mktemp("server"), **limits) as server:
         yield server
 
 
@@ -77,6 +78,7 @@ def test_an_upload_is_stored_by_its_hash(server: LiveServer, kind: str, media_ty
         (_encode("GIF"), 400, "is not an image"),
         (_encode("PNG")[:60], 400, "cannot be decoded"),
         (_bomb(60_000, 60_000), 400, "too large"),
+        (_encode("PNG", (1000, 501)), 400, "at most 0.5 megapixels"),
         (bytes(_MB + 1), 413, "larger than 1 MB"),
     ],
 )

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image, ImageFilter, ImageOps
 
-from imagen.core.image_file import read_image_bytes
 from imagen.errors import RequestError
 from imagen.inputs.decode import cover, decode_image, encode_png
 from imagen.outputs import metadata
-from imagen.runtime.client_requests import INPUT_FORMATS, store_image
+from imagen.runtime.client_requests import read_client_image, store_image
 
 if TYPE_CHECKING:
     from imagen.runtime import Runtime
@@ -36,9 +35,9 @@ def decode_base64(text: str, what: str) -> bytes:
         raise RequestError(f"{what}: not an image in base64.") from error
 
 
-def decode_pixels(data: bytes, what: str) -> Image.Image:
+def decode_pixels(data: bytes, what: str, runtime: Runtime) -> Image.Image:
     """An upright image, RGB or RGBA. Raises RequestError for anything else."""
-    file = read_image_bytes(data, what, formats=INPUT_FORMATS)
+    file = read_client_image(data, what, runtime)
     return decode_image(file, what).image
 
 
@@ -88,12 +87,13 @@ def store_inputs(
     RequestError.
     """
     data = decode_base64(init, "init_images")
-    image = decode_pixels(data, "init_images")
+    image = decode_pixels(data, "init_images", runtime)
     if not mask:
         resized = image if size is None else _resize(image, size, resize_mode)
         stored = data if resized is image else encode_png(resized)
         return ClientImages(store_image(stored, "image", runtime))
-    shades = _read_mask(decode_pixels(decode_base64(mask, "mask"), "mask"), is_inverted)
+    sent = decode_pixels(decode_base64(mask, "mask"), "mask", runtime)
+    shades = _read_mask(sent, is_inverted)
     if shades.size != image.size:
         shades = shades.resize(image.size, _SMOOTH)
     box = shades.getbbox()

@@ -342,7 +342,7 @@ def plan_extras(body: ExtrasBody, sent: str, backend: str, runtime: Runtime) -> 
         method = find_upscaler(body.upscaler_1, backend, runtime)
         factor = body.upscaling_resize
         if body.resize_mode == 1:
-            width, height = decode_pixels(image, "image").size
+            width, height = decode_pixels(image, "image", runtime).size
             wanted = (body.upscaling_resize_w / width, body.upscaling_resize_h / height)
             factor = max(1.0, *wanted)
         stages.append({"upscale": {"factor": factor, "method": method or body.upscaler_1}})

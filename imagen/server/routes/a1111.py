@@ -15,6 +15,7 @@ from imagen.outputs import metadata
 from imagen.outputs.convert import convert_image
 from imagen.outputs.metadata.a1111 import parse_parameters
 from imagen.pipeline.pools import open_named
+from imagen.runtime import Runtime
 from imagen.server.a1111 import listings
 from imagen.server.a1111.answers import describe_generation, encode, read_png
 from imagen.server.a1111.bodies import (
@@ -106,12 +107,12 @@ async def _upscale(
     backend, _ = await asyncio.to_thread(listings.chosen_backend, session, runtime)
     plan = await asyncio.to_thread(plan_extras, body, image, backend, runtime)
     if plan is None:
-        return await asyncio.to_thread(_as_png, image), ""
+        return await asyncio.to_thread(_as_png, image, runtime), ""
     outcome = await run_plan("extras", plan, state, caller, http)
     if outcome is None:
         return None
     if not outcome.images:  # interrupted
-        return await asyncio.to_thread(_as_png, image), "\n".join(outcome.notes)
+        return await asyncio.to_thread(_as_png, image, runtime), "\n".join(outcome.notes)
     made = await asyncio.to_thread(read_png, outcome.images[0], runtime)
     if body.resize_mode == 1 and body.upscaling_crop:
         size = (body.upscaling_resize_w, body.upscaling_resize_h)
@@ -119,9 +120,9 @@ async def _upscale(
     return encode(made), "\n".join(outcome.notes)
 
 
-def _as_png(sent: str) -> str:
+def _as_png(sent: str, runtime: Runtime) -> str:
     data = decode_base64(sent, "image")
-    decode_pixels(data, "image")
+    decode_pixels(data, "image", runtime)
     return encode(convert_image(data, "png").data)
 
 
@@ -131,10 +132,10 @@ def _crop(data: bytes, size: tuple[int, int]) -> bytes:
 
 
 @router.post("/png-info")
-def png_info(body: PngInfoBody) -> dict[str, Any]:
+def png_info(body: PngInfoBody, runtime: RuntimeOf) -> dict[str, Any]:
     """Read the infotext of an image."""
     data = decode_base64(body.image, "image")
-    decode_pixels(data, "image")
+    decode_pixels(data, "image", runtime)
     texts = metadata.read_texts(data, ("parameters", "comment", "Comment"))
     text = next((texts[name] for name in ("parameters", "comment", "Comment") if name in texts), "")
     values, others = parse_parameters(text) if text else ({}, {})
