@@ -23,8 +23,9 @@ from imagen.views.requests import RequestValues
 
 router = APIRouter(tags=["comparisons"])
 
-_PAGE_POLICY = {"Content-Security-Policy": "sandbox allow-scripts", "X-Frame-Options": "DENY"}
-"""The report has a policy of its own; it gets no access to this server."""
+_PAGE_POLICY = {"Content-Security-Policy": "frame-ancestors 'none'"}
+"""The report has a policy of its own: its own script, and the images beside it. In a sandbox these
+would be images of another server, which the browser does not load."""
 
 
 class ComparisonBody(QueueBody):
