@@ -40,7 +40,9 @@ def dotted(path: Path) -> str:
 def problems(error: ValidationError, *, at: Path = (), model: type[BaseModel]) -> list[Problem]:
     """The problems in a validation of `model`, whose values are at the path `at`."""
     return [
-        Problem((*at, *detail["loc"]), _what(detail, model), remedy=_remedy(detail, model))
+        Problem(
+            (*at, *detail["loc"]), describe_detail(detail, model), remedy=_remedy(detail, model)
+        )
         for detail in error.errors(include_url=False, include_context=True)
     ]
 
@@ -50,10 +52,13 @@ def sentences(error: ValidationError, *, model: type[BaseModel]) -> str:
     return "\n".join(problem.sentence for problem in problems(error, model=model))
 
 
-def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def describe_detail(detail: ErrorDetails, model: type[BaseModel] | None = None) -> str:
+    """What is wrong with one value, in plain words; the model knows similar keys and its range."""
     if detail["type"] == "extra_forbidden":
-        known = _fields_at(model, detail["loc"][:-1])
+        known = _fields_at(model, detail["loc"][:-1]) if model else {}
         return f"unknown key.{did_you_mean(str(detail['loc'][-1]), known)}"
+    if detail["type"] == "missing":
+        return "is missing"
     if detail["type"] in _WANTED:
         limits = {  # 1 for 1.0, as the limit is written in the model
             name: int(limit) if isinstance(limit, float) and limit.is_integer() else limit
@@ -68,6 +73,7 @@ def _what(detail: ErrorDetails, model: type[BaseModel]) -> str:
 _WANTED = {
     "dict_type": "be a mapping with keys and values",
     "model_type": "be a mapping with keys and values",
+    "model_attributes_type": "be a mapping with keys and values",
     "list_type": "be a list",
     "tuple_type": "be a list",
     "string_type": "be text",
@@ -105,9 +111,13 @@ def _remedy(detail: ErrorDetails, model: type[BaseModel]) -> str:
     return field.description + (f" The default is {default}." if default else "")
 
 
-def _range(detail: ErrorDetails, model: type[BaseModel]) -> str:
+def _range(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
     """` (16 to 16384)`, if a value is out of range."""
-    if not detail["type"].startswith(("greater_than", "less_than")) or len(detail["loc"]) > 1:
+    if (
+        model is None
+        or not detail["type"].startswith(("greater_than", "less_than"))
+        or len(detail["loc"]) > 1
+    ):
         return ""
     schema = model.model_json_schema()["properties"].get(str(detail["loc"][0]), {})
     limits: dict[str, Any] = next(

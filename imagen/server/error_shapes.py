@@ -31,7 +31,7 @@ def openai_error(problem: ProblemDetails) -> dict[str, object]:
         code, parameter = "model_not_found", "model"
     elif code == "not_found" and problem.detail == HTTPStatus.NOT_FOUND.phrase:
         code = "unknown_url"
-    elif "Field required" in problem.detail.split("\n", 1)[0]:
+    elif problem.detail.split("\n", 1)[0].endswith("is missing"):
         code = "missing_required_parameter"
     elif code in ("rate_limit_exceeded", "insufficient_quota"):
         kind = code

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from imagen.core.json_values import json_safe
 from imagen.core.text import one_line
+from imagen.core.validation import Problem, describe_detail
 from imagen.errors import ImagenError, LibraryUnreachable, NotFound, RateLimited, Unavailable
 from imagen.outputs.redact import strip_paths
 from imagen.runtime.caller import LOCAL
@@ -66,8 +67,8 @@ def describe_fault(error: RequestValidationError) -> str:
     """What is wrong with a request that FastAPI refused, in a sentence for each fault."""
     lines = []
     for fault in error.errors()[:_MOST_FAULTS]:
-        place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query"))
-        lines.append(f"{place}: {fault['msg']}" if place else str(fault["msg"]))
+        path = tuple(part for part in fault["loc"] if part not in ("body", "query"))
+        lines.append(Problem(path, describe_detail(fault)).sentence)
     return "\n".join(one_line(line, limit=300) for line in lines)
 
 

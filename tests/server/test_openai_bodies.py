@@ -170,8 +170,8 @@ def test_edits_in_json_name_their_images(server: LiveServer, images: dict[str, A
 @pytest.mark.parametrize(
     ("fields", "files", "parameter", "sentence"),
     [
-        ({}, [("image", _RED)], "prompt", "Field required"),
-        ({"prompt": "a"}, [("other", _RED)], "image", "Field required"),
+        ({}, [("image", _RED)], "prompt", "is missing"),
+        ({"prompt": "a"}, [("other", _RED)], "image", "is missing"),
         ({"prompt": "a"}, [("image", b"GIF89a...")], "image", "not an image as PNG"),
         ({"prompt": "a"}, [("image", _RED[:60])], "image", "cannot be decoded"),
         ({"prompt": "a"}, [("image", _RED), ("mask", _RED)], "mask", "nothing in it is transp"),
@@ -181,7 +181,7 @@ def test_edits_in_json_name_their_images(server: LiveServer, images: dict[str, A
             *("mask", "32 × 32 pixels, but the image has 64 × 48"),
         ),
         ({"prompt": "a", "imagen": "{"}, [("image", _RED)], "imagen", "not valid JSON"),
-        ({"prompt": "a", "n": "many"}, [("image", _RED)], "n", "valid integer"),
+        ({"prompt": "a", "n": "many"}, [("image", _RED)], "n", "must be a whole number"),
         ({"prompt": "a", "image": "/etc/passwd"}, [], "image", "not an image that a client"),
         ({"prompt": "a"}, [("image", _RED)] * 17, "image", "at most 16"),
         ({"prompt": "a"}, [("image", _RED)] * 18, None, "Too many files"),

@@ -163,7 +163,7 @@ def test_a_model_is_a_backend_a_pool_a_checkpoint_or_an_alias(
         ({"model": "moc"}, openai.NotFoundError, "model_not_found", "model", "no model 'moc'"),
         ({"size": "big"}, openai.BadRequestError, "invalid_value", "size", "not a valid size"),
         ({"size": "9x9"}, openai.BadRequestError, "invalid_value", "width", "at least 16"),
-        ({"n": 11}, openai.BadRequestError, "invalid_value", "n", "less than or equal to 10"),
+        ({"n": 11}, openai.BadRequestError, "invalid_value", "n", "must be at most 10"),
         ({"prompt": ""}, openai.BadRequestError, "invalid_value", "prompt", "at least 1"),
         ({"prompt": "x" * 32001}, openai.BadRequestError, "invalid_value", "prompt", "at most"),
         ({"output_format": "gif"}, openai.BadRequestError, "invalid_value", "output_format", "png"),
@@ -172,7 +172,7 @@ def test_a_model_is_a_backend_a_pool_a_checkpoint_or_an_alias(
             openai.BadRequestError,
             "invalid_value",
             "partial_images",
-            "equal to 3",
+            "must be at most 3",
         ),
         ({"extra_body": {"seed": "x"}}, openai.BadRequestError, "invalid_value", "seed", "whole"),
         (

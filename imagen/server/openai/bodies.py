@@ -186,7 +186,7 @@ def _edit_call(
     body: OpenaiEditBody, images: tuple[ImageInput, ...], mask: ImageInput | None
 ) -> ImageCall:
     if not images:
-        raise RequestError("image: Field required")
+        raise RequestError("image: is missing")
     if len(images) > MOST_IMAGES:
         raise RequestError(f"image: at most {MOST_IMAGES} images, not {len(images)}.")
     return ImageCall(body=body, images=images, mask=mask, is_edit=True)
