@@ -246,7 +246,7 @@ def _submit(job: RemoteJob[Handle], progress: JobProgress, policy: RemoteJobPoli
     unsent = progress.ticket
     progress.update_ticket(job.prepare().sent())
     work = Background(partial(submit_once, job, progress, policy))
-    _wait_for(work, job, progress, policy)
+    _wait_for(work, job, progress, policy, is_submission=True)
     try:
         return work.result()
     except Lost:
@@ -270,6 +270,8 @@ def _wait_for(
     job: RemoteJob[Handle],
     progress: JobProgress,
     policy: RemoteJobPolicy,
+    *,
+    is_submission: bool = False,
 ) -> None:
     """Wait until the job has a handle, or certainly none.
 
@@ -279,8 +281,13 @@ def _wait_for(
 
     def known_id() -> str:
         if work.ready():
-            with suppress(ImagenError):
+            try:
                 return job.id_of(work.result())
+            except Lost:
+                pass
+            except ImagenError:
+                if is_submission:  # the engine does not have the job
+                    return ""
         return job.find_id()
 
     with _cancel_on_error(job, progress, policy, known_id, is_settled=work.ready):

@@ -281,6 +281,31 @@ def test_a_caller_that_leaves_during_the_submission_cancels_the_job() -> None:
     assert caught.value.is_stopped
 
 
+def test_a_caller_that_leaves_an_engine_that_is_down_leaves_no_job_there() -> None:
+    class _DownJob(_FakeJob):
+        def submit(self) -> str:
+            self.calls.append("submit")
+            is_left.wait(10)
+            raise UNREACHABLE
+
+        def cancel(self, id: str) -> None:
+            self.calls.append(f"cancel {id}")
+            raise UNREACHABLE
+
+    is_left = threading.Event()
+
+    def leave(progress: Progress) -> None:
+        if progress.ticket is None:
+            is_left.set()
+            raise Cancelled
+
+    job = _DownJob()
+    policy = RemoteJobPolicy(settle_seconds=10, cancel_seconds=0.2)
+    with pytest.raises(Cancelled) as caught:
+        _run(job, on_progress=leave, policy=policy)
+    assert (job.calls, caught.value.is_stopped) == (["prepare", "submit"], True)
+
+
 def test_a_job_that_is_let_go_is_not_cancelled() -> None:
     job = _FakeJob(ends=LetGo("mine no more"))
     with pytest.raises(LetGo):
