@@ -43,7 +43,7 @@ GivenMoment = Annotated[datetime, AfterValidator(_require_usable)]
 class View(BaseModel):
     """A value as documented JSON: its fields keep their names and meanings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def as_data(self) -> dict[str, object]:
         """The JSON object."""

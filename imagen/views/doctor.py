@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from imagen.core.validation import dotted
 from imagen.doctor import Finding
 from imagen.views.base import View
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 class DoctorView(View):
     """What was checked, and what is wrong."""
 
-    ok: bool
-    """Whether nothing is broken."""
+    ok: bool = Field(description="Whether nothing is broken.")
     findings: tuple[Finding, ...]
 
     @classmethod

@@ -18,7 +18,6 @@ from imagen.core.filesystem import make_private_folder, write_whole
 from imagen.core.request import Request
 from imagen.core.ticket import new_id
 from imagen.errors import ConfigError, NotFound, WorkflowError
-from imagen.graphs.importer.extract_settings import extract_settings
 from imagen.jobs.model import ENDED
 from imagen.jobs.submit import JobRequest, RefusedRows, SubmitOptions, submit_requests
 from imagen.outputs.provenance import is_graph
@@ -89,6 +88,8 @@ class ClientPrompts:
 
     def submit(self, body: PromptBody, caller: Caller) -> str:
         """Put a graph in line; the id of its job. Raises ImagenError."""
+        from imagen.graphs.importer.extract_settings import extract_settings  # seldom needed
+
         graph = body.prompt
         if not is_graph(graph) or len(graph) > _MOST_NODES:
             raise WorkflowError("prompt: expected a graph in the API format.")

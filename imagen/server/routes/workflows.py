@@ -10,15 +10,9 @@ from pydantic import Field, JsonValue
 from imagen.config import masked
 from imagen.core.image_file import parse_blob_name
 from imagen.core.text import one_line
-from imagen.engines.workflow_import import (
-    add_workflow,
-    choose_catalog,
-    read_workflow_image,
-)
 from imagen.engines.workflows import check_workflow, find_named_workflow
 from imagen.errors import RequestError
 from imagen.graphs import list_workflow_files
-from imagen.graphs.importer import check_name, detect_in_json
 from imagen.runtime.client_requests import resolve_input
 from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.base import View
@@ -97,6 +91,10 @@ def add_client_workflow(
     body: NewWorkflowBody, runtime: RuntimeOf, caller: CallerOf
 ) -> AddedWorkflowView:
     """Add a workflow that was saved in ComfyUI: its values become parameters."""
+    # Seldom needed, and a tenth of the time until the server listens.
+    from imagen.engines.workflow_import import add_workflow, choose_catalog, read_workflow_image
+    from imagen.graphs.importer import check_name, detect_in_json
+
     name = check_name(body.name)
     if (body.workflow is None) == (body.image is None):
         raise RequestError("Send either workflow or image.")
