@@ -65,7 +65,7 @@ class Answer(Generic[T]):
         """The result; raises TimedOut this long after the call began, whoever asks."""
         if not self._work.ready(self._started + seconds - time.monotonic()):
             raise TimedOut(
-                f"The engine has not answered for {seconds:g} s.",
+                f"The engine did not answer within {seconds:g} s.",
                 remedy="Ask again: the answer is used when it comes.",
             )
         return self._work.result()

@@ -46,7 +46,9 @@ class ParameterView(View):
     label: str
     group: ParameterGroup = Field(description="The part of the form that it belongs to.")
     is_advanced: bool = Field(description="Whether a simple form leaves it out.")
-    default: JsonValue = Field(None, description="Null if there is none, or the engine decides.")
+    default: JsonValue = Field(
+        None, description="Null if the engine decides, or if it has no default."
+    )
     min: int | float | None = None
     max: int | float | None = None
     multiple_of: int | None = Field(None, description="Whole numbers are rounded to it.")

@@ -166,7 +166,7 @@ def test_jobs_at_a_server_go_on_there() -> None:
         (["--tls-cert", "x.pem"], "both tls_cert and tls_key are needed"),
         (["--tls-cert", "x.pem", "--tls-key", "y.pem", "--port", "0"], "files for TLS cannot be"),
         (["--token", "short"], "--token is not a safe token"),
-        (["--host", "0.0.0.0", "--port", "0"], "clients need a token, and there is none"),
+        (["--host", "0.0.0.0", "--port", "0"], "clients need a token, but none exists yet"),
     ],
 )
 def test_what_cannot_be_served_is_a_sentence(

@@ -46,7 +46,7 @@ def test_tokens_are_revoked_together_or_not_at_all(capsys: pytest.CaptureFixture
         assert len(list_tokens(library)) == 2
     assert run(["tokens", "revoke", "a", "phone"]) == 0
     assert run(["tokens", "list"]) == 0
-    assert "There is no token." in capsys.readouterr().err
+    assert "No tokens exist." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

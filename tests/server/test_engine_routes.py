@@ -139,7 +139,7 @@ def test_a_silent_engine_is_a_late_answer_and_delays_no_other() -> None:
         assert states["mock"].ok is True
         assert (states["silent"].ok, states["silent"].summary) == (
             False,
-            "The engine has not answered for 0.2 s.",
+            "The engine did not answer within 0.2 s.",
         )
         assert directory.health("silent").ok is False
         listed = {one.name: one for one in directory.models().backends}

@@ -186,7 +186,7 @@ class A1111Job:
                     self._progress.tick()
                     silent_seconds = time.monotonic() - answered_at
                     if silent_seconds >= self._config.idle_seconds:
-                        what = f"{self.at} has not answered for {silent_seconds:.0f} seconds"
+                        what = f"{self.at} did not answer for {silent_seconds:.0f} seconds"
                         raise Lost(f"{what}: {error.message}", is_certain=False) from error
                     outage.check(error)
                 else:

@@ -232,7 +232,7 @@ class ImagesClient:
         )
 
     def _read_image(self, entry: Mapping[str, object]) -> bytes:
-        """The content of one image; raises Failed where there is none."""
+        """The content of one image; raises Failed if it has none."""
         try:
             if data := as_text(entry.get("b64_json")):
                 image = b64decode(data.partition(",")[2] if data[:5] == "data:" else data)

@@ -135,7 +135,7 @@ class ImagesJob:
         if id := self._client.job_id:
             return id
         if self._config.server_kind == "imagen" and self._ticket.payload.get("stream"):
-            raise Unavailable(f"{self.at} has not named the job yet.")  # asked again
+            raise Unavailable(f"{self.at} does not name the job yet.")  # asked again
         self._client.abort()
         if self._config.server_kind in _STOPS_WHEN_LEFT:
             return ""

@@ -239,7 +239,7 @@ def _require_token(library: Library) -> str:
         from imagen.errors import ConfigError
 
         raise ConfigError(
-            "Other machines can reach this address, so clients need a token, and there is none.",
+            "Other machines can reach this address, so clients need a token, but none exists yet.",
             remedy="Create one with: imagen tokens add NAME\nOr set IMAGEN_TOKEN or "
             "IMAGEN_TOKEN_FILE.",
         )

@@ -146,7 +146,7 @@ def list_(as_json: bool, config_path: Path | None) -> None:
     )
     print_table(columns, [*map(_cells, view.tokens)])
     if not view.tokens:
-        echo("There is no token. Create one with: imagen tokens add NAME", err=True)
+        echo("No tokens exist. Create one with: imagen tokens add NAME", err=True)
 
 
 def _cells(token: TokenView) -> tuple[str, ...]:
