@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from imagen.core.json_values import json_safe
@@ -63,13 +64,26 @@ def status_of(error: ImagenError) -> int:
     return _STATUS.get(error.code, 500)
 
 
-def describe_fault(error: RequestValidationError) -> str:
-    """What is wrong with a request that FastAPI refused, in a sentence for each fault."""
+def describe_fault(error: RequestValidationError, body: type[BaseModel] | None = None) -> str:
+    """What is wrong with a request that FastAPI refused, in a sentence for each fault.
+
+    `body` is what its route expects.
+    """
     lines = []
     for fault in error.errors()[:_MOST_FAULTS]:
-        path = tuple(part for part in fault["loc"] if part not in ("body", "query"))
-        lines.append(Problem(path, describe_detail(fault)).sentence)
+        place, *path = fault["loc"] or ("body",)
+        detail = copy(fault)
+        detail["loc"] = tuple(path)
+        model = body if place == "body" else None
+        lines.append(Problem(tuple(path), describe_detail(detail, model)).sentence)
     return "\n".join(one_line(line, limit=300) for line in lines)
+
+
+def _body_of(http: Request) -> type[BaseModel] | None:
+    """What the route of a request expects as its JSON body, if that is an object."""
+    field = getattr(http.scope.get("route"), "body_field", None)
+    model = field.field_info.annotation if field is not None else None
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def problem_response(
@@ -130,7 +144,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def on_refusal(http: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        detail = describe_fault(error)
+        detail = describe_fault(error, _body_of(http))
         is_json = "json" in http.headers.get("content-type", "")
         if not is_json and any(fault["loc"] == ("body",) for fault in error.errors()):
             detail = "Send JSON, with the header `Content-Type: application/json`."

@@ -133,3 +133,8 @@ def test_the_fields_of_a_request_are_in_the_openapi_document(server: LiveServer)
     assert "blob:" in fields["image"]["description"]
     assert {"prompt", "seed", "loras"} <= fields.keys()
     assert "template" not in fields
+
+
+def test_an_unknown_key_of_a_body_names_the_nearest(live: LiveServer) -> None:
+    answer = live.client.post("/api/v1/generations", json={"request": {}, "backends": "mock"})
+    assert answer.json()["detail"] == "backends: unknown key. Did you mean 'backend'?"

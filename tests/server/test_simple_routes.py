@@ -138,6 +138,7 @@ def test_config_and_status_describe_the_default_backend(shared: LiveServer) -> N
     config = shared.client.get("/api/config").json()
     assert (config["backend"], config["defaults"]["steps"]) == ("mock", 8)
     assert config["styles"] == ["ink"]
+    assert config["backend"] in config["backends"]
     assert shared.client.get("/api/status").json()["waiting"] == 0
 
 

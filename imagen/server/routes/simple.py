@@ -13,6 +13,7 @@ from imagen import __version__
 from imagen.backends.base import Gpu, Model
 from imagen.config import Limits
 from imagen.core.field_names import with_own_names
+from imagen.engines.state import list_backends
 from imagen.errors import Cancelled, RequestError
 from imagen.jobs.image_files import find_image_file
 from imagen.outputs.convert import convert_image
@@ -252,7 +253,7 @@ def show_simple_config(runtime: RuntimeOf) -> SimpleConfigView:
     return SimpleConfigView(
         version=__version__,
         backend=runtime.backend,
-        backends=tuple(settings.backends),
+        backends=tuple(list_backends(settings)),
         pools=tuple(settings.pools),
         styles=tuple(settings.styles),
         tasks=tuple(one.task for one in capabilities.tasks),
