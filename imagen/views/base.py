@@ -43,7 +43,9 @@ GivenMoment = Annotated[datetime, AfterValidator(_require_usable)]
 class View(BaseModel):
     """A value as documented JSON: its fields keep their names and meanings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_serialization_defaults_required=True
+    )
 
     def as_data(self) -> dict[str, object]:
         """The JSON object."""

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from imagen.server.state import State
-from imagen.views.jobs import EventView
 
 router = APIRouter(tags=["events"])
 
@@ -24,7 +23,9 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             "`images_changed` and `images_removed` have an EventView as data, and its `seq` as id. "
             "`preview` has `job` and `image`, a small JPEG as a data URL. `ready` is the first. "
             "After `resync`, events were missed: read jobs and images anew.",
-            "content": {"text/event-stream": {"schema": EventView.model_json_schema()}},
+            "content": {
+                "text/event-stream": {"schema": {"$ref": "#/components/schemas/EventView"}}
+            },
         }
     },
 )
