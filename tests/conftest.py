@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Browser
     from support.a1111_backend import OpenA1111
+    from support.browser import OpenPage
     from support.live_server import LiveServer
     from support.sync_folder import SyncFolder
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 collect_ignore = [] if find_spec("diffusers") else ["with_torch"]
 if not find_spec("litellm"):
     collect_ignore.append("clients")
+if not os.environ.get("IMAGEN_TESTS_WEB"):  # scripts/test web
+    collect_ignore.append("web")
 if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
 _TIMEOUT_SECONDS = 300
@@ -61,8 +66,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(autouse=True)
 def _clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No configuration, state or proxy of the person who runs the tests is seen."""
-    import os
-
     for name in list(os.environ):
         if name.upper().startswith(_OURS):
             monkeypatch.delenv(name)
@@ -153,3 +156,24 @@ def live() -> Iterator[LiveServer]:
 
     with live_server(server_settings()) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, one for all tests of a process."""
+    from support.browser import start_browser
+
+    with start_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(browser: Browser, tmp_path: Path) -> Iterator[OpenPage]:
+    """A function that opens a page of a server at a size of screen.
+
+    At the end of the test, nothing may have gone wrong in any of them.
+    """
+    from support.browser import open_pages
+
+    with open_pages(browser, tmp_path) as open_page:
+        yield open_page

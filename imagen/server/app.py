@@ -38,6 +38,7 @@ from imagen.server.routes import (
     jobs,
     openai,
     operations,
+    page,
     simple,
     simple_images,
     system,
@@ -79,6 +80,7 @@ _FOREIGN_ROUTES = (
     a1111_controlnet.router,
     simple.router,
     simple_images.router,
+    page.router,
 )
 """APIs that other programs speak, each at the paths that they expect."""
 

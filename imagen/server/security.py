@@ -26,6 +26,7 @@ from imagen.errors import LibraryError
 from imagen.runtime.caller import ANONYMOUS
 from imagen.runtime.tokens import LOCAL_GRANT, Grant
 from imagen.server.problems import error_response, problem_response
+from imagen.server.routes.page import is_page_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     Log = Callable[[Scope, int, float], None]
 
 COOKIE = "imagen_session"
-_OPEN_PATHS = ("/", "/health", "/api/v1/session")
-"""Paths that need no token."""
+_OPEN_PATHS = ("/health", "/api/v1/session")
+"""Paths that need no token, besides those of the page."""
 _OPEN_FOLDERS = ("/v1/images/files/",)
 """All paths below these need no token either."""
 _HEADERS = {
@@ -389,7 +390,7 @@ class _Exchange:
 
 def is_open(path: str) -> bool:
     """Whether a path, without the base path, needs no token."""
-    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS)
+    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDERS) or is_page_path(path)
 
 
 def apply_base_path(scope: Scope, base: str) -> None:

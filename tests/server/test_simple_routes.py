@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.policy
 import io
-import re
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +101,6 @@ def test_a_failure_is_a_problem(
     answer = _generate(shared, "image/png", **body)
     assert (answer.status_code, answer.json()["status"]) == (status, status)
     assert sentence in answer.json()["detail"]
-
-
-def test_a_browser_is_told_what_this_is(shared: LiveServer) -> None:
-    page = shared.client.get("/")
-    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert shared.client.get(re.findall('href="(.+?)"', page.text)[0]).json()["openapi"] == "3.1.0"
 
 
 def test_health_says_version_and_gpus(shared: LiveServer) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic import Field, JsonValue
 
 from imagen import __version__
@@ -52,21 +52,6 @@ BackendName = Annotated[
         "says.",
     ),
 ]
-_HOME = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>imagen</title>
-<h1>imagen</h1>
-<p>This server makes images for programs. They reach it at this address:</p>
-<ul>
-<li><code>/api/v1</code>: imagen's own API (<a href="api/v1/openapi.json">its description</a>)</li>
-<li><code>/v1</code>: OpenAI's Images API</li>
-<li><code>/sdapi/v1</code>: A1111's API</li>
-<li><code>/mcp</code>: MCP</li>
-</ul>
-</html>
-"""
 _HEALTH_SECONDS = 1.0
 """How long `/health` waits for the engine."""
 _ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/avif": "avif"}
@@ -146,12 +131,6 @@ class SimpleStatusView(View):
     waiting: int
     model: str | None = Field(description="The model that its engine has loaded, if it is known.")
     gpus: tuple[Gpu, ...]
-
-
-@router.get("/", dependencies=[Depends(require(None))], include_in_schema=False)
-async def show_home() -> HTMLResponse:
-    """Say to a person with a browser what this is."""
-    return HTMLResponse(_HOME)
 
 
 @router.get("/health", dependencies=[Depends(require(None))])

@@ -1,0 +1,120 @@
+/** The one of each thing that all views of the page share. */
+import { createSubscriber } from "svelte/reactivity";
+
+import { createApi } from "$lib/api/client";
+import { EventStream, type ServerEvent } from "$lib/events";
+import { Formatter } from "$lib/format";
+import { Gallery } from "$lib/gallery/gallery";
+import { Draft } from "$lib/generate/draft";
+import { type MessageKey, type MessageValues, Translator } from "$lib/i18n";
+import { JobStore } from "$lib/jobs";
+import type { Observable } from "$lib/observable";
+import { PreferenceStore } from "$lib/preferences";
+import { Router } from "$lib/router";
+import { Shortcuts } from "$lib/shortcuts";
+import { Toasts } from "$lib/toasts";
+
+/** The address of the page's root, also behind a proxy with a path of its own. */
+export const base = new URL(import.meta.env.DEV ? "/" : "../", import.meta.url);
+export const api = createApi(base);
+export const jobs = new JobStore(api);
+export const gallery = new Gallery(api, base);
+export const draft = new Draft(localStorage);
+export const preferences = new PreferenceStore(localStorage);
+export const router = new Router(base, window);
+export const toasts = new Toasts();
+export const translator = new Translator();
+export const shortcuts = new Shortcuts({
+  keys: () => preferences.values.keys,
+  hasSingleKeys: () => preferences.values.hasSingleKeys,
+});
+
+type EventListener = (event: ServerEvent) => void;
+const eventListeners = new Set<EventListener>();
+const resyncListeners = new Set<() => void>();
+
+export const events = new EventStream(base, {
+  event(event) {
+    jobs.receive(event);
+    gallery.receive(event);
+    for (const listener of eventListeners) listener(event);
+  },
+  preview: (preview) => jobs.receivePreview(preview),
+  resync() {
+    void jobs.resync();
+    void gallery.refresh();
+    for (const listener of resyncListeners) listener();
+  },
+});
+
+/** Call `listener` with each event of the server, until the returned function is called. */
+export function onEvent(listener: EventListener): () => void {
+  eventListeners.add(listener);
+  return () => eventListeners.delete(listener);
+}
+
+/** Call `listener` when events were missed, so that everything has to be read anew. */
+export function onResync(listener: () => void): () => void {
+  resyncListeners.add(listener);
+  return () => resyncListeners.delete(listener);
+}
+
+const subscriptions = new WeakMap<Observable, () => void>();
+
+/** The same object; who reads it in a template or an effect does so again after each change. */
+export function live<T extends Observable>(observed: T): T {
+  let subscribe = subscriptions.get(observed);
+  if (!subscribe) {
+    subscribe = createSubscriber((update) => observed.subscribe(update));
+    subscriptions.set(observed, subscribe);
+  }
+  subscribe();
+  return observed;
+}
+
+/** A string of the page in the user's language. */
+export function t(key: MessageKey, values: MessageValues = {}): string {
+  return live(translator).text(key, values);
+}
+
+/** Numbers and dates in the user's language. */
+export function format(): Formatter {
+  return new Formatter(live(translator).locale);
+}
+
+/** What kind of screen this is; the page follows its changes. */
+export class Screen {
+  width = $state(innerWidth);
+  height = $state(innerHeight);
+  isTouch = $state(matchMedia("(pointer: coarse)").matches);
+
+  constructor() {
+    addEventListener("resize", () => {
+      this.width = innerWidth;
+      this.height = innerHeight;
+    });
+    matchMedia("(pointer: coarse)").addEventListener("change", (event) => {
+      this.isTouch = event.matches;
+    });
+  }
+
+  get isPhone(): boolean {
+    return this.width < 640;
+  }
+
+  get isDesktop(): boolean {
+    return this.width >= 1100;
+  }
+}
+export const screen = new Screen();
+
+/** Who the server takes this browser for; `scopes` is empty as long as it needs a token. */
+export class Session {
+  name = $state("");
+  scopes = $state<string[] | null>(null);
+
+  can(scope: "read" | "generate" | "admin"): boolean {
+    return this.scopes?.includes(scope) ?? false;
+  }
+}
+export const session = new Session();
