@@ -7,6 +7,7 @@ import { Formatter } from "$lib/format";
 import { Gallery } from "$lib/gallery/gallery";
 import { Selection } from "$lib/gallery/selection";
 import { Draft } from "$lib/generate/draft";
+import { FormState } from "$lib/generate/form";
 import { type MessageKey, type MessageValues, Translator } from "$lib/i18n";
 import { JobStore } from "$lib/jobs";
 import type { Observable } from "$lib/observable";
@@ -21,7 +22,8 @@ export const api = createApi(base);
 export const jobs = new JobStore(api);
 export const gallery = new Gallery(api, base);
 export const selection = new Selection();
-export const draft = new Draft(localStorage);
+export const draft = new Draft(localStorage, sessionStorage);
+export const form = new FormState(api, draft);
 export const preferences = new PreferenceStore(localStorage);
 export const router = new Router(base, window);
 export const toasts = new Toasts();
@@ -45,6 +47,7 @@ export const events = new EventStream(base, {
   resync() {
     void jobs.resync();
     void gallery.refresh();
+    void form.resync();
     for (const listener of resyncListeners) listener();
   },
 });

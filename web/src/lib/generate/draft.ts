@@ -1,33 +1,54 @@
 import { Observable } from "../observable";
 import { readJson, writeJson } from "../preferences";
+import { type RequestDraft, withValues } from "./request";
 
-/** The values of a request by their names, as `POST /api/v1/generations` takes them. */
-export type RequestDraft = Record<string, unknown>;
+export type { RequestDraft } from "./request";
 
 /** What to take over from the request of an image. */
 export type Reuse = "all" | "prompt" | "seed" | "size" | "remix";
 
+export interface DraftValues {
+  request: RequestDraft;
+  /** The backends to generate with: with several, the images are compared. Empty for the default. */
+  backends: string[];
+}
+
 const NAME = "imagen.draft";
 
-/** What the form of a new image holds; kept on this device. */
+/** What the form of a new image holds; kept on this device, and by each tab for itself. */
 export class Draft extends Observable {
   request: RequestDraft = {};
   /** The backends to generate with: with several, the images are compared. Empty for the default. */
   backends: string[] = [];
+  readonly #stores: Storage[];
 
-  constructor(private readonly storage: Storage) {
+  /** `tab` lives as long as a tab: what another tab wrote meanwhile does not replace it. */
+  constructor(storage: Storage, tab?: Storage) {
     super();
-    const kept = readJson<{ request?: RequestDraft; backends?: string[] }>(storage, NAME, {});
-    this.request = kept.request ?? {};
-    this.backends = kept.backends ?? [];
+    this.#stores = tab ? [tab, storage] : [storage];
+    for (const store of this.#stores) {
+      const kept = readJson<Partial<DraftValues> | null>(store, NAME, null);
+      if (!kept) continue;
+      this.request = kept.request ?? {};
+      this.backends = kept.backends ?? [];
+      break;
+    }
   }
 
-  /** Set values; undefined and null remove one. */
+  get values(): DraftValues {
+    return { request: this.request, backends: this.backends };
+  }
+
+  /** Replace all of it, for instance by what `values` was before. */
+  restore(values: DraftValues): void {
+    this.request = values.request;
+    this.backends = values.backends;
+    this.#keep();
+  }
+
+  /** Set values by the names of their parameters; undefined and null remove one. */
   set(values: RequestDraft): void {
-    const entries = Object.entries({ ...this.request, ...values });
-    this.request = Object.fromEntries(
-      entries.filter(([, value]) => value !== null && value !== undefined),
-    );
+    this.request = withValues(this.request, values);
     this.#keep();
   }
 
@@ -43,17 +64,20 @@ export class Draft extends Observable {
       remix: (name) => name !== "seed",
       prompt: (name) => name === "prompt" || name === "negative",
       seed: (name) => name === "seed",
-      size: (name) => name === "width" || name === "height",
+      size: (name) => ["width", "height", "aspect"].includes(name),
     };
     const taken = Object.entries(request).filter(([name]) => part[what](name));
     const isWhole = what === "all" || what === "remix";
-    this.request = { ...(isWhole ? {} : this.request), ...Object.fromEntries(taken) };
+    const emptied = what === "size" ? { width: null, height: null, aspect: null } : {};
+    this.request = withValues(isWhole ? {} : withValues(this.request, emptied), {
+      ...Object.fromEntries(taken),
+    });
     if (isWhole && backend) this.backends = [backend];
     this.#keep();
   }
 
   #keep(): void {
-    writeJson(this.storage, NAME, { request: this.request, backends: this.backends });
+    for (const store of this.#stores) writeJson(store, NAME, this.values);
     this.changed();
   }
 }
