@@ -113,6 +113,8 @@ class Model:
     """What it needs on the GPU; None means unknown."""
     is_default: bool = False
     """Whether it is used where a request names no model."""
+    usd: float | None = None
+    """What an image costs, where the service has a price for an image; None means unknown."""
 
 
 class Backend(Protocol):
@@ -230,6 +232,8 @@ class Adapter(Generic[Config]):
     open: Callable[[Config], Backend]
     summary: str = ""
     """The kind of engine, in one line."""
+    label: str = ""
+    """The kind of engine as people write it: `ComfyUI`."""
     is_service: bool = False
     """Whether it is an online service: its credential must be set, and the parameters of a model
     may have to be requested once."""

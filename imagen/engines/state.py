@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from imagen.backends import kinds, load_adapter, open_backend
 from imagen.backends.base import ModelKind
-from imagen.core.request import Task
+from imagen.backends.resources import find_resource
+from imagen.core.request import Request, Task
 from imagen.core.text import did_you_mean
 from imagen.doctor import find_backend_problems, find_unset_variables
 from imagen.errors import ImagenError, RequestError
@@ -20,10 +21,12 @@ from imagen.views.backends import (
     BackendView,
     HealthView,
     PoolView,
+    PriceView,
 )
 from imagen.views.base import ErrorView
 
 if TYPE_CHECKING:
+    from imagen.backends.base import Backend
     from imagen.config import Settings
 
 TASKS: tuple[Task, ...] = get_args(Task)
@@ -59,9 +62,11 @@ def list_kinds() -> dict[str, str]:
 def read_backend(name: str, settings: Settings, *, is_asked: bool) -> BackendView:
     """The state of a backend; its engine is contacted if `is_asked`. Errors are part of it."""
     block = settings.backends.get(name, {})
+    kind = str(block.get("type", name))
     state = BackendView(
         name=name,
-        kind=str(block.get("type", name)),
+        kind=kind,
+        label=kind,
         title=str(block.get("title") or ""),
         default=name == settings.default_backend,
     )
@@ -74,16 +79,32 @@ def read_backend(name: str, settings: Settings, *, is_asked: bool) -> BackendVie
         summary = "; ".join(replace(p, path=p.path[2:]).sentence for p in problems)
         changes = {"ok": False, "summary": summary, "remedies": tuple(remedies)}
         return state.model_copy(update=changes)
+    with suppress(ImagenError):
+        resource = find_resource(name, settings.backends, settings.shared())
+        adapter = load_adapter(kind)
+        state = state.model_copy(update={"engine": resource.name, "label": adapter.label or kind})
     if not is_asked:
         return state
     try:
         with closing(open_backend(name, settings.backends, settings.shared())) as engine:
             health = HealthView.of(engine.check())
-            tasks = engine.capabilities().tasks if health.ok else ()
+            offer = _read_offer(engine) if health.ok else {}
     except ImagenError as error:
         changes = {"ok": False, "summary": error.message, "remedies": (error.remedy,)}
         return state.model_copy(update=changes)
-    return state.model_copy(update={**dict(health), "tasks": tasks})
+    return state.model_copy(update={**dict(health), **offer})
+
+
+def _read_offer(engine: Backend) -> dict[str, Any]:
+    """The tasks of a backend, their parameters, and the price of an image."""
+    tasks = engine.capabilities().tasks
+    known = [task for task in TASKS if task in tasks]
+    takes = dict.fromkeys(name for task in known for name in engine.capabilities(task).parameters)
+    price = None
+    if "text-to-image" in known:
+        with suppress(ImagenError):
+            price = PriceView.of(engine.prepare(Request(prompt="a", count=1)).estimate)
+    return {"tasks": tasks, "takes": tuple(takes), "price": price}
 
 
 def read_health(name: str, settings: Settings) -> HealthView:

@@ -94,6 +94,34 @@ class Spending(NamedTuple):
     """How many paid generations have an unknown cost."""
 
 
+class ModelUsage(NamedTuple):
+    """What an image of a model of a backend usually takes and costs."""
+
+    backend: str
+    model: str
+    images: int
+    """Of the recent ones."""
+    last_used: datetime
+    seconds: float | None
+    usd: float | None
+    """None if it is free, or unknown."""
+
+    @classmethod
+    def of(cls, rows: Sequence[LedgerRow]) -> ModelUsage:
+        """That of these generations, the newest first."""
+        recent = [row for row in rows if row.images][:_RECENT_IMAGES]
+        seconds = [row.latency_seconds / row.images for row in recent if row.latency_seconds]
+        costs = [row.cost / row.images for row in recent if row.is_paid and row.cost is not None]
+        return cls(
+            backend=rows[0].backend,
+            model=rows[0].model,
+            images=sum(row.images for row in rows),
+            last_used=rows[0].at,
+            seconds=median(seconds) if seconds else None,
+            usd=median(costs) if costs else None,
+        )
+
+
 def build_row(record: GenerationRecord, costs: UsageSettings | None) -> dict[str, Any]:
     """The row of this generation. Of its prompt it has only the hash."""
     request, estimate, facts = record.ticket.request, record.ticket.estimate, record.facts
@@ -176,6 +204,16 @@ def usual_seconds(library: Library, backends: Iterable[str]) -> dict[tuple[str, 
             each = row.latency_seconds / row.images
             seconds.setdefault((row.backend, row.model), []).append(each)
     return {key: median(values[:_RECENT_IMAGES]) for key, values in seconds.items()}
+
+
+def list_model_usage(library: Library) -> list[ModelUsage]:
+    """What an image of each model took and cost of late, the last used first."""
+    newest = select(usage).order_by(usage.c.at_ms.desc()).limit(_RECENT_ROWS)
+    rows: dict[tuple[str, str], list[LedgerRow]] = {}
+    with library.reading() as connection:
+        for one in map(_ledger_row, connection.execute(newest)):
+            rows.setdefault((one.backend, one.model), []).append(one)
+    return [ModelUsage.of(group) for group in rows.values()]
 
 
 def _within(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

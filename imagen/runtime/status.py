@@ -42,6 +42,8 @@ def read_status(runtime: Runtime, *, asks_engines: bool) -> StatusView:
         started=runtime.started,
         uptime_seconds=round((now - runtime.started).total_seconds(), 1),
         backend=runtime.backend,
+        model=runtime.settings.server.model,
+        max_upload_bytes=runtime.settings.server.max_upload_mb * 2**20,
         has_worker=runtime.has_worker,
         workers=len(workers),
         queue=QueueStatusView(

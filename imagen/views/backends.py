@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imagen.backends.base import Health
     from imagen.core.capabilities import Capabilities
     from imagen.core.request import Task
+    from imagen.core.ticket import Estimate
 
 
 class HealthView(View):
@@ -43,12 +44,30 @@ class HealthView(View):
         )
 
 
+class PriceView(View):
+    """What an image costs."""
+
+    is_free: bool = Field(description="Whether the engine charges nothing.")
+    usd: float | None = Field(description="Null if it is free, or if the price is unknown.")
+    basis: str = Field("", description="How it is calculated, in a sentence.")
+
+    @classmethod
+    def of(cls, estimate: Estimate | None) -> PriceView:
+        if estimate is None:
+            return cls(is_free=True, usd=None)
+        return cls(is_free=False, usd=estimate.usd, basis=estimate.basis)
+
+
 class BackendView(View):
     """A backend, and whether it is ready."""
 
     name: str
     kind: str = Field(description="The kind of engine, as `type` in the configuration.")
+    label: str = Field("", description="The kind of engine as people write it.")
     title: str
+    engine: str = Field(
+        "", description="What its jobs take turns on: other backends may share it. Empty if unknown"
+    )
     default: bool = Field(description="Whether it is the default backend.")
     ok: bool | None = Field(
         None, description="Null if nothing is wrong so far and its engine was not asked."
@@ -63,6 +82,13 @@ class BackendView(View):
         (), description="What it cannot do at the moment, and why."
     )
     tasks: tuple[str, ...] = Field((), description="Empty unless its engine was asked and is ready")
+    takes: tuple[str, ...] = Field(
+        (),
+        description="The parameters of its tasks; empty unless its engine was asked and is ready",
+    )
+    price: PriceView | None = Field(
+        None, description="Of its own model. Null if its engine was not asked, or is not ready."
+    )
 
 
 class PoolView(View):

@@ -39,6 +39,8 @@ class StatusView(View):
     started: Moment
     uptime_seconds: float
     backend: str = Field(description="The backend or pool of requests that name none.")
+    model: str | None = Field(description="The checkpoint of requests that name none there.")
+    max_upload_bytes: int = Field(description="The largest image that a client may upload.")
     has_worker: bool = Field(description="Whether the server runs the jobs of the queue itself.")
     workers: int = Field(description="How many workers run, on any machine.")
     queue: QueueStatusView

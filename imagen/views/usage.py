@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from imagen.library import LedgerRow, UsageTotal
+    from imagen.library.ledger import ModelUsage
     from imagen.pipeline.budgets import BudgetUse
 
 _DIGITS = 10
@@ -138,6 +139,34 @@ class UsageRowsView(View):
     """Generations of the ledger, oldest first."""
 
     rows: tuple[UsageRowView, ...]
+
+
+class ModelUsageView(View):
+    """What an image of a model usually takes and costs."""
+
+    backend: str
+    model: str
+    images: int = Field(description="How many were generated of late.")
+    last_used: Moment
+    seconds: float | None = Field(description="How long an image usually takes.")
+    usd: float | None = Field(description="Null if it is free, or unknown.")
+
+    @classmethod
+    def of(cls, use: ModelUsage) -> ModelUsageView:
+        return cls(
+            backend=use.backend,
+            model=use.model,
+            images=use.images,
+            last_used=use.last_used,
+            seconds=None if use.seconds is None else round(use.seconds, 3),
+            usd=None if use.usd is None else round(use.usd, _DIGITS),
+        )
+
+
+class ModelsUsageView(View):
+    """The models that were used of late, the last used first."""
+
+    models: tuple[ModelUsageView, ...]
 
 
 class BudgetView(View):

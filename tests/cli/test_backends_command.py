@@ -44,9 +44,13 @@ def test_backends_lists_the_installed_types() -> None:
 
 def test_backends_json_has_name_kind_title_and_default() -> None:
     FILE.write_text("default_backend: a\nbackends: {a: {type: mock, title: My own}}\n")
-    assert rows() == {
+    listed = rows()
+    engines = {name: row.pop("engine") for name, row in listed.items()}
+    assert engines["a"] == engines["mock"] != ""
+    assert listed == {
         "a": {
             "kind": "mock",
+            "label": "Mock",
             "title": "My own",
             "default": True,
             "ok": None,
@@ -56,9 +60,12 @@ def test_backends_json_has_name_kind_title_and_default() -> None:
             "gpus": [],
             "lacking": [],
             "tasks": [],
+            "takes": [],
+            "price": None,
         },
         "mock": {
             "kind": "mock",
+            "label": "Mock",
             "title": "",
             "default": False,
             "ok": None,
@@ -68,6 +75,8 @@ def test_backends_json_has_name_kind_title_and_default() -> None:
             "gpus": [],
             "lacking": [],
             "tasks": [],
+            "takes": [],
+            "price": None,
         },
     }
 

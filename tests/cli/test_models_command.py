@@ -38,6 +38,7 @@ def test_models_have_kind_name_family_and_sizes(capsys: pytest.CaptureFixture[st
         "size_bytes": None,
         "vram_bytes": None,
         "is_default": True,
+        "usd": None,
     }
 
 

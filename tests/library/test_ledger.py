@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import pytest
-from support.library_samples import NOON, make_failure, make_record, record_all, uuid_of
+from support.library_samples import NOON, make_failure, make_image, make_record, record_all, uuid_of
 
 from imagen import Request
 from imagen.config import UsageSettings
 from imagen.library import UsageTotal, add_totals, record_generation, sum_spending, sum_usage
-from imagen.library.ledger import list_rows
+from imagen.library.ledger import list_model_usage, list_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,23 @@ def test_an_empty_ledger_has_no_totals(library: Library) -> None:
     assert sum_usage(library) == []
     with library.reading() as connection:
         assert sum_spending(connection, NOON, currency="USD") == (0.0, 0)
+
+
+def test_usage_of_models_is_per_image_and_the_last_used_first(library: Library) -> None:
+    two, hour = (make_image(1), make_image(1, 1)), timedelta(hours=1)
+    dusk = {"model": "dusk"}
+    record_all(
+        library,
+        [
+            _ended(1, NOON, images=two, is_paid=True, **_facts(latency_seconds=8.0, cost_usd=0.06)),
+            _ended(2, NOON + hour, **_facts(latency_seconds=3.0, **dusk)),
+            _ended(3, NOON + 2 * hour, **_facts(latency_seconds=5.0, **dusk)),
+        ],
+    )
+    free, paid = list_model_usage(library)
+    assert (free.model, free.images, free.seconds, free.usd) == ("dusk", 2, 4.0, None)
+    assert (paid.model, paid.images, paid.seconds, paid.usd) == ("dream", 2, 4.0, 0.03)
+    assert free.last_used > paid.last_used
 
 
 def test_each_generation_has_a_ledger_row(library: Library) -> None:

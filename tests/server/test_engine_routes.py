@@ -59,6 +59,16 @@ def test_backends_are_checked_on_demand(shared: LiveServer) -> None:
     assert states["studio"]["gpus"][0]["name"] == "Imaginary GPU"
 
 
+def test_a_checked_backend_says_what_it_takes_and_costs(shared: LiveServer) -> None:
+    states = {one["name"]: one for one in _get(shared, "/backends", check=True)["backends"]}
+    mock, studio, gone = (states[name] for name in ("mock", "studio", "gone"))
+    assert (mock["label"], studio["label"]) == ("Mock", "ComfyUI")
+    assert mock["engine"] == gone["engine"] != studio["engine"]
+    assert {"prompt", "model", "loras", "image", "mask", "strength"} <= set(mock["takes"])
+    assert mock["price"] == {"is_free": True, "usd": None, "basis": ""}
+    assert (gone["takes"], gone["price"]) == ([], None)
+
+
 def test_a_backend_describes_the_parameters_of_each_task(shared: LiveServer) -> None:
     shown = _get(shared, "/backends/studio", check=True)
     assert (shown["title"], shown["health"]["ok"]) == ("The studio", True)

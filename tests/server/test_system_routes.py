@@ -54,6 +54,18 @@ def test_usage_is_summed_by_groups(shared: LiveServer) -> None:
     assert _get(shared, "/usage", until="2020-01-01")["total"] is None
 
 
+def test_usage_of_models_says_what_an_image_takes(shared: LiveServer) -> None:
+    (used,) = _get(shared, "/usage/models")["models"]
+    assert (used["backend"], used["model"], used["images"]) == ("mock", "mock-dusk", 2)
+    assert used["seconds"] > 0
+    assert used["usd"] is None  # it is free
+
+
+def test_status_says_how_large_an_upload_may_be(shared: LiveServer) -> None:
+    status = _get(shared, "/status")
+    assert (status["max_upload_bytes"], status["model"]) == (50 * 2**20, None)
+
+
 def test_generations_of_the_ledger_come_in_pages(shared: LiveServer) -> None:
     (first,) = _get(shared, "/usage/generations", limit=1)["rows"]
     (second,) = _get(shared, "/usage/generations", after=first["generation"])["rows"]

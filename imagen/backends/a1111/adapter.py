@@ -196,6 +196,7 @@ adapter = Adapter(
     A1111Config,
     A1111,
     summary="Runs A1111, Forge, SD.Next and other servers with A1111's API.",
+    label="A1111",
     is_synchronous=True,
     detect=detect,
 )

@@ -123,5 +123,6 @@ adapter = Adapter(
     ComfyUIConfig,
     ComfyUIBackend,
     summary="Runs workflows on a local or remote ComfyUI server.",
+    label="ComfyUI",
     detect=_detect,
 )

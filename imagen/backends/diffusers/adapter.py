@@ -145,4 +145,5 @@ adapter = Adapter(
     DiffusersConfig,
     Diffusers,
     summary="Runs models on this machine's GPU or CPU with torch.",
+    label="diffusers",
 )

@@ -261,4 +261,4 @@ def _refuse_unknown(what: str, name: str | None, known: Sequence[str]) -> None:
         )
 
 
-adapter = Adapter(MockConfig, Mock, summary="Paints images without an engine.")
+adapter = Adapter(MockConfig, Mock, summary="Paints images without an engine.", label="Mock")

@@ -227,6 +227,7 @@ adapter = Adapter(
     OpenAIConfig,
     OpenAI,
     summary="Uses OpenAI's Images API, or any server that speaks it.",
+    label="OpenAI",
     is_synchronous=True,
     detect=detect,
 )

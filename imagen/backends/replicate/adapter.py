@@ -184,6 +184,7 @@ class Replicate:
                 name=name,
                 family=parse_model_reference(name).family,
                 is_default=name == self._config.model,
+                usd=_price_of_image(name),
             )
             for name in dict.fromkeys((self._config.model, *priced))
         )
@@ -249,9 +250,17 @@ def _input_pixels(bound: BoundInput) -> Iterator[int]:
                 yield image.width * image.height
 
 
+def _price_of_image(model: str) -> float | None:
+    """What an image of a model costs, where that does not depend on its inputs."""
+    prices = [one for one in load_price_table().prices if one.model == model]
+    (only,) = prices if len(prices) == 1 else (None,)
+    return only.usd if only is not None and only.unit == "image" and not only.when else None
+
+
 adapter = Adapter(
     ReplicateConfig,
     Replicate,
     summary="Runs a model in the cloud of replicate.com, for money.",
+    label="Replicate",
     is_service=True,
 )

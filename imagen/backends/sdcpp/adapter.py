@@ -200,5 +200,6 @@ adapter = Adapter(
     SdCppConfig,
     _open,
     summary="Runs stable-diffusion.cpp: its program on this machine, or its server.",
+    label="stable-diffusion.cpp",
     detect=detect,
 )

@@ -16,7 +16,7 @@ from imagen.doctor.config_check import ConfigReport
 from imagen.engines.configuration import describe_settings
 from imagen.errors import RequestError
 from imagen.library import add_totals, sum_usage
-from imagen.library.ledger import UsageGrouping, list_rows
+from imagen.library.ledger import UsageGrouping, list_model_usage, list_rows
 from imagen.outputs.redact import redact_record
 from imagen.pipeline.budgets import read_budget_use
 from imagen.runtime import Runtime
@@ -27,6 +27,8 @@ from imagen.views.status import StatusView
 from imagen.views.usage import (
     BudgetsView,
     BudgetView,
+    ModelsUsageView,
+    ModelUsageView,
     UsageRowsView,
     UsageRowView,
     UsageView,
@@ -87,6 +89,12 @@ def list_usage(
     period = _place(since, "since", runtime), _place(until, "until", runtime)
     rows = list_rows(runtime.library, *period, after=after, limit=limit)
     return UsageRowsView(rows=tuple(map(UsageRowView.of, rows)))
+
+
+@router.get("/usage/models")
+def list_used_models(runtime: RuntimeOf) -> ModelsUsageView:
+    """List what an image of each model usually takes and costs, the last used model first."""
+    return ModelsUsageView(models=tuple(map(ModelUsageView.of, list_model_usage(runtime.library))))
 
 
 @router.get("/budgets")

@@ -209,7 +209,7 @@ def test_models_lists_the_own_model_and_those_with_a_price() -> None:
     with Replicate() as cloud, closing(open_replicate(cloud.url, model="acme/fox")) as engine:
         own, *priced = engine.models()
     assert own == Model(kind="checkpoint", name="acme/fox", is_default=True)
-    assert Model(kind="checkpoint", name=_SCHNELL, family="flux1") in priced
+    assert Model(kind="checkpoint", name=_SCHNELL, family="flux1", usd=0.003) in priced
     assert cloud.requests == []
 
 
