@@ -1,5 +1,5 @@
 import { type Client, data } from "./api/client";
-import type { JobView } from "./api/schema";
+import type { JobView, SubmissionView } from "./api/schema";
 import type { Preview, ServerEvent } from "./events";
 import { Observable } from "./observable";
 
@@ -9,6 +9,25 @@ const MOST = 500;
 const READ_AFTER = 30;
 
 export type JobState = JobView["state"];
+
+/** What is known of jobs before the server has answered. */
+export interface ExpectedJob {
+  prompt: string;
+  backend: string;
+  model?: string | null;
+  width?: number | null;
+  height?: number | null;
+  /** How many images. */
+  count?: number;
+}
+
+/** Jobs that are being submitted. */
+export interface Expectation {
+  /** The server has answered: they are these. */
+  confirm(submission: SubmissionView): void;
+  /** The server has refused them. */
+  withdraw(): void;
+}
 
 export function isLive(job: JobView): boolean {
   return (LIVE as readonly string[]).includes(job.state);
@@ -20,6 +39,9 @@ export class JobStore extends Observable {
   readonly jobs = new Map<string, JobView>();
   /** The latest preview of each running job, a data URL. */
   readonly previews = new Map<string, string>();
+  /** Jobs that the server does not know yet, by a made-up id. */
+  readonly #expected = new Map<string, JobView>();
+  #expectations = 0;
   #stale = new Set<string>();
 
   constructor(private readonly api: Client) {
@@ -51,6 +73,29 @@ export class JobStore extends Observable {
     }
   }
 
+  /** Show jobs at once, before the server has answered that it has them. */
+  expect(expected: ExpectedJob): Expectation {
+    const id = `expected-${(this.#expectations += 1)}`;
+    const job = placeholder(id, expected, expected.count ?? 1, 0);
+    this.#expected.set(id, job);
+    this.changed();
+    const withdraw = (): void => {
+      if (this.#expected.delete(id)) this.changed();
+    };
+    const confirm = ({ jobs }: SubmissionView): void => {
+      if (!this.#expected.delete(id)) return;
+      for (const [number, one] of jobs.entries()) {
+        this.#stale.add(one);
+        if (this.jobs.has(one)) continue; // its first event was faster
+        const count = Math.ceil(((expected.count ?? 1) - number) / jobs.length);
+        this.jobs.set(one, { ...placeholder(one, expected, count, number), created: job.created });
+      }
+      this.changed();
+      void this.#readStale();
+    };
+    return { confirm, withdraw };
+  }
+
   receivePreview(preview: Preview): void {
     this.previews.set(preview.job, preview.image);
     this.changed();
@@ -58,7 +103,8 @@ export class JobStore extends Observable {
 
   /** Jobs without jobs of their own, in the order in which they run. */
   listLive(): JobView[] {
-    const live = [...this.jobs.values()].filter((job) => isLive(job) && !job.counts);
+    const all = [...this.jobs.values(), ...this.#expected.values()];
+    const live = all.filter((job) => isLive(job) && !job.counts);
     const rank = (job: JobView): number => (job.started ? 0 : 1);
     return live.sort(
       (a, b) =>
@@ -86,4 +132,40 @@ export class JobStore extends Observable {
       this.jobs.delete(id); // it is gone, or read again after the connection is back
     }
   }
+}
+
+/** A job that waits, as far as the page can know it. */
+function placeholder(id: string, expected: ExpectedJob, count: number, number: number): JobView {
+  const now = new Date().toISOString();
+  return {
+    id,
+    kind: "image",
+    name: expected.prompt,
+    state: "queued",
+    parent: null,
+    number,
+    pool: expected.backend,
+    backend: null,
+    worker: null,
+    priority: 0,
+    caller: "",
+    generation: "",
+    model: expected.model ?? null,
+    width: expected.width ?? null,
+    height: expected.height ?? null,
+    image_count: count,
+    created: now,
+    due: now,
+    started: null,
+    ended: null,
+    after: null,
+    attempt: 0,
+    failures: 0,
+    position: null,
+    expected_start: null,
+    expected_end: null,
+    progress: null,
+    counts: null,
+    error: null,
+  };
 }
