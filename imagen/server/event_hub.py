@@ -32,7 +32,8 @@ _TICK_SECONDS = 0.2
 """How often clients get progress and previews at most; all else they get at once."""
 _PREVIEW_SIDE = 256
 _MOST_PREVIEW_PIXELS = 16_000_000
-_HEARTBEAT = b":\n\n"
+_HEARTBEAT = b"event: ping\ndata: {}\n\n"
+"""An event, because browsers hide comments from pages, which want to know that it is alive."""
 
 
 class _KeptEvent(NamedTuple):

@@ -208,7 +208,7 @@ def test_an_idle_stream_sends_heartbeats(server: LiveServer) -> None:
             await _next(stream, 2)
             return await _next(stream, 1)
 
-    assert asyncio.run(run()) == b":\n\n"
+    assert asyncio.run(run()) == b"event: ping\ndata: {}\n\n"
 
 
 async def _next(stream: AsyncIterator[bytes], number: int) -> bytes:

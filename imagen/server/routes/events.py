@@ -22,7 +22,8 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
             "description": "Server-sent events. `state`, `progress`, `images_added`, "
             "`images_changed` and `images_removed` have an EventView as data, and its `seq` as id. "
             "`preview` has `job` and `image`, a small JPEG as a data URL. `ready` is the first. "
-            "After `resync`, events were missed: read jobs and images anew.",
+            "After `resync`, events were missed: read jobs and images anew. `ping` comes after 15 "
+            "seconds without another event: a stream that is silent for 20 is broken.",
             "content": {
                 "text/event-stream": {"schema": {"$ref": "#/components/schemas/EventView"}}
             },
