@@ -1,60 +1,287 @@
-import { expect, test, vi } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 
-import type { Client } from "./api/client";
+import { createApi } from "./api/client";
 import type { JobView } from "./api/schema";
-import { JobStore } from "./jobs";
+import { fractionOf, isExpected, isLive, isRunning, JobStore } from "./jobs";
 
-/** A client that answers with these jobs; `reads` holds the ids that were asked for. */
-function clientOf(jobs: Record<string, Partial<JobView>>) {
-  const reads: string[] = [];
-  const GET = vi.fn(async (_: string, { params }: { params: { path: { id: string } } }) => {
-    const { id } = params.path;
-    reads.push(id);
-    if (!(id in jobs)) throw new Error("not found");
-    return { data: { id, created: "2026-11-01T00:00:00Z", number: 0, counts: null, ...jobs[id] } };
-  });
-  return { api: { GET } as unknown as Client, reads };
+const NOON = "2026-11-05T12:00:00Z";
+let server: Map<string, JobView>;
+let requests: string[];
+let isDown: boolean;
+/** Runs before an answer is sent. */
+let meanwhile: (url: URL) => Promise<void> | void;
+
+function job(id: string, more: Partial<JobView> = {}): JobView {
+  return {
+    id,
+    kind: "image",
+    name: `prompt ${id}`,
+    state: "queued",
+    parent: null,
+    number: 0,
+    pool: "mock",
+    backend: null,
+    worker: null,
+    priority: 0,
+    caller: "",
+    created: NOON,
+    due: NOON,
+    started: null,
+    ended: null,
+    after: null,
+    attempt: 0,
+    failures: 0,
+    position: null,
+    expected_start: null,
+    expected_end: null,
+    progress: null,
+    counts: null,
+    error: null,
+    ...more,
+  } as JobView;
 }
 
-const FOX = { prompt: "a fox", backend: "mock", width: 768, height: 512 };
+function add(...jobs: JobView[]): void {
+  for (const one of jobs) server.set(one.id, one);
+}
 
-test("an expected job is shown at once, and becomes the one of the server", async () => {
-  const running = { state: "running", started: "2026-11-01T00:00:01Z" } as const;
-  const { api, reads } = clientOf({ abc: running });
-  const store = new JobStore(api);
-  const expectation = store.expect(FOX);
-  expect(store.listLive()).toMatchObject([{ name: "a fox", width: 768, image_count: 1 }]);
-  expectation.confirm({ job: "abc", jobs: ["abc"], warnings: [] });
-  expect(store.listLive()).toMatchObject([{ id: "abc", state: "queued", width: 768 }]);
-  await vi.waitFor(() => expect(store.listLive()).toMatchObject([running]));
-  expect(reads).toEqual(["abc"]);
-});
-
-test.each([
-  [4, ["a", "b", "c", "d"], [1, 1, 1, 1]],
-  [4, ["a"], [4]],
-  [5, ["a", "b"], [3, 2]],
-])("%i images in jobs %j", (count, ids, counts) => {
-  const { api } = clientOf({});
-  const store = new JobStore(api);
-  store.expect({ ...FOX, count }).confirm({ job: "parent", jobs: ids, warnings: [] });
-  expect(store.listLive().map((job) => [job.id, job.image_count])).toEqual(
-    ids.map((id, i) => [id, counts[i]]),
+async function answer(request: Request): Promise<Response> {
+  const url = new URL(request.url);
+  requests.push(url.pathname + url.search);
+  if (isDown) throw new TypeError("down");
+  const id = url.pathname.split("/jobs/")[1];
+  if (id) {
+    const found = server.get(id);
+    await meanwhile(url);
+    return found ? Response.json(found) : Response.json({ detail: "gone" }, { status: 404 });
+  }
+  const states = url.searchParams.getAll("state");
+  const parent = url.searchParams.get("parent");
+  const jobs = [...server.values()].filter(
+    (one) => states.includes(one.state) && one.parent === parent,
   );
+  await meanwhile(url);
+  return Response.json({ jobs, after: null });
+}
+
+function open(): JobStore {
+  const api = createApi(new URL("http://host/"), answer as typeof fetch);
+  return new JobStore(api, () => new Date(NOON));
+}
+
+function state(id: string) {
+  return { seq: 1, job: id, at: NOON, kind: "state" as const, data: {} };
+}
+
+function ids(jobs: JobView[]): string[] {
+  return jobs.map((one) => one.id);
+}
+
+beforeEach(() => {
+  server = new Map();
+  requests = [];
+  isDown = false;
+  meanwhile = () => undefined;
 });
 
-test("a refused job vanishes", () => {
-  const store = new JobStore(clientOf({}).api);
-  store.expect(FOX).withdraw();
+test("it reads what waits, runs and ended today, and no plain job", async () => {
+  add(
+    job("b", { created: "2026-11-05T11:00:00Z" }),
+    job("a", { state: "running", started: NOON }),
+    job("old", { state: "done", ended: "2026-11-03T11:00:00Z" }),
+    job("new", { state: "failed", ended: "2026-11-05T11:59:00Z" }),
+    { ...job("p", { state: "running" }), kind: "plain" } as unknown as JobView,
+  );
+  const store = open();
+  expect(store.isLoaded).toBe(false);
+  await store.resync();
+  expect([store.isLoaded, ids(store.listLive()), ids(store.listEnded())]).toEqual([
+    true,
+    ["a", "b"],
+    ["new"],
+  ]);
+});
+
+test("of a parent it reads the jobs too, those of its parents as well, and its failures", async () => {
+  const counts = { queued: 1, running: 1, failed: 1 } as JobView["counts"];
+  add(
+    job("top", { kind: "batch", counts }),
+    job("mid", { kind: "request", parent: "top", counts: { queued: 1 } as JobView["counts"] }),
+    job("deep", { parent: "mid" }),
+    job("run", { parent: "top", state: "running", number: 1 }),
+    job("bad", { parent: "top", state: "failed", number: 2, ended: NOON }),
+    job("good", { parent: "top", state: "done", number: 3, ended: NOON }),
+  );
+  const store = open();
+  await store.resync();
+  expect(ids(store.listLive())).toEqual(["run", "deep"]);
+  expect(ids(store.listTop())).toEqual(["top"]);
+  expect(ids(store.listChildren("top"))).toEqual(["mid", "run", "bad"]);
+  expect(ids(store.listEnded())).toEqual([]);
+});
+
+test("a job that was submitted elsewhere appears with its jobs", async () => {
+  const store = open();
+  await store.resync();
+  add(job("top", { kind: "request", counts: { queued: 2 } as JobView["counts"] }));
+  add(job("c1", { parent: "top" }), job("c2", { parent: "top", number: 1 }));
+  store.receive(state("top"));
+  await vi.waitFor(() => expect(ids(store.listLive())).toEqual(["c1", "c2"]));
+});
+
+test("when a job of a parent ends, the counts of the parent are read, once for all", async () => {
+  const store = open();
+  add(job("top", { kind: "request", counts: { queued: 2 } as JobView["counts"] }));
+  add(job("c1", { parent: "top" }), job("c2", { parent: "top", number: 1 }));
+  await store.resync();
+  add(job("top", { kind: "request", counts: { done: 2 } as JobView["counts"] }));
+  for (const id of ["c1", "c2"]) {
+    add(job(id, { parent: "top", state: "done", ended: NOON }));
+    store.receive(state(id));
+  }
+  requests = [];
+  await vi.waitFor(() => expect(store.jobs.get("top")?.counts).toEqual({ done: 2 }));
+  expect(requests.filter((one) => one.endsWith("/top"))).toHaveLength(1);
   expect(store.listLive()).toEqual([]);
 });
 
-test("what an event has said before the answer stays", async () => {
-  const { api } = clientOf({ abc: { state: "running", name: "read" } });
-  const store = new JobStore(api);
-  const expectation = store.expect(FOX);
-  store.receive({ seq: 1, job: "abc", at: "", kind: "state", data: {} });
-  await vi.waitFor(() => expect(store.jobs.has("abc")).toBe(true));
-  expectation.confirm({ job: "abc", jobs: ["abc"], warnings: [] });
-  expect(store.listLive()).toMatchObject([{ id: "abc", name: "read" }]);
+test("many changes at once are read in one list", async () => {
+  const store = open();
+  for (let number = 0; number < 100; number += 1) add(job(`j${number}`, { number }));
+  for (const id of server.keys()) store.receive(state(id));
+  await vi.waitFor(() => expect(store.listLive()).toHaveLength(100));
+  expect(requests).toHaveLength(2);
+});
+
+test("progress needs no request, and none changes a job that has ended", async () => {
+  const store = open();
+  add(job("a", { state: "running", started: NOON }));
+  await store.resync();
+  requests = [];
+  const changes = vi.fn();
+  store.subscribe(changes);
+  const progress = { seq: 2, job: "a", at: NOON, kind: "progress" as const };
+  store.receive({ ...progress, data: { stage: "running", step: 3, steps: 8, fraction: 0.4 } });
+  store.receivePreview({ job: "a", image: "data:x" });
+  expect(fractionOf(store.jobs.get("a") as JobView)).toBe(0.4);
+  expect([requests.length, changes.mock.calls.length, store.previews.get("a")]).toEqual([
+    0,
+    2,
+    "data:x",
+  ]);
+  add(job("a", { state: "done", ended: NOON }));
+  store.receive(state("a"));
+  await vi.waitFor(() => expect(store.listLive()).toEqual([]));
+  store.receive({ ...progress, data: { fraction: 0.1 } });
+  store.receivePreview({ job: "a", image: "data:late" });
+  expect([store.jobs.get("a")?.progress, store.previews.size]).toEqual([null, 0]);
+});
+
+test("a list that was read before an event does not undo it", async () => {
+  const store = open();
+  add(job("a"));
+  await store.resync();
+  meanwhile = async (url) => {
+    if (url.pathname.endsWith("/a") || !url.search.includes("queued")) return;
+    meanwhile = () => undefined;
+    add(job("a", { state: "done", ended: NOON }));
+    store.receive(state("a"));
+    await vi.waitFor(() => expect(store.jobs.get("a")?.state).toBe("done"));
+  };
+  await store.resync();
+  expect(store.jobs.get("a")?.state).toBe("done");
+});
+
+test("what is gone from the server is gone here, also after the connection was away", async () => {
+  const store = open();
+  add(job("a"), job("b"));
+  await store.resync();
+  isDown = true;
+  await expect(store.resync()).rejects.toThrow("does not answer");
+  expect(ids(store.listLive())).toEqual(["a", "b"]);
+  isDown = false;
+  server.delete("a");
+  await store.resync();
+  expect(ids(store.listLive())).toEqual(["b"]);
+});
+
+test("two calls to read everything share the work, and the second one sees what came late", async () => {
+  const store = open();
+  meanwhile = () => {
+    meanwhile = () => undefined;
+    add(job("late"));
+  };
+  await Promise.all([store.resync(), store.resync()]);
+  expect(ids(store.listLive())).toEqual(["late"]);
+});
+
+test("a request is shown at once, and replaced by its jobs, none twice", async () => {
+  const store = open();
+  let finish: (value: { job: string; jobs: string[]; warnings: string[] }) => void = () =>
+    undefined;
+  const submission = new Promise<{ job: string; jobs: string[]; warnings: string[] }>(
+    (resolve) => (finish = resolve),
+  );
+  const answer = store.expect(
+    { name: "a fox", pool: "mock", jobs: 2, more: { kind: "image" } },
+    submission,
+  );
+  expect(store.listLive().map((one) => [one.name, one.state, isExpected(one)])).toEqual([
+    ["a fox", "queued", true],
+    ["a fox", "queued", true],
+  ]);
+  await store.resync();
+  expect(store.listLive()).toHaveLength(2);
+  add(job("top", { kind: "request", counts: { queued: 2 } as JobView["counts"] }));
+  add(job("c1", { parent: "top" }), job("c2", { parent: "top", number: 1 }));
+  const lengths: number[] = [];
+  store.subscribe(() => lengths.push(store.listLive().length));
+  store.receive(state("top"));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  finish({ job: "top", jobs: ["c1", "c2"], warnings: [] });
+  expect((await answer).job).toBe("top");
+  expect(ids(store.listLive())).toEqual(["c1", "c2"]);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(new Set(lengths.slice(0, -1).filter((length) => length < 4))).toEqual(new Set([2]));
+});
+
+test("a request that is refused leaves nothing, and says why", async () => {
+  const store = open();
+  const refused = Promise.reject(new Error("Over the budget."));
+  await expect(store.expect({ name: "x", pool: "mock" }, refused)).rejects.toThrow("budget");
+  expect(store.jobs.size).toBe(0);
+});
+
+test("the order is that in which they run, and what is expected comes last", async () => {
+  const store = open();
+  add(
+    job("late", { created: "2026-11-05T12:00:02Z" }),
+    job("early", { created: "2026-11-05T12:00:01Z" }),
+    job("first", { created: "2026-11-05T12:00:03Z", priority: 5 }),
+    job("runs", { created: "2026-11-05T12:00:04Z", state: "running", started: NOON }),
+  );
+  await store.resync();
+  const pending = store.expect({ name: "x", pool: "mock" }, new Promise(() => undefined));
+  void pending;
+  expect(ids(store.listLive())).toEqual(["runs", "first", "early", "late", "expected-1"]);
+});
+
+test("the progress of all counts what is done, and parts of what runs", async () => {
+  const store = open();
+  expect(store.progress).toBe(0);
+  add(
+    job("a", { state: "running", progress: { fraction: 0.5 } }),
+    job("top", { kind: "grid", counts: { done: 2, queued: 1 } as JobView["counts"] }),
+  );
+  await store.resync();
+  expect(store.progress).toBeCloseTo(2.5 / 4);
+  expect(store.numbers).toEqual({ running: 1, waiting: 1 });
+});
+
+test("states", () => {
+  const counts = { done: 1, failed: 1, queued: 2 } as JobView["counts"];
+  expect(fractionOf(job("a", { counts }))).toBe(0.5);
+  expect(fractionOf(job("a"))).toBe(null);
+  expect(isRunning(job("a", { counts: { running: 1 } as JobView["counts"] }))).toBe(true);
+  expect([isRunning(job("a")), isLive(job("a", { state: "lost" }))]).toEqual([false, false]);
 });

@@ -4,168 +4,328 @@ import type { Preview, ServerEvent } from "./events";
 import { Observable } from "./observable";
 
 const LIVE = ["held", "queued", "running", "cancelling"] as const;
+const ENDED = ["done", "failed", "cancelled", "lost"] as const;
 const MOST = 500;
+const MOST_ENDED = 100;
 /** Jobs whose state changed are read together after so many milliseconds. */
 const READ_AFTER = 30;
+/** With more stale jobs than this at once, the whole list is read instead of each. */
+const MOST_READ = 20;
 
 export type JobState = JobView["state"];
 
-/** What is known of jobs before the server has answered. */
-export interface ExpectedJob {
-  prompt: string;
-  backend: string;
-  model?: string | null;
-  width?: number | null;
-  height?: number | null;
-  /** How many images. */
-  count?: number;
-}
-
-/** Jobs that are being submitted. */
-export interface Expectation {
-  /** The server has answered: they are these. */
-  confirm(submission: SubmissionView): void;
-  /** The server has refused them. */
-  withdraw(): void;
+/** What the page says of a request before the server has answered. */
+export interface Expected {
+  /** The prompt. */
+  name: string;
+  /** The backend or pool. */
+  pool: string;
+  /** How many jobs it will be, so far as the page knows; 1 by default. */
+  jobs?: number;
+  /** More of what a JobView has, such as its size. */
+  more?: Partial<JobView>;
 }
 
 export function isLive(job: JobView): boolean {
   return (LIVE as readonly string[]).includes(job.state);
 }
 
-/** The jobs that wait and run, and those that ended while the page was open. */
+/** Whether a job stands for something that was submitted a moment ago, without an answer yet. */
+export function isExpected(job: JobView): boolean {
+  return job.id.startsWith("expected-");
+}
+
+/** The jobs that wait and run, and those that ended today. */
 export class JobStore extends Observable {
   /** By id; those without jobs of their own, and the parents. */
   readonly jobs = new Map<string, JobView>();
   /** The latest preview of each running job, a data URL. */
   readonly previews = new Map<string, string>();
-  /** Jobs that the server does not know yet, by a made-up id. */
-  readonly #expected = new Map<string, JobView>();
-  #expectations = 0;
+  /** False until the jobs were read for the first time. */
+  isLoaded = false;
+  /** When a job last made progress, in milliseconds as of Date.now(). */
+  readonly heard = new Map<string, number>();
   #stale = new Set<string>();
+  #isScheduled = false;
+  #reading: Promise<void> | null = null;
+  #isAgain = false;
+  #expected = 0;
+  /** How many submissions the server has not answered. */
+  #submissions = 0;
+  #parents = new Map<string, Promise<void>>();
 
-  constructor(private readonly api: Client) {
+  constructor(
+    private readonly api: Client,
+    private readonly now: () => Date = () => new Date(),
+  ) {
     super();
   }
 
-  /** Read all jobs that wait or run. */
+  /** Read all jobs that wait or run, and those that ended today. */
   async resync(): Promise<void> {
-    const query = { state: [...LIVE], limit: MOST };
-    const page = await data(this.api.GET("/api/v1/jobs", { params: { query } }));
-    for (const [id, job] of this.jobs) if (isLive(job)) this.#stale.add(id);
-    for (const job of page.jobs) {
-      if (job.kind === "plain") continue; // of a command on this machine, which is not in the queue
-      this.jobs.set(job.id, job);
-      this.#stale.delete(job.id);
-    }
-    await this.#readStale();
+    this.#isAgain = true;
+    this.#reading ??= this.#readAll().finally(() => (this.#reading = null));
+    await this.#reading;
   }
 
   receive(event: ServerEvent): void {
     if (!event.job) return;
     const job = this.jobs.get(event.job);
-    if (event.kind === "progress" && job) {
-      this.jobs.set(event.job, { ...job, progress: event.data as JobView["progress"] });
+    if (event.kind === "progress" && job && isLive(job)) {
+      this.#put({ ...job, progress: event.data as JobView["progress"] });
+      this.heard.set(event.job, Date.now());
       this.changed();
     } else if (event.kind === "state") {
       this.#stale.add(event.job);
-      if (this.#stale.size === 1) setTimeout(() => void this.#readStale(), READ_AFTER);
+      this.#schedule();
     }
   }
 
-  /** Show jobs at once, before the server has answered that it has them. */
-  expect(expected: ExpectedJob): Expectation {
-    const id = `expected-${(this.#expectations += 1)}`;
-    const job = placeholder(id, expected, expected.count ?? 1, 0);
-    this.#expected.set(id, job);
-    this.changed();
-    const withdraw = (): void => {
-      if (this.#expected.delete(id)) this.changed();
-    };
-    const confirm = ({ jobs }: SubmissionView): void => {
-      if (!this.#expected.delete(id)) return;
-      for (const [number, one] of jobs.entries()) {
-        this.#stale.add(one);
-        if (this.jobs.has(one)) continue; // its first event was faster
-        const count = Math.ceil(((expected.count ?? 1) - number) / jobs.length);
-        this.jobs.set(one, { ...placeholder(one, expected, count, number), created: job.created });
-      }
-      this.changed();
-      void this.#readStale();
-    };
-    return { confirm, withdraw };
-  }
-
   receivePreview(preview: Preview): void {
+    const job = this.jobs.get(preview.job);
+    if (job && !isLive(job)) return;
     this.previews.set(preview.job, preview.image);
     this.changed();
   }
 
-  /** Jobs without jobs of their own, in the order in which they run. */
+  /** Show a request at once, until its jobs are here; passes on what the call answers or raises.
+   *
+   * `jobs.expect({ name: prompt, pool: backend, jobs: 4 }, data(api.POST("/api/v1/generations", …)))`
+   */
+  async expect(expected: Expected, submission: Promise<SubmissionView>): Promise<SubmissionView> {
+    const ids = Array.from({ length: expected.jobs ?? 1 }, () => this.#addExpected(expected));
+    this.#submissions += 1;
+    this.changed();
+    try {
+      const answer = await submission;
+      await this.#readSubmitted(answer);
+      return answer;
+    } finally {
+      for (const id of ids) this.jobs.delete(id);
+      this.#submissions -= 1;
+      this.changed();
+      if (this.#stale.size) this.#schedule();
+    }
+  }
+
+  /** Take over what the server answered to a change of a job. */
+  put(job: JobView): void {
+    this.#put(job);
+    this.changed();
+  }
+
+  /** Jobs without jobs of their own that wait or run, in the order in which they run. */
   listLive(): JobView[] {
-    const all = [...this.jobs.values(), ...this.#expected.values()];
-    const live = all.filter((job) => isLive(job) && !job.counts);
-    const rank = (job: JobView): number => (job.started ? 0 : 1);
-    return live.sort(
+    return this.#sort([...this.jobs.values()].filter((job) => isLive(job) && !job.counts));
+  }
+
+  /** What was submitted by itself and waits or runs: parents instead of their jobs. */
+  listTop(): JobView[] {
+    return this.#sort([...this.jobs.values()].filter((job) => isLive(job) && !job.parent));
+  }
+
+  /** The jobs of a parent that are here, by their number. */
+  listChildren(parent: string): JobView[] {
+    const children = [...this.jobs.values()].filter((job) => job.parent === parent);
+    return children.sort((a, b) => a.number - b.number);
+  }
+
+  /** What was submitted by itself and ended today, the latest first. */
+  listEnded(): JobView[] {
+    const ended = [...this.jobs.values()].filter((job) => !isLive(job) && !job.parent);
+    return ended.sort((a, b) => (b.ended ?? "").localeCompare(a.ended ?? ""));
+  }
+
+  /** How much of all that waits and runs is done, from 0 to 1. */
+  get progress(): number {
+    let all = 0;
+    let done = 0;
+    for (const job of this.listTop()) {
+      const counts = job.counts ?? { [job.state]: 1 };
+      for (const [state, number] of Object.entries(counts)) {
+        all += number;
+        if (!(LIVE as readonly string[]).includes(state)) done += number;
+      }
+      const running = job.counts ? this.listChildren(job.id) : [job];
+      for (const one of running) if (isLive(one)) done += fractionOf(one) ?? 0;
+    }
+    return all === 0 ? 0 : Math.min(1, done / all);
+  }
+
+  /** How many jobs run and wait; those of parents are counted, not the parents. */
+  get numbers(): { running: number; waiting: number } {
+    const numbers = { running: 0, waiting: 0 };
+    for (const job of this.listTop()) {
+      const counts: Partial<Record<JobState, number>> = job.counts ?? { [job.state]: 1 };
+      numbers.running += (counts.running ?? 0) + (counts.cancelling ?? 0);
+      numbers.waiting += (counts.queued ?? 0) + (counts.held ?? 0);
+    }
+    return numbers;
+  }
+
+  #sort(jobs: JobView[]): JobView[] {
+    const rank = (job: JobView): number => (isExpected(job) ? 2 : isRunning(job) ? 0 : 1);
+    return jobs.sort(
       (a, b) =>
         rank(a) - rank(b) ||
-        (a.position ?? 0) - (b.position ?? 0) ||
+        (rank(a) === 1 ? b.priority - a.priority : 0) ||
         a.created.localeCompare(b.created) ||
-        a.number - b.number,
+        a.number - b.number ||
+        a.id.localeCompare(b.id),
     );
   }
 
+  #put(job: JobView): void {
+    this.jobs.set(job.id, job);
+    if (isLive(job)) return;
+    this.previews.delete(job.id);
+    this.heard.delete(job.id);
+  }
+
+  #addExpected(expected: Expected): string {
+    const id = `expected-${++this.#expected}`;
+    const at = this.now().toISOString();
+    const job = { id, kind: "image", state: "queued", parent: null, number: this.#expected };
+    const place = { backend: null, worker: null, priority: 0, caller: "", attempt: 0, failures: 0 };
+    const times = { created: at, due: at, started: null, ended: null, after: null };
+    const unknown = { position: null, expected_start: null, expected_end: null };
+    const rest = { progress: null, counts: null, error: null };
+    const { name, pool, more } = expected;
+    this.jobs.set(id, {
+      ...job,
+      ...place,
+      ...times,
+      ...unknown,
+      ...rest,
+      name,
+      pool,
+      ...more,
+    } as JobView);
+    return id;
+  }
+
+  async #readSubmitted(answer: SubmissionView): Promise<void> {
+    const ids = new Set([...(answer.job ? [answer.job] : []), ...answer.jobs]);
+    const missing = [...ids].filter((id) => !this.jobs.has(id));
+    if (missing.length > MOST_READ) await this.resync().catch(() => undefined);
+    else await Promise.all(missing.map((id) => this.#read(id)));
+  }
+
+  async #readAll(): Promise<void> {
+    while (this.#isAgain) {
+      this.#isAgain = false;
+      const before = new Map(this.jobs);
+      const found = new Map<string, JobView>();
+      await this.#readPage({ state: [...LIVE], limit: MOST }, found);
+      await this.#readPage({ state: [...ENDED], limit: MOST_ENDED }, found, this.#midnight());
+      await this.#readBelow([...found.values()], found);
+      for (const [id, job] of before) {
+        const isSame = this.jobs.get(id) === job;
+        if (isSame && !found.has(id) && !isExpected(job)) this.jobs.delete(id);
+      }
+      for (const [id, job] of found) {
+        // What an event brought in the meantime is newer than the list.
+        if (this.jobs.get(id) === before.get(id)) this.#put(job);
+      }
+      this.isLoaded = true;
+      this.changed();
+    }
+  }
+
+  async #readPage(
+    query: { state: JobState[]; limit: number; parent?: string },
+    found: Map<string, JobView>,
+    since = "",
+  ): Promise<void> {
+    const page = await data(this.api.GET("/api/v1/jobs", { params: { query } }));
+    for (const job of page.jobs) {
+      if (job.kind === "plain") continue; // of a command on this machine, which is not in the queue
+      if (!since || (job.ended && new Date(job.ended).toISOString() >= since)) {
+        found.set(job.id, job);
+      }
+    }
+  }
+
+  /** Read the jobs of these parents that wait, run or failed. */
+  async #readBelow(jobs: JobView[], found: Map<string, JobView>): Promise<void> {
+    const parents = jobs.filter(
+      ({ counts }) =>
+        counts && [...LIVE, "failed", "lost"].some((state) => counts[state as JobState]),
+    );
+    await Promise.all(
+      parents.map(async ({ id }) => {
+        const children = new Map<string, JobView>();
+        const state: JobState[] = [...LIVE, "failed", "lost"];
+        await this.#readPage({ state, limit: MOST, parent: id }, children);
+        for (const [child, job] of children) found.set(child, job);
+        await this.#readBelow([...children.values()], found);
+      }),
+    );
+  }
+
+  /** The beginning of today, as the server writes moments. */
+  #midnight(): string {
+    const day = this.now();
+    return new Date(day.getFullYear(), day.getMonth(), day.getDate()).toISOString();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setTimeout(() => void this.#readStale(), READ_AFTER);
+  }
+
   async #readStale(): Promise<void> {
-    const ids = [...this.#stale];
-    this.#stale.clear();
-    await Promise.all(ids.map((id) => this.#read(id)));
+    this.#isScheduled = false;
+    // A new job may be one that is expected: it is shown twice unless that is known first.
+    const ids = [...this.#stale].filter((id) => this.#submissions === 0 || this.jobs.has(id));
+    for (const id of ids) this.#stale.delete(id);
+    if (ids.length > MOST_READ) await this.resync().catch(() => undefined);
+    else await Promise.all(ids.map((id) => this.#read(id)));
     this.changed();
   }
 
   async #read(id: string): Promise<void> {
     const path = { id };
     try {
+      const isNew = !this.jobs.has(id);
       const job = await data(this.api.GET("/api/v1/jobs/{id}", { params: { path } }));
-      this.jobs.set(id, job);
-      if (!isLive(job)) this.previews.delete(id);
+      this.#put(job);
+      if (isNew && job.counts) {
+        // Of what is submitted together, events only name the parent.
+        const children = new Map<string, JobView>();
+        await this.#readBelow([job], children);
+        for (const child of children.values()) if (!this.jobs.has(child.id)) this.#put(child);
+      }
+      if (job.parent && !this.#stale.has(job.parent)) await this.#readParent(job.parent);
     } catch {
       this.jobs.delete(id); // it is gone, or read again after the connection is back
     }
   }
+
+  /** Read the counts of a parent, of which no event tells; once for all that ended together. */
+  #readParent(id: string): Promise<void> {
+    const known = this.#parents.get(id);
+    if (known) return known;
+    const reading = this.#read(id).finally(() => this.#parents.delete(id));
+    this.#parents.set(id, reading);
+    return reading;
+  }
 }
 
-/** A job that waits, as far as the page can know it. */
-function placeholder(id: string, expected: ExpectedJob, count: number, number: number): JobView {
-  const now = new Date().toISOString();
-  return {
-    id,
-    kind: "image",
-    name: expected.prompt,
-    state: "queued",
-    parent: null,
-    number,
-    pool: expected.backend,
-    backend: null,
-    worker: null,
-    priority: 0,
-    caller: "",
-    generation: "",
-    model: expected.model ?? null,
-    width: expected.width ?? null,
-    height: expected.height ?? null,
-    image_count: count,
-    created: now,
-    due: now,
-    started: null,
-    ended: null,
-    after: null,
-    attempt: 0,
-    failures: 0,
-    position: null,
-    expected_start: null,
-    expected_end: null,
-    progress: null,
-    counts: null,
-    error: null,
-  };
+/** Whether an engine or a worker has it, or one of its jobs. */
+export function isRunning(job: JobView): boolean {
+  if (job.counts) return Boolean(job.counts.running || job.counts.cancelling || job.started);
+  return job.state === "running" || job.state === "cancelling";
+}
+
+/** How much of a job is done, from 0 to 1, as far as that is known. */
+export function fractionOf(job: JobView): number | null {
+  if (job.counts) {
+    const all = Object.values(job.counts).reduce((sum, one) => sum + one, 0);
+    const ended = ENDED.reduce((sum, state) => sum + (job.counts?.[state] ?? 0), 0);
+    return all ? ended / all : null;
+  }
+  const fraction = job.progress?.fraction;
+  return typeof fraction === "number" ? fraction : null;
 }
