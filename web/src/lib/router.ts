@@ -44,6 +44,11 @@ export class Router extends Observable {
     this.#go(this.href(path, query), true);
   }
 
+  /** Go to an address of this page in place of the current one. */
+  replaceHref(href: string): void {
+    this.#go(href, true);
+  }
+
   /** Change some parameters of the query and keep the others; null removes one. */
   setQuery(change: Query, { push = false } = {}): void {
     const url = new URL(this.window.location.href);
@@ -75,15 +80,20 @@ export class Router extends Observable {
 
   #read(): Place {
     const url = new URL(this.window.location.href);
-    const path = decodeURIComponent(url.pathname.slice(this.base.pathname.length));
+    let path = url.pathname.slice(this.base.pathname.length);
+    try {
+      path = decodeURIComponent(path);
+    } catch {
+      // A lone percent sign: the path is as it is.
+    }
     return { path: path.replace(/\/+$/, ""), query: url.searchParams };
   }
 
   /** Follow links of this page without loading it again. */
   #click(event: MouseEvent): void {
-    const link = (event.target as Element | null)?.closest?.("a[href]");
+    const link = (event.target as Element | null)?.closest?.<HTMLAnchorElement>("a[href]");
     const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey);
-    if (!(link instanceof HTMLAnchorElement) || !isPlain || event.defaultPrevented) return;
+    if (!link || !isPlain || event.altKey || event.defaultPrevented) return;
     if (link.target || link.hasAttribute("download")) return;
     const isOwn = link.href.startsWith(this.base.href) && !link.href.includes("/api/");
     if (!isOwn) return;

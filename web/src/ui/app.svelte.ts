@@ -1,7 +1,8 @@
 /** The one of each thing that all views of the page share. */
 import { createSubscriber } from "svelte/reactivity";
 
-import { createApi } from "$lib/api/client";
+import { Announcer } from "$lib/announcer";
+import { createApi, data } from "$lib/api/client";
 import { EventStream, type ServerEvent } from "$lib/events";
 import { Formatter } from "$lib/format";
 import { Gallery } from "$lib/gallery/gallery";
@@ -18,7 +19,7 @@ import { Toasts } from "$lib/toasts";
 
 /** The address of the page's root, also behind a proxy with a path of its own. */
 export const base = new URL(import.meta.env.DEV ? "/" : "../", import.meta.url);
-export const api = createApi(base);
+export const api = createApi(base, undefined, () => events.suspect());
 export const jobs = new JobStore(api);
 export const gallery = new Gallery(api, base);
 export const selection = new Selection();
@@ -45,12 +46,24 @@ export const events = new EventStream(base, {
   },
   preview: (preview) => jobs.receivePreview(preview),
   resync() {
-    void jobs.resync();
+    void jobs.resync().catch(() => undefined); // it is read again with the next connection
     void gallery.refresh();
     void form.resync();
     for (const listener of resyncListeners) listener();
   },
+  lose: () => void session.refresh(),
 });
+
+/** Whether the server is away: what needs it is disabled then, with `connection.reason`. */
+export const connection = {
+  get isLost(): boolean {
+    return live(events).isLost;
+  },
+  /** Why a button is disabled, or empty: "Available again when connected". */
+  get reason(): string {
+    return this.isLost ? t("connection.needed") : "";
+  },
+};
 
 /** Call `listener` with each event of the server, until the returned function is called. */
 export function onEvent(listener: EventListener): () => void {
@@ -121,5 +134,24 @@ export class Session {
   can(scope: "read" | "generate" | "admin"): boolean {
     return this.scopes?.includes(scope) ?? false;
   }
+
+  /** Ask the server anew: a token may have been revoked. */
+  async refresh(): Promise<void> {
+    try {
+      const view = await data(api.GET("/api/v1/session"));
+      this.name = view.name;
+      this.scopes = view.scopes;
+    } catch {
+      // It does not answer: what was known stays.
+    }
+  }
 }
 export const session = new Session();
+
+/** The text that screen readers say next; the shell holds its live region. */
+export const announcer = new Announcer();
+
+/** Have screen readers say a short text when they are free. */
+export function announce(text: string): void {
+  announcer.say(text);
+}

@@ -19,8 +19,15 @@ export class ApiError extends Error {
 
 export type Client = ReturnType<typeof createClient<paths>>;
 
-/** The HTTP API below `base`, the address of the page's root. Every error is an ApiError. */
-export function createApi(base: URL, fetcher: typeof fetch = fetch): Client {
+/** The HTTP API below `base`, the address of the page's root. Every error is an ApiError.
+ *
+ * `onUnreachable` is called when there was no answer.
+ */
+export function createApi(
+  base: URL,
+  fetcher: typeof fetch = (...request) => fetch(...request),
+  onUnreachable: () => void = () => undefined,
+): Client {
   const client = createClient<paths>({
     baseUrl: base.href.replace(/\/$/, ""),
     fetch: async (request: Request) => {
@@ -28,6 +35,7 @@ export function createApi(base: URL, fetcher: typeof fetch = fetch): Client {
         return await fetcher(request);
       } catch (error) {
         if (request.signal.aborted) throw error;
+        onUnreachable();
         throw new ApiError(0, "unreachable", "The server does not answer.", "");
       }
     },

@@ -1,4 +1,8 @@
 import common from "./de/common.json";
+import shell from "./de/shell.json";
+import keys from "./de/keys.json";
+import workflows from "./de/workflows.json";
+import welcome from "./de/welcome.json";
 import gallery from "./de/gallery.json";
 import find from "./de/find.json";
 import viewer from "./de/viewer.json";
@@ -13,6 +17,10 @@ import settings from "./de/settings.json";
 /** All strings of the page, an area a file. */
 export default {
   ...common,
+  ...shell,
+  ...keys,
+  ...workflows,
+  ...welcome,
   ...gallery,
   ...find,
   ...viewer,

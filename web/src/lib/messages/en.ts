@@ -1,4 +1,8 @@
 import common from "./en/common.json";
+import shell from "./en/shell.json";
+import keys from "./en/keys.json";
+import workflows from "./en/workflows.json";
+import welcome from "./en/welcome.json";
 import gallery from "./en/gallery.json";
 import find from "./en/find.json";
 import viewer from "./en/viewer.json";
@@ -13,6 +17,10 @@ import settings from "./en/settings.json";
 /** All strings of the page, an area a file. */
 export default {
   ...common,
+  ...shell,
+  ...keys,
+  ...workflows,
+  ...welcome,
   ...gallery,
   ...find,
   ...viewer,
