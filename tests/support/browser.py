@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -39,7 +40,7 @@ _ACTION_MS = 10_000
 
 
 class OpenPage(Protocol):
-    """Opens a page; `path` is below the root of the server."""
+    """Opens a page; `path` is below the root of the server, and `now` the date that it sees."""
 
     def __call__(
         self,
@@ -50,6 +51,7 @@ class OpenPage(Protocol):
         theme: Theme = "dark",
         locale: str = "en",
         preferences: dict[str, Any] | None = None,
+        now: datetime | None = None,
         may_fail: bool = False,
     ) -> Page: ...
 
@@ -112,6 +114,7 @@ def open_pages(browser: Browser, folder: Path) -> Iterator[OpenPage]:
         theme: Theme = "dark",
         locale: str = "en",
         preferences: dict[str, Any] | None = None,
+        now: datetime | None = None,
         may_fail: bool = False,
     ) -> Page:
         width, height = SIZES[size]
@@ -129,6 +132,8 @@ def open_pages(browser: Browser, folder: Path) -> Iterator[OpenPage]:
         chosen = {"theme": theme, "locale": locale} | (preferences or {})
         context.add_init_script(_KEEP % {"values": _as_script(chosen)})
         page = context.new_page()
+        if now is not None:
+            page.clock.set_fixed_time(now)
         if not may_fail:
             faults.watch(page, urlsplit(url).netloc)
         page.goto(f"{url.rstrip('/')}/{path}")
@@ -136,7 +141,7 @@ def open_pages(browser: Browser, folder: Path) -> Iterator[OpenPage]:
 
     try:
         yield open_page
-        assert faults.sentences == []
+        assert not faults.sentences, "; ".join(faults.sentences)
     finally:
         for number, context in enumerate(contexts):
             for page in context.pages:
