@@ -15,6 +15,8 @@ export interface Preferences {
   /** The columns of the gallery on a phone. */
   columns: number;
   isPanelShown: boolean;
+  /** The details beside an image, on a desktop. */
+  isViewerInfoShown: boolean;
 }
 
 const DEFAULTS: Preferences = {
@@ -27,6 +29,7 @@ const DEFAULTS: Preferences = {
   tile: 210,
   columns: 2,
   isPanelShown: true,
+  isViewerInfoShown: true,
 };
 const NAME = "imagen.preferences";
 
