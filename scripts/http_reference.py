@@ -20,6 +20,7 @@ _SUBJECTS = {
     "jobs": "Jobs",
     "batches": "Batches",
     "comparisons": "Comparisons",
+    "arena": "Arena",
     "events": "Events",
     "images": "Images",
     "uploads": "Uploads",

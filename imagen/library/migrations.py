@@ -8,6 +8,7 @@ from sqlalchemy import insert, inspect, select, text, update
 
 from imagen.errors import LibraryError
 from imagen.library.schema import (
+    ARENA_TABLES,
     EVENT_INDEX,
     JOB_INDEXES,
     JOB_TABLES,
@@ -99,6 +100,11 @@ def _add_tokens_and_events(connection: Connection) -> None:
     metadata.create_all(connection, tables=[tokens])
 
 
+def _add_arena(connection: Connection) -> None:
+    """Create the tables of the arena."""
+    metadata.create_all(connection, tables=ARENA_TABLES)
+
+
 PATIENCE_SECONDS = 30
 """How long a writer waits for another one."""
 STEPS: tuple[Step, ...] = (
@@ -107,6 +113,7 @@ STEPS: tuple[Step, ...] = (
     _name_columns_plainly,
     _create_job_tables,
     _add_tokens_and_events,
+    _add_arena,
 )
 """Step n makes version n out of version n-1, and does nothing where that is done already."""
 

@@ -411,6 +411,65 @@ tokens = Table(
 allows; `rate` limits its submissions, such as 10/1m, and `budget_usd` what they may cost in a
 period. Its name is the caller of its jobs in the ledger."""
 
+arena_sets = Table(
+    "arena_sets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("images", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+"""Images that somebody wants to rank by votes. `images` lists their unique ids."""
+
+arena_pairs = Table(
+    "arena_pairs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("set_id", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("seed", String(20), nullable=True),
+    Column("left", JSON, nullable=False),
+    Column("right", JSON, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("voter", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, index=True),
+)
+"""Pairs that voters were shown, each under a random id that says nothing about its images. They are
+deleted after some days; votes do not need them."""
+
+arena_votes = Table(
+    "arena_votes",
+    metadata,
+    Column("id", _Key, primary_key=True, autoincrement=True),
+    Column("key", String(80), nullable=False, unique=True),
+    Column("pair", String(32), nullable=False, index=True),
+    Column("undoes", BigInteger, nullable=True, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("set_id", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("seed", String(20), nullable=True),
+    Column("left_backend", Text, nullable=False),
+    Column("left_model", Text, nullable=False),
+    Column("left_image", Text, nullable=False),
+    Column("left_sha256", String(64), nullable=False),
+    Column("right_backend", Text, nullable=False),
+    Column("right_model", Text, nullable=False),
+    Column("right_image", Text, nullable=False),
+    Column("right_sha256", String(64), nullable=False),
+    Column("choice", String(8), nullable=False),
+    Column("voter", Text, nullable=False),
+    Column("milliseconds", Integer, nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Index("arena_votes_by_set", "set_id"),
+)
+"""The votes of the arena, which are only ever added: the row of a vote that was undone stays, and
+one with `undoes` is added. `left` and `right` are the sides on which the images were shown. `key`
+prevents that the same vote counts twice."""
+
+ARENA_TABLES = (arena_sets, arena_pairs, arena_votes)
+
 JOB_TABLES = (
     jobs,
     events,

@@ -27,6 +27,7 @@ from imagen.server.problems import ProblemDetails, add_error_handlers
 from imagen.server.routes import (
     a1111,
     a1111_controlnet,
+    arena,
     backends,
     batches,
     comfyui,
@@ -73,6 +74,7 @@ _NATIVE_ROUTES = (
     operations.router,
     batches.router,
     comparisons.router,
+    arena.router,
 )
 _FOREIGN_ROUTES = (
     openai.router,

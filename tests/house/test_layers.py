@@ -36,6 +36,7 @@ _LAYERS = (
     ("batch",),
     ("jobs.cron",),
     ("comparison", "reproduce", "doctor", "testing"),
+    ("arena",),
     ("views",),
     ("engines",),
     ("jobs.lanes",),
