@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import delete, select
 
 from imagen.core.ticket import new_id
 from imagen.errors import NotFound, RequestError
-from imagen.jobs.model import ENDED
+from imagen.jobs.model import ENDED, HIGHEST_PRIORITY
 from imagen.jobs.queue import ADOPTION_PRIORITY, Put, queue_name
 from imagen.jobs.transitions import QueueTables, is_submitted, keeps_engine
 from imagen.library.schema import events, job_blobs, job_previews, jobs, milliseconds
@@ -95,7 +95,38 @@ class UserChanges(QueueTables):
                 changes["due_ms"] = milliseconds(due)
             for row in rows:
                 _move(change, row, changes)
+            if priority is not None:
+                _note_parent(change, id, priority)
         return len(rows)
+
+    def move_behind(self, id: str, other: str) -> int:
+        """Move a waiting job, or the jobs of a parent, directly behind another; how many changed.
+
+        As few others as possible get a higher priority for it. Raises RequestError if one of the
+        two does not wait, or is part of another.
+        """
+        with self._exclusive() as change:
+            line = _read_line(change)
+            for one in (id, other):
+                if one not in line:
+                    raise RequestError(
+                        f"Job {one} does not wait in line by itself.",
+                        remedy=f"See its state with: imagen jobs show {one}",
+                    )
+            if id == other:
+                raise RequestError("A job cannot be moved behind itself.")
+            moved = line.pop(id)
+            index = [*line].index(other) + 1
+            order = [*line.items()]
+            order.insert(index, (id, moved))
+            changes = _raise_above(order, index)
+            if any(place.priority > HIGHEST_PRIORITY for place in changes.values()):
+                changes = _renumber(order)
+            for name, place in changes.items():
+                for row in place.rows:
+                    _move(change, row, {"priority": place.priority})
+                _note_parent(change, name, place.priority)
+        return sum(len(place.rows) for place in changes.values())
 
     def prune(self, before: datetime) -> int:
         """Delete jobs that ended before this moment, with their events; how many.
@@ -190,6 +221,78 @@ def _find_ready(change: Transition, held: Sequence[Row[Any]]) -> list[Row[Any]]:
                 remedy=f"Retry that one first: imagen jobs retry {row.after}",
             )
     return ready
+
+
+class _Place(NamedTuple):
+    """The place in line of what was submitted by itself."""
+
+    priority: int
+    natural: tuple[int, int, str]
+    """What decides between those of the same priority: when it was submitted."""
+    rows: tuple[Row[Any], ...]
+    """Its jobs that wait."""
+
+    def is_before(self, other: _Place) -> bool:
+        return (-self.priority, self.natural) < (-other.priority, other.natural)
+
+    def put_before(self, other: _Place) -> _Place:
+        """With the lowest priority with which it is before one that is put in line after it."""
+        is_older = self.natural < other.natural
+        return self._replace(priority=other.priority + (0 if is_older else 1))
+
+
+def _read_line(change: Transition) -> dict[str, _Place]:
+    """The line of jobs that wait, by the id of what was submitted by itself, the next one first."""
+    parents = select(jobs.c.id, jobs.c.parent).where(
+        jobs.c.spec.is_(None), jobs.c.parent.is_not(None)
+    )
+    above: dict[str, str] = dict(change.connection.execute(parents).all())
+    order = jobs.c.priority.desc(), jobs.c.created_ms, jobs.c.number, jobs.c.id
+    waits = jobs.c.state.in_(("queued", "held")), jobs.c.spec.is_not(None)
+    groups: dict[str, list[Row[Any]]] = {}
+    for row in change.connection.execute(select(jobs).where(*waits).order_by(*order)):
+        root = row.parent or row.id
+        while root in above:
+            root = above[root]
+        groups.setdefault(root, []).append(row)
+    return {
+        root: _Place(rows[0].priority, (rows[0].created_ms, rows[0].number, rows[0].id), (*rows,))
+        for root, rows in groups.items()
+    }
+
+
+def _raise_above(order: Sequence[tuple[str, _Place]], index: int) -> dict[str, _Place]:
+    """The places that change so that the one at this index is where it is, the first one first."""
+    name, place = order[index]
+    if index + 1 < len(order):  # the one below is not put in line again, but has its turn
+        place = place._replace(priority=order[index + 1][1].priority + 1)
+    else:
+        place = place._replace(priority=min(place.priority, order[index - 1][1].priority))
+    changed = [(name, place)]
+    for name, above in reversed(order[:index]):
+        if above.is_before(place):
+            break
+        place = above.put_before(place)
+        changed.append((name, place))
+    return dict(reversed(changed))
+
+
+def _renumber(order: Sequence[tuple[str, _Place]]) -> dict[str, _Place]:
+    """All places in this order, with priorities as low as possible."""
+    name, place = order[-1]
+    place = place._replace(priority=min(one.priority for _, one in order))
+    changed = [(name, place)]
+    for name, above in reversed(order[:-1]):
+        place = above.put_before(place)
+        changed.append((name, place))
+    return dict(reversed(changed))
+
+
+def _note_parent(change: Transition, id: str, priority: int) -> None:
+    """Let a parent have the priority of its jobs, as its place in line is theirs."""
+    row = change.lock(id)
+    if row is not None and row.spec is None:
+        change.set_state(id, row.state, priority=priority)
 
 
 def _move(change: Transition, row: Row[Any], changes: dict[str, Any]) -> None:

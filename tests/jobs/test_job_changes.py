@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from support.queued_jobs import (
     fail_job,
     fetch_all,
@@ -25,6 +25,7 @@ from imagen.config import Settings
 from imagen.core.ticket import new_id
 from imagen.errors import Failed, Lost, RequestError
 from imagen.jobs.embedded import EmbeddedQueue
+from imagen.jobs.forecast import read_line
 from imagen.jobs.sql_store import SqlJobStore
 from imagen.library.schema import events, job_blobs, job_previews, jobs
 
@@ -206,6 +207,63 @@ def test_waiting_jobs_are_moved(store: SqlJobStore) -> None:
     assert store.move(id, due=later) == 1
     assert fetch_all(store) == []
     assert abs(store.read(id).due - later) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("moved", range(5))
+@pytest.mark.parametrize("behind", range(5))
+def test_a_job_is_moved_behind_any_other(store: SqlJobStore, moved: int, behind: int) -> None:
+    """Two of higher priority, then a batch and two jobs; each comes to lie behind each other."""
+    batch = new_batch()
+    kids = [new_job(parent=batch.id, number=n) for n in range(2)]
+    singles = [new_job(priority=1), new_job(priority=1), new_job(), new_job()]
+    store.submit([singles[0]])
+    store.submit([singles[1]])
+    store.submit([batch, *kids])
+    store.submit([singles[2]])
+    store.submit([singles[3]])
+    groups = {one.id: [one.id] for one in singles[:2]}
+    groups |= {batch.id: [kid.id for kid in kids]} | {one.id: [one.id] for one in singles[2:]}
+    order = [*groups]
+    _spread_creation(store, order)
+    id, other = order[moved], order[behind]
+    if id == other:
+        with pytest.raises(RequestError, match="behind itself"):
+            store.move_behind(id, other)
+        return
+    store.move_behind(id, other)
+    order.remove(id)
+    order.insert(order.index(other) + 1, id)
+    wanted = [job for root in order for job in groups[root]]
+    assert [job.id for job in read_line(store.library)] == wanted
+    assert fetch_all(store) == wanted
+
+
+def test_when_no_priority_is_left_all_are_numbered_anew(store: SqlJobStore) -> None:
+    ids = [store.submit([new_job(priority=999)])[0] for _ in range(4)]
+    _spread_creation(store, ids)
+    for _ in range(3):
+        store.move_behind(ids[0], ids[3])
+        store.move_behind(ids[0], ids[1])
+    assert max(store.read(id).priority for id in ids) <= 1000
+    assert fetch_all(store) == [ids[1], ids[0], ids[2], ids[3]]
+
+
+def test_only_what_waits_by_itself_is_moved_behind_another(store: SqlJobStore) -> None:
+    batch = new_batch()
+    kid = new_job(parent=batch.id)
+    (first,) = store.submit([new_job()])
+    store.submit([batch, kid])
+    for id, other in ((kid.id, first), (first, kid.id), (first, new_id())):
+        with pytest.raises(RequestError, match="does not wait"):
+            store.move_behind(id, other)
+
+
+def _spread_creation(store: SqlJobStore, roots: list[str]) -> None:
+    """Have these been submitted at different moments, in this order."""
+    with store.library.writing() as connection:
+        for number, root in enumerate(roots):
+            one = or_(jobs.c.id == root, jobs.c.parent == root)
+            connection.execute(update(jobs).where(one).values(created_ms=1000 + number))
 
 
 def test_a_held_job_keeps_its_new_place(store: SqlJobStore) -> None:

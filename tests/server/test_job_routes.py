@@ -85,7 +85,26 @@ def test_a_job_is_moved_before_all_others(server: LiveServer) -> None:
     assert due.json()["due"].startswith("2040-01-02")
 
 
-@pytest.mark.parametrize("body", [{}, {"first": True, "priority": 2}, {"priority": 5000}])
+def test_a_job_is_moved_behind_another(server: LiveServer) -> None:
+    first, second, third = (_submit(server, backend="other") for _ in range(3))
+    moved = server.client.patch(f"/api/v1/jobs/{third}", json={"behind": first})
+    assert moved.raise_for_status().json()["id"] == third
+    page = server.client.get("/api/v1/jobs", params={"backend": "other", "state": "queued"}).json()
+    order = [job["id"] for job in page["jobs"]]
+    assert [id for id in order if id in (first, second, third)] == [first, third, second]
+    unknown = server.client.patch(f"/api/v1/jobs/{third}", json={"behind": "abcdef"})
+    assert unknown.status_code == 404
+
+
+_NOWHERE: list[dict[str, object]] = [
+    {},
+    {"first": True, "priority": 2},
+    {"first": True, "behind": "abcdef"},
+    {"priority": 5000},
+]
+
+
+@pytest.mark.parametrize("body", _NOWHERE)
 def test_a_move_to_nowhere_is_refused(server: LiveServer, body: dict[str, object]) -> None:
     answer = server.client.patch(f"/api/v1/jobs/{_submit(server)}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "request")

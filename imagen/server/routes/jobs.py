@@ -40,6 +40,9 @@ class MoveBody(View):
         None, ge=-1000, le=1000, description="Jobs with a higher number go first."
     )
     first: bool = Field(False, description="Before all other jobs that wait.")
+    behind: str | None = Field(
+        None, max_length=100, description="Directly behind this job or parent, which waits too."
+    )
     due: GivenMoment | None = Field(None, description="Not before this moment.")
 
 
@@ -156,11 +159,16 @@ def retry_job(
 @router.patch("/jobs/{id}")
 def move_job(id: str, body: MoveBody, runtime: RuntimeOf, caller: CallerOf) -> JobView:
     """Change the place in line of a waiting job, or of the waiting jobs of a parent."""
-    if body.first and body.priority is not None:
-        raise RequestError("first and priority exclude each other. Use one of them.")
-    if not body.first and body.priority is None and body.due is None:
-        raise RequestError("Say where to move it: first, priority or due.")
+    places = [body.first, body.priority is not None, body.behind is not None]
+    if sum(places) > 1:
+        raise RequestError("first, behind and priority exclude each other. Use one of them.")
+    if not any(places) and body.due is None:
+        raise RequestError("Say where to move it: first, behind, priority or due.")
     job = _find(id, runtime)
+    if body.behind is not None:
+        runtime.store.move_behind(job.id, _find(body.behind, runtime).id)
+    if body.behind is not None and body.due is None:
+        return _view(job.id, runtime, caller)
     priority = runtime.store.first_priority() if body.first else body.priority
     runtime.store.move(job.id, priority=priority, due=body.due)
     return _view(job.id, runtime, caller)
