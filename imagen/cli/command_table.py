@@ -53,6 +53,7 @@ SECTIONS = {
     },
     "Servers": {
         "serve": ("serve:serve", "Serve the HTTP API until Ctrl-C."),
+        "gallery": ("gallery:gallery", "Open the gallery: the page of `imagen serve`."),
         "tokens": ("tokens:tokens", "Create, list and revoke the tokens of the server."),
         "mcp": ("mcp:mcp", "Serve tools to an MCP host over stdin and stdout."),
     },

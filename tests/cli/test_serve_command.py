@@ -55,8 +55,8 @@ class _Server:
 
 
 @contextmanager
-def _serving(*words: str) -> Iterator[_Server]:
-    command = [sys.executable, "-m", "imagen", "serve", "--port", "0", *words]
+def _serving(*words: str, name: str = "serve") -> Iterator[_Server]:
+    command = [sys.executable, "-m", "imagen", name, "--port", "0", *words]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, env=dict(os.environ), stdout=pipe, stderr=pipe, text=True
@@ -205,10 +205,46 @@ def test_a_token_of_the_environment_is_checked(
     assert sentence in capsys.readouterr().err
 
 
-def test_the_first_token_is_shown_on_a_terminal_once() -> None:
-    """As a URL and as a QR code; the server is ended by a signal to this process."""
+def test_the_gallery_is_the_same_server_with_its_page_and_its_images() -> None:
+    Path("imagen.yaml").write_text("backends: {mock: {type: mock}, other: {type: mock}}\n")
+    with _serving("--model", "other", name="gallery") as server:
+        page = server.client.get("/")
+        assert (page.status_code, "text/html" in page.headers["content-type"]) == (200, True)
+        assert server.client.get("/api/v1/status").json()["backend"] == "other"
+        assert server.client.get("/api/images").json()["images"] == []
+        _, error = server.stop()
+    assert error == ""
+
+
+def test_the_gallery_has_a_port_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(socket.socket()) as taken:
+        with suppress(OSError):  # somebody else has it
+            taken.bind(("127.0.0.1", 7860))
+            taken.listen()
+        assert run(["gallery"]) != 0
+    assert "7860" in capsys.readouterr().err
+
+
+def test_a_gallery_honours_the_token_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEN_TOKEN", "x" * 32)
+    with _serving(name="gallery") as server:
+        assert server.client.get("/api/v1/status").status_code == 401
+
+
+def test_a_server_without_its_page_says_on_a_terminal_how_to_build_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("imagen.server.routes.page.BUILT_PAGE", tmp_path / "static")
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = str(free.getsockname()[1])
+    ending = _end_once_ready(port)
+    shown = run_on_terminal(80, "gallery", "--port", port)
+    ending.join()
+    assert "python scripts/build_web.py" in " ".join(shown.split())
+
+
+def _end_once_ready(port: str) -> threading.Thread:
+    """Send this process the signal that ends its server, once that answers."""
     until = time.monotonic() + _DEADLINE_SECONDS
 
     def end() -> None:
@@ -221,6 +257,14 @@ def test_the_first_token_is_shown_on_a_terminal_once() -> None:
 
     ending = threading.Thread(target=end)
     ending.start()
+    return ending
+
+
+def test_the_first_token_is_shown_on_a_terminal_once() -> None:
+    """As a URL and as a QR code; the server is ended by a signal to this process."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    ending = _end_once_ready(port)
     shown = run_on_terminal(80, "serve", "--host", "0.0.0.0", "--port", port, "--no-worker")
     ending.join()
     match = re.search(r"http://[\d.]+:\d+/#token=(imagen_[\w-]{43})", shown)

@@ -88,7 +88,7 @@ def serve(
         "base_path": base_path,
         "log": log,
     }
-    settings = _with_options(settings_from_options(config_path), given, model)
+    settings = apply_options(settings_from_options(config_path), given, model)
     from imagen.net.listen import parse_address
 
     where = parse_address(address or settings.server.address)
@@ -96,6 +96,16 @@ def serve(
         host=where.host if host is None else host.strip("[]"),
         port=where.port if port is None else port,
     )
+    run_server(settings, where, token, is_opened=is_opened)
+
+
+def run_server(
+    settings: Settings, where: ListenAddress, token: str | None = None, *, is_opened: bool
+) -> None:
+    """Serve until a signal; raises MissingDependency, and ConfigError if it cannot start.
+
+    All clients need the token, or by default that of the environment if it has one.
+    """
     gc.disable()  # what is imported stays: to look for garbage in it takes a sixth of the time
     try:
         _run(settings, where, _read_secret(token), is_opened=is_opened)
@@ -104,10 +114,10 @@ def serve(
 
 
 def _run(settings: Settings, where: ListenAddress, secret: str, *, is_opened: bool) -> None:
-    """Serve until a signal; raises MissingDependency, and ConfigError if it cannot start."""
     try:
         from imagen.server.app import create_app
         from imagen.server.listen import serve_app
+        from imagen.server.routes.page import is_built
     except ModuleNotFoundError as error:
         from imagen.errors import MissingDependency
 
@@ -139,6 +149,12 @@ def _run(settings: Settings, where: ListenAddress, secret: str, *, is_opened: bo
         def announce() -> None:
             echo(f"Listening on {url}")
             sys.stdout.flush()
+            if not is_built() and sys.stderr.isatty():
+                echo(
+                    "The page was not built. In a copy of the repository, build it with: "
+                    "python scripts/build_web.py",
+                    err=True,
+                )
             if where.is_public:
                 elsewhere = where.lan_url(scheme) + settings.server.base_path
                 _invite(f"{elsewhere}/{fragment}", is_new=bool(fragment))
@@ -153,7 +169,7 @@ def _run(settings: Settings, where: ListenAddress, secret: str, *, is_opened: bo
         serve_app(app, sockets, settings.server, stop, on_ready=announce)
 
 
-def _with_options(settings: Settings, given: Mapping[str, object], model: str | None) -> Settings:
+def apply_options(settings: Settings, given: Mapping[str, object], model: str | None) -> Settings:
     """The settings with what the options say. Raises UsageError."""
     from pydantic import ValidationError
 
