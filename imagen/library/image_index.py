@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 
 from imagen.library.schema import IMAGE_EVENTS, images
-from imagen.library.search import select_matching
+from imagen.library.search import find_keys_by_uid, select_matching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from imagen.library.database import Library
     from imagen.library.search import Query
@@ -41,16 +41,26 @@ def read_revision(library: Library) -> str:
 
 
 def build_index(
-    library: Library, query: Query, after: int | None = None, limit: int = MAX_IMAGES
+    library: Library,
+    query: Query,
+    after: int | None = None,
+    limit: int = MAX_IMAGES,
+    uids: Collection[str] | None = None,
 ) -> bytes:
     """The index of the newest images that match, of those older than the one with this key.
 
-    Raises RequestError for a text without a word to search for; LibraryError.
+    With `uids`, only of these. Raises RequestError for a text without a word to search for;
+    LibraryError.
     """
     keys, versions, widths, heights = array("q"), array("I"), array("H"), array("H")
     generations, flags = bytearray(), bytearray()
     with library.reading() as connection:
-        newest = select_matching(connection, query, after, limit + 1).subquery()
+        if uids is None:
+            newest = select_matching(connection, query, after, limit + 1).subquery()
+        else:
+            matching = select_matching(connection, query).subquery()
+            chosen_keys = find_keys_by_uid(connection, uids)
+            newest = select(matching).where(matching.c.id.in_(chosen_keys)).subquery()
         columns = (
             *(images.c.id, images.c.generation, images.c.sha256, images.c.width, images.c.height),
             *(images.c.rating, images.c.trashed_ms, images.c.missing_ms, images.c.media_type),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import insert, inspect, select, text, update
 
+from imagen.core.json_values import as_list, as_mapping, as_text
 from imagen.errors import LibraryError
 from imagen.library.schema import (
     ARENA_TABLES,
     EVENT_INDEX,
+    FILTER_INDEXES,
+    FILTER_TABLES,
     JOB_INDEXES,
     JOB_TABLES,
     PARTIAL_INDEXES,
+    lora_names,
+    loras,
     metadata,
     outbox,
     stored_url,
@@ -38,7 +44,7 @@ _STORE_UNCOMPRESSED = "ALTER TABLE blobs ALTER COLUMN data SET STORAGE EXTERNAL"
 def _create_tables(connection: Connection) -> None:
     """Create the tables of the current version; later steps find nothing left to change."""
     metadata.create_all(connection)
-    for statement in (*PARTIAL_INDEXES, *JOB_INDEXES):
+    for statement in (*PARTIAL_INDEXES, *FILTER_INDEXES, *JOB_INDEXES):
         connection.execute(text(statement))
     if connection.dialect.name == "sqlite":
         connection.execute(text(_FTS5))
@@ -100,6 +106,42 @@ def _add_tokens_and_events(connection: Connection) -> None:
     metadata.create_all(connection, tables=[tokens])
 
 
+_LORAS_OF = {
+    "sqlite": "SELECT images.id, json_extract(generations.ticket, '$.request.loras') AS loras "
+    "FROM generations JOIN images ON images.generation = generations.id "
+    "WHERE json_array_length(generations.ticket, '$.request.loras') > 0",
+    "postgresql": "SELECT images.id, generations.ticket->'request'->'loras' AS loras "
+    "FROM generations JOIN images ON images.generation = generations.id "
+    "WHERE json_typeof(generations.ticket->'request'->'loras') = 'array'",
+}
+_COST_OF = (
+    "UPDATE images SET cost = (SELECT CASE WHEN usage.is_paid = 0 THEN 0 "
+    "ELSE coalesce(usage.actual_cost, usage.estimated_cost) / usage.images END "
+    "FROM usage WHERE usage.generation = images.generation AND usage.images > 0)"
+)
+
+
+def _add_filters(connection: Connection) -> None:
+    """Note the LoRAs and the cost of each image; create albums and saved views."""
+    columns = {column["name"] for column in inspect(connection).get_columns("images")}
+    if "cost" in columns:
+        return
+    metadata.create_all(connection, tables=FILTER_TABLES)
+    connection.execute(text("ALTER TABLE images ADD COLUMN cost FLOAT"))
+    connection.execute(text(_COST_OF))
+    for statement in FILTER_INDEXES:
+        connection.execute(text(statement))
+    with connection.execute(text(_LORAS_OF[connection.dialect.name])) as found:
+        rows = [
+            {"image": key, "lora": name}
+            for key, stored in found
+            for value in [json.loads(stored) if isinstance(stored, str) else stored]
+            for name in lora_names(as_text(as_mapping(one).get("name")) for one in as_list(value))
+        ]
+    if rows:
+        connection.execute(insert(loras), rows)
+
+
 def _add_arena(connection: Connection) -> None:
     """Create the tables of the arena."""
     metadata.create_all(connection, tables=ARENA_TABLES)
@@ -113,6 +155,7 @@ STEPS: tuple[Step, ...] = (
     _name_columns_plainly,
     _create_job_tables,
     _add_tokens_and_events,
+    _add_filters,
     _add_arena,
 )
 """Step n makes version n out of version n-1, and does nothing where that is done already."""

@@ -11,7 +11,8 @@ import os
 import re
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     JSON,
@@ -33,6 +34,9 @@ from sqlalchemy import (
 )
 
 from imagen.core.text import bare_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Python decodes bytes of a file name that are not UTF-8 to these."""
@@ -67,6 +71,13 @@ def path_of(text: str) -> Path:
 def stored_url(url: str) -> str:
     """A webhook's URL as the library keeps it: without secrets, and still different from others."""
     return f"{bare_address(url)}#{sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+def lora_names(names: Iterable[str]) -> list[str]:
+    """The names of LoRAs as images are found by them: each once, and without an absolute folder."""
+    paths = (PureWindowsPath(stored_text(name)) for name in names)
+    found = (path.name if path.root else str(path).replace("\\", "/") for path in paths)
+    return [name for name in dict.fromkeys(found) if name not in ("", ".")]
 
 
 def milliseconds(moment: datetime) -> int:
@@ -151,6 +162,7 @@ images = Table(
     Column("trashed_from", Text, nullable=True),
     Column("missing_ms", BigInteger, nullable=True),
     Column("cloud", JSON, nullable=True),
+    Column("cost", Float, nullable=True),
     UniqueConstraint("generation", "number"),
     Index("images_by_backend", "backend", "id"),
     Index("images_by_model", "model", "id"),
@@ -158,7 +170,8 @@ images = Table(
     Index("images_by_path", "path"),
 )
 """`number` counts within the generation from 0. `path` is where the file is on the machine `host`;
-of an image in the trash, `trashed_from` is the path to put it back to."""
+of an image in the trash, `trashed_from` is the path to put it back to. `cost` is the image's share
+of what its generation cost, in US dollars: 0 on the user's own machines, NULL if unknown."""
 
 IMAGE_EVENTS = "kind IN ('images_added', 'images_changed', 'images_removed')"
 """SQL, as it is in the partial index of events."""
@@ -171,6 +184,26 @@ PARTIAL_INDEXES = (
 """The indexes of images have few rows, and hold every column that a search filters by.
 
 They are SQL, as SQLAlchemy would load its PostgreSQL dialect to create them in SQLite."""
+SHAPES = {
+    "square": "{l}width = {l}height",
+    "landscape": "{l}width > {l}height",
+    "portrait": "{l}width < {l}height",
+}
+"""SQL of the shape of an image; `{l}` is replaced by its table and a dot."""
+COSTS = {"free": "{l}cost = 0", "paid": "{l}cost > 0", "unknown": "{l}cost IS NULL"}
+"""The same of what an image cost."""
+FILTER_INDEXES = (
+    *(
+        f"CREATE INDEX images_{name} ON images (id) WHERE {condition.format(l='')}"
+        for name, condition in SHAPES.items()
+    ),
+    "CREATE INDEX images_by_size ON images (width, height, id)",
+    *(
+        f"CREATE INDEX images_{name} ON images (id, cost) WHERE {condition.format(l='')}"
+        for name, condition in COSTS.items()
+    ),
+)
+"""Each lists images in order of time, so that a filter needs no sorting."""
 
 prompts = table("prompts", column("rowid"), column("words"))
 """The words of each image's prompt, by its key: FTS5 in SQLite, a tsvector in PostgreSQL. The
@@ -190,6 +223,43 @@ tags = Table(
     Column("image", BigInteger, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Index("tags_by_image", "image"),
 )
+
+loras = Table(
+    "loras",
+    metadata,
+    Column("lora", Text, primary_key=True),
+    Column("image", BigInteger, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Index("loras_by_image", "image"),
+)
+"""The LoRAs that each image was made with."""
+
+albums = Table(
+    "albums",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+)
+
+album_images = Table(
+    "album_images",
+    metadata,
+    Column("album", String(36), ForeignKey("albums.id", ondelete="CASCADE"), primary_key=True),
+    Column("image", BigInteger, ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Index("album_images_by_image", "image"),
+)
+
+saved_views = Table(
+    "saved_views",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("filters", JSON, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+)
+"""Filters of the gallery under a name."""
+
+FILTER_TABLES = (loras, albums, album_images, saved_views)
 
 usage = Table(
     "usage",

@@ -311,6 +311,19 @@ def find_images_by_uid(library: Library, uids: Collection[str]) -> tuple[Library
     return tuple(by_uid[uid] for uid in parts if uid in by_uid)
 
 
+def find_keys_by_uid(connection: Connection, uids: Collection[str]) -> list[int]:
+    """The keys of the images with these unique ids; unknown ones are left out."""
+    wanted = {uid for uid in uids if ID.fullmatch(uid)}
+    generation_ids = list({uid.rpartition(".")[0] for uid in wanted})
+    keys: list[int] = []
+    for start in range(0, len(generation_ids), _AT_ONCE):
+        columns = images.c.id, images.c.generation, images.c.number
+        some = images.c.generation.in_(generation_ids[start : start + _AT_ONCE])
+        rows = connection.execute(select(*columns).where(some))
+        keys += [row.id for row in rows if image_uid(row.generation, row.number) in wanted]
+    return keys
+
+
 def find_image_at(library: Library, path: Path) -> LibraryImage | None:
     """The newest image whose file the library has at this path of this machine."""
     is_there = images.c.path == stored_path(path), images.c.host == host_name()

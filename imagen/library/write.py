@@ -22,9 +22,12 @@ from imagen.library.events import insert_image_events
 from imagen.library.ledger import build_row
 from imagen.library.migrations import lock_for_writing
 from imagen.library.schema import (
+    album_images,
     generations,
     image_key,
     images,
+    lora_names,
+    loras,
     milliseconds,
     outbox,
     prompts,
@@ -181,6 +184,8 @@ def delete_image(connection: Connection, key: int) -> list[str]:
     row = connection.execute(chosen).one_or_none()
     for table, column in (
         (tags, tags.c.image),
+        (loras, loras.c.image),
+        (album_images, album_images.c.image),
         (thumbnails, thumbnails.c.image),
         (prompts, prompts.c.rowid),
         (images, images.c.id),
@@ -287,6 +292,9 @@ def _insert_generation(
     else:
         insert_words = "INSERT INTO prompts (rowid, words) VALUES (:key, CAST(:words AS tsvector))"
         stored_words = fulltext.postgres_vector(words)
+    names = lora_names(lora.name for lora in record.ticket.request.loras)
+    lora_rows = [{"lora": name} for name in names]
+    cost = _cost_of_image(record)
     for number, image in enumerate(record.images):
         key = image_key(record.id, record.created_at, number, salt)
         row = {
@@ -304,11 +312,25 @@ def _insert_generation(
             "width": image.width,
             "height": image.height,
             "seed": None if image.seed is None else str(image.seed),
+            "cost": cost,
         }
         connection.execute(insert(images).values(_stored_texts(row)))
+        if lora_rows:
+            connection.execute(insert(loras), [{**one, "image": key} for one in lora_rows])
         connection.execute(text(insert_words), {"key": key, "words": stored_words})
         if (webp := small[image.path]) is not None:
             connection.execute(insert(thumbnails).values(image=key, webp=webp))
+
+
+def _cost_of_image(record: GenerationRecord) -> float | None:
+    """Its share in US dollars, as in the ledger; None if unknown, as for an imported image."""
+    if record.state != "done" or record.source != "imagen" or not record.images:
+        return None
+    row = build_row(record, None)
+    if not row["is_paid"]:
+        return 0.0
+    usd = row["estimated_cost"] if row["actual_cost"] is None else row["actual_cost"]
+    return None if usd is None else float(usd) / len(record.images)
 
 
 def _stored_texts(values: dict[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,11 @@ class JobView(View):
     worker: str | None
     priority: int
     caller: str
+    generation: str = Field(description="The id that its generation has in the library.")
+    model: str | None = Field(description="Null if the backend's default is used.")
+    width: int | None = Field(description="Of its images, in pixels; null as long as unknown.")
+    height: int | None
+    image_count: int = Field(description="How many images it makes; 0 for a parent.")
     created: Moment
     due: Moment
     started: Moment | None
@@ -97,6 +102,7 @@ class JobView(View):
     def of(cls, job: QueuedJob, overview: QueueOverview) -> JobView:
         known = overview.forecasts.get(job.id)
         is_waiting = known is not None and job.state == "queued"
+        request = job.job.ticket.request if job.job else job.spec.request if job.spec else None
         return cls(
             id=job.id,
             kind=job.kind,
@@ -109,6 +115,11 @@ class JobView(View):
             worker=job.owner or None,
             priority=job.priority,
             caller=job.caller,
+            generation=job.ticket_id,
+            model=request and request.model,
+            width=request and request.width,
+            height=request and request.height,
+            image_count=(request.count or 1) if request and job.kind not in PARENTS else 0,
             created=job.created,
             due=job.due,
             started=job.started,
@@ -170,7 +181,6 @@ class EventView(View):
 class JobDetailView(JobView):
     """A job of the queue, and what happened to it."""
 
-    generation: str = Field(description="The id of its generation in the library.")
     request: dict[str, JsonValue] | None = Field(description="As submitted; null for a parent.")
     receipt: dict[str, ParameterOutcome] = Field(
         description="What became of each parameter, while it runs."
@@ -192,7 +202,6 @@ class JobDetailView(JobView):
     ) -> JobDetailView:
         return cls(
             **dict(JobView.of(job, overview)),
-            generation=job.ticket_id,
             request=job.spec
             and json_safe(job.spec.request.model_dump(mode="json", exclude_defaults=True)),
             receipt=job.job.ticket.receipt if job.job is not None else {},

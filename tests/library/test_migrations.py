@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from support.library_samples import make_record, settings_at
-from support.old_library import make_old_library
+from support.old_library import make_old_library, use_loras_in_old_library
 
 from imagen.library import (
     LibraryImage,
@@ -25,7 +25,7 @@ from imagen.library import (
 )
 from imagen.library.migrations import STEPS, version_of
 from imagen.library.outbox import list_unsent
-from imagen.library.schema import stored_url
+from imagen.library.schema import images, loras, stored_url
 from imagen.library.trash import move_back
 
 if TYPE_CHECKING:
@@ -111,6 +111,20 @@ def test_a_migrated_library_records_new_generations(old_library: Library) -> Non
     with old_library:
         assert record_generation(old_library, make_record()) is True
         assert len(search_images(old_library, Query()).images) == 4
+
+
+def test_migration_notes_the_loras_and_the_cost_of_images(library_url: str) -> None:
+    make_old_library(library_url)
+    use_loras_in_old_library(library_url, _FOX, ["flux/ink.safetensors", "/models/fog.safetensors"])
+    with open_library(settings_at(library_url)) as library, library.reading() as connection:
+        rows = connection.execute(select(loras.c.lora, loras.c.image).order_by(loras.c.lora)).all()
+        costs = connection.execute(select(images.c.id, images.c.cost)).all()
+        fox = find_image(library, _FOX)
+    assert [tuple(row) for row in rows] == [
+        ("flux/ink.safetensors", fox.key),
+        ("fog.safetensors", fox.key),
+    ]
+    assert {cost for _, cost in costs} == {0.0}
 
 
 def test_a_migration_that_fails_changes_nothing(sqlite_path: str) -> None:

@@ -187,6 +187,19 @@ def test_the_index_lists_all_images(index_server: LiveServer) -> None:
     assert client.get("/api/v1/images/index", headers=known).status_code == 200
 
 
+def test_the_index_of_some_images_has_those_that_match(index_server: LiveServer) -> None:
+    server = index_server
+    uids = ",".join([*(uid_of(n) for n in (5, 2)), f"{uuid_of(99)}.1", "nonsense"])
+    keys = {n: find_image_by_id(server.runtime.library, uid_of(n)).key for n in (5, 2)}
+    for filters, numbers in (({}, (5, 2)), ({"text": "nowhere"}, ()), ({"trash": "true"}, ())):
+        data = server.client.get("/api/v1/images/index", params={"ids": uids, **filters}).content
+        count = _HEADER.unpack_from(data)[5]
+        assert struct.unpack_from(f"<{count}q", data, 32) == tuple(keys[n] for n in numbers)
+    many = ",".join(uid_of(n) for n in range(501))
+    refused = server.client.get("/api/v1/images/index", params={"ids": many})
+    assert (refused.status_code, refused.json()["code"]) == (400, "request")
+
+
 @pytest.mark.parametrize(
     ("params", "numbers", "has_more"),
     [

@@ -68,6 +68,18 @@ def test_a_job_is_shown_with_its_request_and_events(server: LiveServer) -> None:
     assert events == {"events": job["events"], "after": None}
 
 
+def test_a_job_tells_the_size_and_number_of_its_images(server: LiveServer) -> None:
+    request = {"prompt": "a fox", "width": 768, "height": 512, "count": 3, "model": "mock-dusk"}
+    parent = server.client.get(f"/api/v1/jobs/{_submit(server, request=request)}").json()
+    assert (parent["kind"], parent["image_count"]) == ("request", 0)
+    job = server.client.get(f"/api/v1/jobs/{parent['jobs'][0]}").json()
+    assert (job["width"], job["height"], job["image_count"]) == (768, 512, 1)
+    assert job["model"] == "mock-dusk"
+    assert job["generation"]
+    plain = server.client.get(f"/api/v1/jobs/{_submit(server)}").json()
+    assert (plain["width"], plain["image_count"], plain["model"]) == (None, 1, None)
+
+
 def test_a_waiting_job_is_cancelled_and_run_again(server: LiveServer) -> None:
     id = _submit(server)
     assert server.client.post(f"/api/v1/jobs/{id}/cancel").json()["state"] == "cancelled"

@@ -7,9 +7,10 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import URL, create_engine, make_url, select, text, update
 
 from imagen.library.fulltext import postgres_vector
+from imagen.library.schema import generations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,21 @@ def make_old_library(url: str) -> None:
         transaction.execute(text("SET LOCAL search_path TO imagen_library"))
         for statement in _postgres_statements(script):
             transaction.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def use_loras_in_old_library(url: str, beginning: str, names: list[str]) -> None:
+    """Change a generation of the library of version 1 as if it had been made with these LoRAs."""
+    is_file = "://" not in url
+    place = URL.create("sqlite", database=url) if is_file else make_url(url)
+    engine = create_engine(place if is_file else place.set(drivername="postgresql+psycopg"))
+    with engine.begin() as transaction:
+        if not is_file:
+            transaction.execute(text("SET LOCAL search_path TO imagen_library"))
+        chosen = generations.c.id.startswith(beginning)
+        ticket = transaction.execute(select(generations.c.ticket).where(chosen)).scalar_one()
+        ticket["request"]["loras"] = [{"name": name, "strength": 1.0} for name in names]
+        transaction.execute(update(generations).where(chosen).values(ticket=ticket))
     engine.dispose()
 
 

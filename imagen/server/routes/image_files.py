@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import Field
 
 from imagen.errors import NotFound
 from imagen.library import Library, LibraryImage, find_image_by_id
@@ -20,7 +21,7 @@ from imagen.runtime import Runtime
 from imagen.runtime.client_requests import safe_name
 from imagen.runtime.image_files import find_shown_file
 from imagen.server.caching import answer_unchanged, cache_headers, is_version
-from imagen.server.routes.images import After, ImageFilters, find_key
+from imagen.server.routes.images import MOST_IMAGES, After, ImageFilters, find_key, split_ids
 from imagen.server.state import RuntimeOf
 
 router = APIRouter(tags=["images"])
@@ -51,6 +52,12 @@ class IndexedImages(ImageFilters):
 
     limit: Annotated[int, Query(ge=1, le=MAX_IMAGES)] = 100_000
     after: After = None
+    ids: str | None = Field(
+        None,
+        max_length=60 * MOST_IMAGES,
+        description="Only those of these images that match, by their unique ids with commas "
+        "between them.",
+    )
 
 
 @router.get("/images/index", response_class=Response, responses=_INDEX)
@@ -62,11 +69,15 @@ async def get_index(
     revision = await asyncio.to_thread(read_revision, library)
     after = await asyncio.to_thread(find_key, indexed.after, library)
     takes_gzip = "gzip" in http.headers.get("accept-encoding", "")
-    asked = sha256(repr((query, after, indexed.limit)).encode()).hexdigest()[:16]
+    uids = None if indexed.ids is None else split_ids(indexed.ids)
+    asked = sha256(repr((query, after, indexed.limit, uids)).encode()).hexdigest()[:16]
     tag = f"{revision}-{asked}" + "-gzip" * takes_gzip
     headers = cache_headers(tag) | {"Vary": "Accept-Encoding"}
     if (unchanged := answer_unchanged(http, headers)) is not None:
         return unchanged
+    if uids is not None:
+        data = await asyncio.to_thread(build_index, library, query, uids=uids)
+        return Response(data, media_type=_INDEX_TYPE, headers=headers)
     if takes_gzip:
         headers["Content-Encoding"] = "gzip"
     read = partial(_read_index, library, revision, query, after, indexed.limit, takes_gzip)

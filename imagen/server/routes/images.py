@@ -62,13 +62,13 @@ from imagen.views.images import (
 
 router = APIRouter(tags=["images"])
 
-_MOST_IMAGES = 500
+MOST_IMAGES = 500
 _MOST_CHANGED = 1000
 _FIRST_YEAR, _LAST_YEAR = 1971, 2200
 _KEY = re.compile(r"\d{15,19}")
 _LARGEST_KEY = 2**63 - 1
 
-Limit = Annotated[int, Query(ge=1, le=_MOST_IMAGES, description="The most images of a page.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_IMAGES, description="The most images of a page.")]
 After = Annotated[
     str | None,
     Query(max_length=60, description="The last image of the page before: its ID, or its key."),
@@ -136,7 +136,7 @@ class ListedImages(ImageFilters):
     after: After = None
     ids: str | None = Field(
         None,
-        max_length=60 * _MOST_IMAGES,
+        max_length=60 * MOST_IMAGES,
         description="Only these images, by their unique ids with commas between them, in this "
         "order; unknown ones are left out.",
     )
@@ -186,6 +186,14 @@ class DoomedImages(View):
     )
 
 
+def split_ids(ids: str) -> tuple[str, ...]:
+    """Unique ids with commas between them. Raises RequestError if they are too many."""
+    uids = tuple(uid for uid in ids.split(",") if uid)
+    if len(uids) > MOST_IMAGES:
+        raise RequestError(f"ids: at most {MOST_IMAGES} images at once.")
+    return uids
+
+
 def find_key(after: str | None, library: Library) -> int | None:
     """The key of the image after which a page begins: named by its ID or its key."""
     if after is None:
@@ -202,10 +210,7 @@ def list_images(
     """List images, newest first."""
     library = runtime.library
     if listed.ids is not None:
-        uids = [uid for uid in listed.ids.split(",") if uid]
-        if len(uids) > _MOST_IMAGES:
-            raise RequestError(f"ids: at most {_MOST_IMAGES} images at once.")
-        found = find_images_by_uid(library, uids)
+        found = find_images_by_uid(library, split_ids(listed.ids))
         return ImagesPageView(images=image_views(found, is_local=caller.is_local), after=None)
     images, key = search_images(
         library, listed.query(), find_key(listed.after, library), listed.limit

@@ -215,41 +215,55 @@ test("two calls to read everything share the work, and the second one sees what 
   expect(ids(store.listLive())).toEqual(["late"]);
 });
 
-test("a request is shown at once, and replaced by its jobs, none twice", async () => {
+const FOX = { prompt: "a fox", backend: "mock", width: 768, height: 512 };
+
+test("an expected job is shown at once, and becomes the one of the server, none twice", async () => {
   const store = open();
-  let finish: (value: { job: string; jobs: string[]; warnings: string[] }) => void = () =>
-    undefined;
-  const submission = new Promise<{ job: string; jobs: string[]; warnings: string[] }>(
-    (resolve) => (finish = resolve),
-  );
-  const answer = store.expect(
-    { name: "a fox", pool: "mock", jobs: 2, more: { kind: "image" } },
-    submission,
-  );
-  expect(store.listLive().map((one) => [one.name, one.state, isExpected(one)])).toEqual([
-    ["a fox", "queued", true],
-    ["a fox", "queued", true],
-  ]);
+  const expectation = store.expect({ ...FOX, count: 2 });
+  expect(store.listLive()).toMatchObject([{ name: "a fox", width: 768, image_count: 2 }]);
   await store.resync();
-  expect(store.listLive()).toHaveLength(2);
+  expect(store.listLive()).toHaveLength(1);
   add(job("top", { kind: "request", counts: { queued: 2 } as JobView["counts"] }));
-  add(job("c1", { parent: "top" }), job("c2", { parent: "top", number: 1 }));
-  const lengths: number[] = [];
-  store.subscribe(() => lengths.push(store.listLive().length));
+  add(job("c1", { parent: "top", state: "running", started: NOON }));
+  add(job("c2", { parent: "top", number: 1 }));
   store.receive(state("top"));
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  finish({ job: "top", jobs: ["c1", "c2"], warnings: [] });
-  expect((await answer).job).toBe("top");
-  expect(ids(store.listLive())).toEqual(["c1", "c2"]);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  expect(new Set(lengths.slice(0, -1).filter((length) => length < 4))).toEqual(new Set([2]));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  expect(store.listLive().map(isExpected)).toEqual([true]);
+  expectation.confirm({ job: "top", jobs: ["c1", "c2"], warnings: [] });
+  expect(store.listLive()).toMatchObject([
+    { id: "c1", state: "queued", width: 768 },
+    { id: "c2", parent: "top" },
+  ]);
+  await vi.waitFor(() => expect(store.listLive()).toMatchObject([{ state: "running" }, {}]));
+  await vi.waitFor(() => expect(ids(store.listTop())).toEqual(["top"]));
 });
 
-test("a request that is refused leaves nothing, and says why", async () => {
+test.each([
+  [4, ["a", "b", "c", "d"], [1, 1, 1, 1]],
+  [4, ["a"], [4]],
+  [5, ["a", "b"], [3, 2]],
+])("%i images in jobs %j", (count, names, counts) => {
   const store = open();
-  const refused = Promise.reject(new Error("Over the budget."));
-  await expect(store.expect({ name: "x", pool: "mock" }, refused)).rejects.toThrow("budget");
-  expect(store.jobs.size).toBe(0);
+  store.expect({ ...FOX, count }).confirm({ job: "parent", jobs: names, warnings: [] });
+  expect(store.listLive().map((one) => [one.id, one.image_count])).toEqual(
+    names.map((id, number) => [id, counts[number]]),
+  );
+});
+
+test("a refused job vanishes", () => {
+  const store = open();
+  store.expect(FOX).withdraw();
+  expect([store.listLive(), store.listTop()]).toEqual([[], []]);
+});
+
+test("what others submitted meanwhile is shown after the answer", async () => {
+  const store = open();
+  const expectation = store.expect(FOX);
+  add(job("other"));
+  store.receive(state("other"));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  expectation.withdraw();
+  await vi.waitFor(() => expect(ids(store.listLive())).toEqual(["other"]));
 });
 
 test("the order is that in which they run, and what is expected comes last", async () => {
@@ -261,8 +275,7 @@ test("the order is that in which they run, and what is expected comes last", asy
     job("runs", { created: "2026-11-05T12:00:04Z", state: "running", started: NOON }),
   );
   await store.resync();
-  const pending = store.expect({ name: "x", pool: "mock" }, new Promise(() => undefined));
-  void pending;
+  store.expect(FOX);
   expect(ids(store.listLive())).toEqual(["runs", "first", "early", "late", "expected-1"]);
 });
 

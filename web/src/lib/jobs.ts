@@ -14,16 +14,23 @@ const MOST_READ = 20;
 
 export type JobState = JobView["state"];
 
-/** What the page says of a request before the server has answered. */
-export interface Expected {
-  /** The prompt. */
-  name: string;
-  /** The backend or pool. */
-  pool: string;
-  /** How many jobs it will be, so far as the page knows; 1 by default. */
-  jobs?: number;
-  /** More of what a JobView has, such as its size. */
-  more?: Partial<JobView>;
+/** What is known of jobs before the server has answered. */
+export interface ExpectedJob {
+  prompt: string;
+  backend: string;
+  model?: string | null;
+  width?: number | null;
+  height?: number | null;
+  /** How many images. */
+  count?: number;
+}
+
+/** Jobs that are being submitted. */
+export interface Expectation {
+  /** The server has answered: they are these. */
+  confirm(submission: SubmissionView): void;
+  /** The server has refused them. */
+  withdraw(): void;
 }
 
 export function isLive(job: JobView): boolean {
@@ -49,9 +56,9 @@ export class JobStore extends Observable {
   #isScheduled = false;
   #reading: Promise<void> | null = null;
   #isAgain = false;
-  #expected = 0;
-  /** How many submissions the server has not answered. */
-  #submissions = 0;
+  /** Jobs that the server does not know yet, by a made-up id. */
+  readonly #expected = new Map<string, JobView>();
+  #expectations = 0;
   #parents = new Map<string, Promise<void>>();
 
   constructor(
@@ -88,24 +95,36 @@ export class JobStore extends Observable {
     this.changed();
   }
 
-  /** Show a request at once, until its jobs are here; passes on what the call answers or raises.
-   *
-   * `jobs.expect({ name: prompt, pool: backend, jobs: 4 }, data(api.POST("/api/v1/generations", …)))`
-   */
-  async expect(expected: Expected, submission: Promise<SubmissionView>): Promise<SubmissionView> {
-    const ids = Array.from({ length: expected.jobs ?? 1 }, () => this.#addExpected(expected));
-    this.#submissions += 1;
+  /** Show jobs at once, before the server has answered that it has them. */
+  expect(expected: ExpectedJob): Expectation {
+    const id = `expected-${(this.#expectations += 1)}`;
+    const job = placeholder(id, expected, expected.count ?? 1, 0);
+    this.#expected.set(id, job);
     this.changed();
-    try {
-      const answer = await submission;
-      await this.#readSubmitted(answer);
-      return answer;
-    } finally {
-      for (const id of ids) this.jobs.delete(id);
-      this.#submissions -= 1;
-      this.changed();
+    const forget = (): boolean => {
+      const isForgotten = this.#expected.delete(id);
       if (this.#stale.size) this.#schedule();
-    }
+      return isForgotten;
+    };
+    const withdraw = (): void => {
+      if (forget()) this.changed();
+    };
+    const confirm = (submission: SubmissionView): void => {
+      if (!forget()) return;
+      const ids = submission.jobs;
+      for (const [number, one] of ids.entries()) {
+        this.#stale.add(one);
+        if (this.jobs.has(one)) continue;
+        const count = Math.ceil(((expected.count ?? 1) - number) / ids.length);
+        const parent = submission.job === one ? null : submission.job;
+        const known = placeholder(one, expected, count, number);
+        this.jobs.set(one, { ...known, parent, created: job.created });
+      }
+      if (submission.job) this.#stale.add(submission.job);
+      this.changed();
+      void this.#readStale();
+    };
+    return { confirm, withdraw };
   }
 
   /** Take over what the server answered to a change of a job. */
@@ -116,12 +135,12 @@ export class JobStore extends Observable {
 
   /** Jobs without jobs of their own that wait or run, in the order in which they run. */
   listLive(): JobView[] {
-    return this.#sort([...this.jobs.values()].filter((job) => isLive(job) && !job.counts));
+    return this.#sort(this.#all().filter((job) => isLive(job) && !job.counts));
   }
 
   /** What was submitted by itself and waits or runs: parents instead of their jobs. */
   listTop(): JobView[] {
-    return this.#sort([...this.jobs.values()].filter((job) => isLive(job) && !job.parent));
+    return this.#sort(this.#all().filter((job) => isLive(job) && !job.parent));
   }
 
   /** The jobs of a parent that are here, by their number. */
@@ -163,6 +182,10 @@ export class JobStore extends Observable {
     return numbers;
   }
 
+  #all(): JobView[] {
+    return [...this.jobs.values(), ...this.#expected.values()];
+  }
+
   #sort(jobs: JobView[]): JobView[] {
     const rank = (job: JobView): number => (isExpected(job) ? 2 : isRunning(job) ? 0 : 1);
     return jobs.sort(
@@ -182,35 +205,6 @@ export class JobStore extends Observable {
     this.heard.delete(job.id);
   }
 
-  #addExpected(expected: Expected): string {
-    const id = `expected-${++this.#expected}`;
-    const at = this.now().toISOString();
-    const job = { id, kind: "image", state: "queued", parent: null, number: this.#expected };
-    const place = { backend: null, worker: null, priority: 0, caller: "", attempt: 0, failures: 0 };
-    const times = { created: at, due: at, started: null, ended: null, after: null };
-    const unknown = { position: null, expected_start: null, expected_end: null };
-    const rest = { progress: null, counts: null, error: null };
-    const { name, pool, more } = expected;
-    this.jobs.set(id, {
-      ...job,
-      ...place,
-      ...times,
-      ...unknown,
-      ...rest,
-      name,
-      pool,
-      ...more,
-    } as JobView);
-    return id;
-  }
-
-  async #readSubmitted(answer: SubmissionView): Promise<void> {
-    const ids = new Set([...(answer.job ? [answer.job] : []), ...answer.jobs]);
-    const missing = [...ids].filter((id) => !this.jobs.has(id));
-    if (missing.length > MOST_READ) await this.resync().catch(() => undefined);
-    else await Promise.all(missing.map((id) => this.#read(id)));
-  }
-
   async #readAll(): Promise<void> {
     while (this.#isAgain) {
       this.#isAgain = false;
@@ -221,7 +215,7 @@ export class JobStore extends Observable {
       await this.#readBelow([...found.values()], found);
       for (const [id, job] of before) {
         const isSame = this.jobs.get(id) === job;
-        if (isSame && !found.has(id) && !isExpected(job)) this.jobs.delete(id);
+        if (isSame && !found.has(id)) this.jobs.delete(id);
       }
       for (const [id, job] of found) {
         // What an event brought in the meantime is newer than the list.
@@ -278,7 +272,7 @@ export class JobStore extends Observable {
   async #readStale(): Promise<void> {
     this.#isScheduled = false;
     // A new job may be one that is expected: it is shown twice unless that is known first.
-    const ids = [...this.#stale].filter((id) => this.#submissions === 0 || this.jobs.has(id));
+    const ids = [...this.#stale].filter((id) => this.#expected.size === 0 || this.jobs.has(id));
     for (const id of ids) this.#stale.delete(id);
     if (ids.length > MOST_READ) await this.resync().catch(() => undefined);
     else await Promise.all(ids.map((id) => this.#read(id)));
@@ -328,4 +322,40 @@ export function fractionOf(job: JobView): number | null {
   }
   const fraction = job.progress?.fraction;
   return typeof fraction === "number" ? fraction : null;
+}
+
+/** A job that waits, as far as the page can know it. */
+function placeholder(id: string, expected: ExpectedJob, count: number, number: number): JobView {
+  const now = new Date().toISOString();
+  return {
+    id,
+    kind: "image",
+    name: expected.prompt,
+    state: "queued",
+    parent: null,
+    number,
+    pool: expected.backend,
+    backend: null,
+    worker: null,
+    priority: 0,
+    caller: "",
+    generation: "",
+    model: expected.model ?? null,
+    width: expected.width ?? null,
+    height: expected.height ?? null,
+    image_count: count,
+    created: now,
+    due: now,
+    started: null,
+    ended: null,
+    after: null,
+    attempt: 0,
+    failures: 0,
+    position: null,
+    expected_start: null,
+    expected_end: null,
+    progress: null,
+    counts: null,
+    error: null,
+  };
 }
