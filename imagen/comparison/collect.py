@@ -201,7 +201,7 @@ def collect_comparison(
             if old is None or old.attempt <= planned.cell.attempt:
                 cell = _collect_cell(planned, jobs, images, folder)
                 comparison = comparison.with_cell(cell)
-        comparison = comparison.model_copy(update={"job": ""})
+        comparison = comparison.model_copy(update={"job": ""}).with_shared_images()
         write_comparison(comparison, folder)
         draw_comparison(comparison.without(work.skip), folder)
         return comparison
@@ -220,15 +220,19 @@ def _collect_cell(
         elif job is None or job.state == "done":
             failures.append(_NO_IMAGES)
         else:
-            error = job.error or {"code": job.state, "message": f"Its job was {job.state}."}
-            words = {name: str(error.get(name) or "") for name in CellFailure.model_fields}
-            failures.append(CellFailure(**words))
+            failures.append(failure_of(job))
     cell = planned.cell
     if generations:
         cell = with_results(cell, generations, (), folder)
     if failures:
         cell = cell.model_copy(update={"key": "", "error": failures[0]})
     return cell
+
+
+def failure_of(job: QueuedJob) -> CellFailure:
+    """Why a job that ended has no image."""
+    error = job.error or {"code": job.state, "message": f"Its job was {job.state}."}
+    return CellFailure(**{name: str(error.get(name) or "") for name in CellFailure.model_fields})
 
 
 def with_results(

@@ -228,6 +228,11 @@ class _ColumnPlan:
         except ImagenError as error:
             yield from (self._fail(model, values, error) for values, _ in self.requests)
             return
+        known = {
+            cell.key: cell.values
+            for cell in self.comparison.cells
+            if cell.model == model and cell.same_as is None and cell.is_complete(self.folder)
+        }
         for values, asked in self.requests:
             try:
                 plan = Preparation(engine, asked, self.settings, strict=self.strict)
@@ -241,6 +246,11 @@ class _ColumnPlan:
             old = self.comparison.cell(model, values)
             if old is not None and old.is_done(key, self.folder):
                 yield old.model_copy(update={"error": None})
+                continue
+            first = known.setdefault(key, values)
+            if values_key(first) != values_key(values) and not _is_seed_dropped(tickets):
+                same = ComparisonCell(model=model, values=values, key=key, same_as=first)
+                yield same.model_copy(update={"receipt": tickets[0].receipt})
                 continue
             cell = ComparisonCell(
                 model=model,
@@ -258,6 +268,12 @@ class _ColumnPlan:
         if cell is None or not cell.is_complete(self.folder):
             cell = ComparisonCell(model=model, values=values)
         return cell.model_copy(update={"error": describe_failure(error)})
+
+
+def _is_seed_dropped(tickets: Sequence[Ticket]) -> bool:
+    """Whether the same request gives other images each time, as the engine takes no seed."""
+    seed = tickets[0].receipt.get("seed")
+    return seed is not None and seed.outcome == "dropped"
 
 
 def describe_failure(error: ImagenError) -> CellFailure:

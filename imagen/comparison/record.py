@@ -77,6 +77,11 @@ class ComparisonCell(_RecordModel):
     facts: dict[str, Any] = {}
     warnings: tuple[str, ...] = ()
     error: CellFailure | None = None
+    same_as: dict[str, Any] | None = Field(
+        None,
+        description="The values of the cell of this model whose request is the same, as the model "
+        "does not take what differs; its images are those of that cell.",
+    )
 
     @property
     def place(self) -> tuple[str, str]:
@@ -164,6 +169,17 @@ class Comparison(_RecordModel):
     def with_cell(self, cell: ComparisonCell) -> Comparison:
         """A copy with this cell in its place."""
         return self.model_copy(update={"cells": (*self.cells, cell)}).in_order()
+
+    def with_shared_images(self) -> Comparison:
+        """A copy in which each cell that is the same as another has the images of that one."""
+        shared = ("key", "files", "seed", "seconds", "parameters", "facts")
+        cells = []
+        for cell in self.cells:
+            first = None if cell.same_as is None else self.cell(cell.model, cell.same_as)
+            if first is not None and first.files and first.error is None:
+                cell = cell.model_copy(update={name: getattr(first, name) for name in shared})
+            cells.append(cell)
+        return self.model_copy(update={"cells": tuple(cells)})
 
     def in_order(self) -> Comparison:
         """A copy with its cells by model, then by values; of several for one place, the last."""

@@ -144,6 +144,10 @@ class _ComparisonRun:
                 self._finished_images += sum(ticket.images for ticket in one.tickets)
             elif one != self.comparison.cell(one.model, one.values):
                 self._save(one)
+        whole = self.comparison.with_shared_images()
+        if whole != self.comparison:
+            self.comparison = whole
+            write_comparison(whole, self._folder)
 
     def _generate(self, planned: PlannedCell) -> None:
         """Generate one cell; if one of its jobs fails, the record keeps those before it."""

@@ -9,6 +9,7 @@ from imagen.comparison.collect import (
     SheetCellJobs,
     SheetJob,
     collect_from_queue,
+    draw_comparison,
     refuse_queued,
 )
 from imagen.comparison.plan import (
@@ -32,7 +33,9 @@ from imagen.jobs.submit import JobRequest, RefusedRows, name_of, submit_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from imagen.comparison.axes import Axis
     from imagen.comparison.record import Comparison
     from imagen.config import Settings
     from imagen.core.request import Request
@@ -70,11 +73,12 @@ def submit_comparison(
             for one, cell in zip(planned, own, strict=True)
             for row in _build_rows(one, cell.output.name, images)
         ]
-        if not rows:
-            return None
         for one in cells:
             if isinstance(one, ComparisonCell):
                 comparison = comparison.with_cell(one)
+        if not rows:
+            _record_without_jobs(comparison.with_shared_images(), folder, skip)
+            return None
         comparison = comparison.with_inputs(known for ticket in tickets for known in ticket.inputs)
         comparison = comparison.model_copy(update={"job": new_id()})
         sheet = SheetJob(
@@ -86,6 +90,15 @@ def submit_comparison(
             ),
         )
         return _submit(rows, sheet, comparison, own[0], options)
+
+
+def _record_without_jobs(comparison: Comparison, folder: Path, skip: Sequence[Axis]) -> None:
+    """Record cells for which nothing is to be generated, such as those of a value that no model
+    takes."""
+    before = read_comparison(folder)
+    if before is not None and strip_record(comparison) != before:
+        write_comparison(comparison, folder)
+        draw_comparison(comparison.without(skip), folder)
 
 
 def _submit(

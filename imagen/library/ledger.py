@@ -29,6 +29,7 @@ _JOULES_PER_KWH = 3_600_000
 _PERIOD_FORMATS: Mapping[str, str] = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}
 _COST = func.coalesce(usage.c.actual_cost, usage.c.estimated_cost)
 _SUMMED = ("images", "latency_seconds", "engine_seconds", "estimated_cost")
+_AT_ONCE = 500
 _RECENT_ROWS = 10_000
 _RECENT_IMAGES = 20
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -186,6 +187,17 @@ def find_row(library: Library, generation: str) -> LedgerRow | None:
     with library.reading() as connection:
         row = connection.execute(select(usage).where(usage.c.generation == generation)).first()
     return None if row is None else _ledger_row(row)
+
+
+def find_rows(library: Library, generations: Sequence[str]) -> dict[str, LedgerRow]:
+    """The rows of these generations, by generation; unknown ones are left out."""
+    found: dict[str, LedgerRow] = {}
+    with library.reading() as connection:
+        for first in range(0, len(generations), _AT_ONCE):
+            some = usage.c.generation.in_(generations[first : first + _AT_ONCE])
+            rows = map(_ledger_row, connection.execute(select(usage).where(some)))
+            found |= {row.generation: row for row in rows}
+    return found
 
 
 def usual_seconds(library: Library, backends: Iterable[str]) -> dict[tuple[str, str], float]:

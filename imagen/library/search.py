@@ -358,6 +358,30 @@ def images_of(library: Library, generation: str) -> tuple[LibraryImage, ...]:
         return _with_tags(connection, connection.execute(chosen).all())
 
 
+def images_of_each(library: Library, generations: Sequence[str]) -> dict[str, list[LibraryImage]]:
+    """The images of each of these generations, in order."""
+    return _group_images(library, images.c.generation, generations)
+
+
+def images_with_bytes(library: Library, digests: Sequence[str]) -> dict[str, list[LibraryImage]]:
+    """The images whose files have one of these SHA-256 hashes, by hash, oldest first."""
+    return _group_images(library, images.c.sha256, digests)
+
+
+def _group_images(
+    library: Library, column: ColumnElement[str], values: Sequence[str]
+) -> dict[str, list[LibraryImage]]:
+    name = str(column.key)
+    found: dict[str, list[LibraryImage]] = {value: [] for value in values}
+    chosen = _select_images().order_by(images.c.id)
+    with library.reading() as connection:
+        for first in range(0, len(values), _AT_ONCE):
+            some = chosen.where(column.in_(values[first : first + _AT_ONCE]))
+            for image in _with_tags(connection, connection.execute(some).all()):
+                found[getattr(image, name)].append(image)
+    return found
+
+
 class ImagePath(NamedTuple):
     """Where an image was saved."""
 

@@ -100,8 +100,9 @@ def test_a_combined_axis_moves_its_parameters_together(settings: Settings, tmp_p
 def test_lora_and_its_strength_are_axes(settings: Settings, tmp_path: Path) -> None:
     axes = [parse_axis("lora=ink,oil:0.9,none"), parse_axis("lora_strength=0.4,0.8")]
     plan = plan_comparison(_ASKED, ["one"], settings, folder=tmp_path / "c", axes=axes)
-    asked = [ticket.receipt.get("loras") for _, (ticket,) in plan]
+    asked = [tickets[0].receipt.get("loras") if tickets else None for _, tickets in plan]
     strengths = [[(lora.name, lora.strength) for lora in one.asked] if one else [] for one in asked]
+    assert [len(tickets) for _, tickets in plan] == [1, 1, 1, 1, 1, 0]
     assert strengths == [
         [("ink", 0.4)],
         [("ink", 0.8)],

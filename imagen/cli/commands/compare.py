@@ -274,7 +274,7 @@ def _print_plan(
                     "model": cell.model,
                     "values": cell.values,
                     **_only_value(cell),
-                    "state": "planned" if missing else "failed" if cell.error else "done",
+                    "state": _plan_state(cell, missing),
                     "plan": [plan_json(ticket) for ticket in missing],
                     "compute": total_compute(missing),
                     "usual_seconds": _sum_known(seconds[ticket.id] for ticket in missing),
@@ -291,13 +291,14 @@ def _print_plan(
         }
         click.echo(json.dumps(body, indent=2))
         return code
-    planned = sum(bool(missing) for _, missing in cells)
-    failed = sum(cell.error is not None for cell, _ in cells)
+    states = [_plan_state(cell, missing) for cell, missing in cells]
+    planned, failed, same = (states.count(state) for state in ("planned", "failed", "same"))
     total = (
         f"Cells to generate: {planned}. Images: {sum(ticket.images for ticket in tickets)}. "
         f"Compute: {format_compute(tickets)} (megapixels × steps). "
         + (f"Usual time: {_format_usual(seconds.values())}. " if tickets else "")
-        + f"Already complete: {len(cells) - planned - failed}. Failing: {failed}."
+        + f"Already complete: {states.count('done')}. Failing: {failed}."
+        + (f" Same as another: {same}." if same else "")
     )
     lines = [
         line
@@ -307,6 +308,14 @@ def _print_plan(
     for line in (*lines, total, *estimate_lines(tickets), *budgets):
         echo(line, hanging=2)
     return code
+
+
+def _plan_state(cell: ComparisonCell, missing: Sequence[Ticket]) -> str:
+    if missing:
+        return "planned"
+    if cell.error is not None:
+        return "failed"
+    return "same" if cell.same_as is not None and not cell.files else "done"
 
 
 def _sum_known(seconds: Iterable[float | None]) -> float | None:
@@ -327,6 +336,9 @@ def _planned_cell_lines(
     label = cell.label
     if not missing:
         state = f"fails: {one_line(cell.error.message)}" if cell.error else "already complete"
+        if cell.same_as is not None:
+            other = cell.model_copy(update={"values": cell.same_as}).label
+            state = f"the same as {one_line(other)}"
         yield f"{label}: {state}"
         return
     first = missing[0].request

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
 from imagen.comparison.axes import Axis
 from imagen.runtime.client_requests import parse_client_request
 from imagen.runtime.comparisons import (
+    estimate_client_comparison,
+    estimate_extension,
+    extend_comparison,
     find_comparison_file,
     list_comparisons,
     read_client_comparison,
     submit_client_comparison,
 )
 from imagen.server.routes.generations import QueueBody
-from imagen.server.state import CallerOf, RuntimeOf
-from imagen.views.comparisons import ComparisonsView, ComparisonView, SubmittedComparisonView
+from imagen.server.state import CallerOf, RuntimeOf, require
+from imagen.views.comparisons import (
+    ComparisonEstimateView,
+    ComparisonsView,
+    ComparisonView,
+    SubmittedComparisonView,
+)
 from imagen.views.requests import RequestValues
 
 router = APIRouter(tags=["comparisons"])
@@ -44,6 +52,18 @@ class ComparisonBody(QueueBody):
     literal: bool = Field(False, description="Whether to send prompts without wildcards.")
 
 
+class ExtensionBody(QueueBody):
+    """What a comparison is to have beside what it has."""
+
+    models: Annotated[list[str], Field(max_length=100)] = Field(
+        [], description="The backends and pools to generate with; by default all that it has."
+    )
+    vary: Annotated[list[Axis], Field(max_length=10)] = Field(
+        [], description="The values to generate, of some of its axes; all values of the others."
+    )
+    literal: bool = Field(False, description="Whether to send prompts without wildcards.")
+
+
 @router.post("/comparisons", status_code=202)
 def start_comparison(
     body: ComparisonBody, http: Request, response: Response, runtime: RuntimeOf, caller: CallerOf
@@ -62,10 +82,26 @@ def start_comparison(
     return made
 
 
+@router.post("/comparisons/estimate", dependencies=[Depends(require("read"))])
+def estimate_comparison(body: ComparisonBody, runtime: RuntimeOf) -> ComparisonEstimateView:
+    """What a comparison would cost and take. Nothing is sent."""
+    return estimate_client_comparison(
+        parse_client_request(body.request, runtime),
+        body.models,
+        runtime,
+        axes=body.vary,
+        skip=body.skip,
+        strict=body.strict,
+        is_literal=body.literal,
+    )
+
+
 @router.get("/comparisons")
-def get_comparisons(runtime: RuntimeOf) -> ComparisonsView:
+def get_comparisons(
+    runtime: RuntimeOf, limit: Annotated[int, Query(ge=1, le=500)] = 100
+) -> ComparisonsView:
     """List the comparisons, the last that was changed first."""
-    return list_comparisons(runtime)
+    return list_comparisons(runtime, limit=limit)
 
 
 @router.get("/comparisons/{id}")
@@ -73,6 +109,26 @@ def get_comparison(id: str, runtime: RuntimeOf, caller: CallerOf) -> ComparisonV
     """A comparison: its cells, how far they are, and the names of its files."""
     view = read_client_comparison(id, runtime)
     return view if caller.is_local else view.without_paths()
+
+
+@router.post("/comparisons/{id}", status_code=202)
+def extend_one_comparison(
+    id: str, body: ExtensionBody, runtime: RuntimeOf, caller: CallerOf
+) -> SubmittedComparisonView:
+    """Add backends and values to a comparison, or repeat what failed: only what is missing is made.
+
+    Its sheets and its report are drawn again.
+    """
+    options = body.as_options(runtime, caller)
+    return extend_comparison(id, body.models, body.vary, runtime, options, is_literal=body.literal)
+
+
+@router.post("/comparisons/{id}/estimate", dependencies=[Depends(require("read"))])
+def estimate_extended_comparison(
+    id: str, body: ExtensionBody, runtime: RuntimeOf
+) -> ComparisonEstimateView:
+    """What the missing cells of a comparison would cost and take. Nothing is sent."""
+    return estimate_extension(id, body.models, body.vary, runtime)
 
 
 @router.get(
