@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from support.live_server import LiveServer
 
-_BACKENDS = {
+_BACKENDS: dict[str, dict[str, Any]] = {
     "one": {"type": "mock"},
     "two": {"type": "mock", "look": "two"},
     "broken": {"type": "mock", "fail": "failed"},
