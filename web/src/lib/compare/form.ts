@@ -81,7 +81,9 @@ function joinChoices(some: string[], others: readonly string[]): string[] {
 /** The default of a parameter: the first that a backend has. */
 export function defaultOf(name: string, capabilities: BackendCapabilitiesView[]): unknown {
   for (const { tasks } of capabilities) {
-    const known = tasks.map((task) => task.parameters[name]?.default).find((one) => one != null);
+    const known = tasks
+      .map((task) => task.parameters[name]?.default)
+      .find((one) => (one ?? null) !== null);
     if (known !== undefined) return known;
   }
   return null;

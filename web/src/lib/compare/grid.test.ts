@@ -4,6 +4,7 @@ import type { ComparisonView } from "../api/schema";
 import {
   arrange,
   type Cell,
+  type GridView,
   readView,
   stateOf,
   summarize,
@@ -49,14 +50,14 @@ function comparison(
   } as unknown as ComparisonView;
 }
 
-const plain = { columns: "", hidden: {}, sort: "given" as const };
+const plain: GridView = { columns: "", hidden: {}, sort: "given" };
 const two = comparison(["b", "a"], { steps: [8, 4] }, [
   cell("b", { steps: 8 }, { seconds: 5 }),
   cell("b", { steps: 4 }, { seconds: 3 }),
   cell("a", { steps: 8 }, { seconds: 2 }),
   cell("a", { steps: 4 }, { seconds: null }),
 ]);
-const shape = (view: Partial<typeof plain> & object, of = two): unknown[] => {
+const shape = (view: Partial<GridView>, of = two): unknown[] => {
   const grid = arrange(of, { ...plain, ...view });
   return [
     grid.columns.map((head) => head.value),

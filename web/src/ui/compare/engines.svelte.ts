@@ -35,12 +35,13 @@ export class Engines {
   }
 }
 
-let known: Engines | undefined;
+const known = new Engines();
+let isAsked = false;
 
 /** The one list of all views of comparisons; read when the first of them is shown. */
 export function engines(): Engines {
-  if (!known) {
-    known = new Engines();
+  if (!isAsked) {
+    isAsked = true;
     void known.read();
   }
   return known;
