@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from million import BACKENDS, BEGAN, COMMON_TAG, MODELS, RARE_TAGS, word
+from million import BACKENDS, BEGAN, COMMON_TAG, LORAS, MODELS, ODD_SIZE, RARE_TAGS, word
 
 from imagen.library import Query
 
@@ -38,15 +38,25 @@ def filters(newest: datetime) -> Iterator[Case]:
         "a busy backend": Query(backend=BUSY),
         "an idle backend": Query(backend=IDLE),
         "an unknown backend": Query(backend="nowhere"),
-        "a usual model": Query(model=USUAL),
-        "an odd model": Query(model=ODD),
-        "a busy backend, a usual model": Query(backend=BUSY, model=USUAL),
-        "an idle backend, a usual model": Query(backend=IDLE, model=USUAL),
-        "a busy backend, an odd model": Query(backend=BUSY, model=ODD),
-        "an idle backend, an odd model": Query(backend=IDLE, model=ODD),
+        "a usual model": Query(models=(USUAL,)),
+        "an odd model": Query(models=(ODD,)),
+        "a busy backend, a usual model": Query(backend=BUSY, models=(USUAL,)),
+        "an idle backend, a usual model": Query(backend=IDLE, models=(USUAL,)),
+        "a busy backend, an odd model": Query(backend=BUSY, models=(ODD,)),
+        "an idle backend, an odd model": Query(backend=IDLE, models=(ODD,)),
+        "two usual models": Query(models=(USUAL, MODELS[1])),
+        "a usual model and an odd one, an idle backend": Query(backend=IDLE, models=(USUAL, ODD)),
+        "a usual shape": Query(shape="square"),
+        "an odd shape, a usual model": Query(shape="portrait", models=(USUAL,)),
+        "an odd size": Query(size=ODD_SIZE),
+        "a usual LoRA, an odd shape": Query(loras=(LORAS[0],), shape="portrait"),
+        "an odd LoRA": Query(loras=(LORAS[-1],)),
+        "free": Query(cost="free"),
+        "paid, an odd model": Query(cost="paid", models=(ODD,)),
+        "at most 1 cent, an idle backend": Query(max_cost=0.01, backend=IDLE),
         "4 stars or more": Query(rating=4),
         "5 stars, a busy backend": Query(rating=5, backend=BUSY),
-        "5 stars, an idle backend, an odd model": Query(rating=5, backend=IDLE, model=ODD),
+        "5 stars, an idle backend, an odd model": Query(rating=5, backend=IDLE, models=(ODD,)),
         "a tag on 20 %": Query(tags=(COMMON_TAG,)),
         "a tag on 0.1 %": Query(tags=(PRINTED,)),
         "a tag on ten": Query(tags=(COVER,)),
@@ -55,7 +65,7 @@ def filters(newest: datetime) -> Iterator[Case]:
         "two tags, 0.1 % and 20 %": Query(tags=(PRINTED, COMMON_TAG)),
         "two tags that never meet": Query(tags=(COMMON_TAG, COVER, PRINTED)),
         "a tag on 20 %, an idle backend": Query(tags=(COMMON_TAG,), backend=IDLE),
-        "a tag on 20 %, an odd model": Query(tags=(COMMON_TAG,), model=ODD),
+        "a tag on 20 %, an odd model": Query(tags=(COMMON_TAG,), models=(ODD,)),
         "a tag on 20 %, 4 stars": Query(tags=(COMMON_TAG,), rating=4),
         "a tag on 20 %, 5 stars, an idle backend": Query(
             tags=(COMMON_TAG,), rating=5, backend=IDLE
@@ -68,13 +78,13 @@ def filters(newest: datetime) -> Iterator[Case]:
         "a year long ago, 5 stars, a tag on 20 %": Query(
             since=_DAY, until=_DAY + timedelta(days=365), rating=5, tags=(COMMON_TAG,)
         ),
-        "until long ago, a usual model": Query(until=_DAY, model=USUAL),
+        "until long ago, a usual model": Query(until=_DAY, models=(USUAL,)),
         "the trash": Query(in_trash=True),
         "the trash, an idle backend": Query(in_trash=True, backend=IDLE),
         "the trash, a tag on 20 %": Query(in_trash=True, tags=(COMMON_TAG,)),
         "the trash, 5 stars": Query(in_trash=True, rating=5),
         "everything at once": Query(
-            since=_DAY, until=week, backend=BUSY, model=USUAL, rating=1, tags=(COMMON_TAG,)
+            since=_DAY, until=week, backend=BUSY, models=(USUAL,), rating=1, tags=(COMMON_TAG,)
         ),
     }.items():
         yield Case(what, query)
@@ -108,8 +118,8 @@ def searches(newest: datetime) -> Iterator[Case]:
         "two words, until long ago": Query(text=two, until=_DAY),
         "two words, a busy backend": Query(text=two, backend=BUSY),
         "two words, an idle backend": Query(text=two, backend=IDLE),
-        "two words, an odd model": Query(text=two, model=ODD),
-        "two words, an idle backend, an odd model": Query(text=two, backend=IDLE, model=ODD),
+        "two words, an odd model": Query(text=two, models=(ODD,)),
+        "two words, an idle backend, an odd model": Query(text=two, backend=IDLE, models=(ODD,)),
         "two words, 4 stars": Query(text=two, rating=4),
         "two words, 5 stars, an idle backend": Query(text=two, rating=5, backend=IDLE),
         "two words, a tag on 20 %": Query(text=two, tags=(COMMON_TAG,)),

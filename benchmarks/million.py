@@ -2,7 +2,7 @@
 
 Prompts are 25 words of a vocabulary in which, as in a language, a few words are in half of all
 texts and most are in hardly any. 20 backends and 50 models, some of them busy; batches of 1 to 4;
-stars on 1 % of the images, a tag on 20 %, others on next to none; a trash.
+stars on 1 % of the images, a tag on 20 %, a LoRA of 300 on 10 %, others on next to none; a trash.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imagen.config import LibrarySettings, Settings
 from imagen.core.ticket import Estimate, Ticket
 from imagen.library import fulltext, open_library, record_generation
 from imagen.library.records import GenerationRecord, StoredImage
-from imagen.library.schema import generations, image_key, images, milliseconds, tags, usage
+from imagen.library.schema import generations, image_key, images, loras, milliseconds, tags, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 BACKENDS = tuple(f"studio-{number:02}" for number in range(20))
 MODELS = tuple(f"model-{number:02}.safetensors" for number in range(50))
 """Each ten times as busy as the one that is ten times as far behind."""
+LORAS = tuple(f"style/lora-{number:03}.safetensors" for number in range(300))
+SIZES = ((1024, 1024), (512, 512), (1344, 768), (1216, 832))
+ODD_SIZE = (832, 1216)
+"""Of one image in 1000, the only ones that are portraits."""
 WORDS = 25
 VOCABULARY = 20_000
 COMMON_TAG = "landscape"
@@ -188,6 +192,11 @@ def _put_images(
     )
     given = [{"tag": tag, "image": row["id"]} for row in rows for tag in _tags(marks)]
     connection.execute(insert(tags), given)
+    used = _Likelihood(LORAS, head=1)
+    worn = [
+        {"lora": used.drawn(marks)[0], "image": row["id"]} for row in rows if marks.random() < 0.1
+    ]
+    connection.execute(insert(loras), worn)
 
 
 def _indexed(cut: list[str], is_sqlite: bool) -> str:
@@ -231,6 +240,8 @@ def _use(one: _Generation, number: int, patterns: _Patterns) -> dict[str, Any]:
 
 
 def _image(one: _Generation, index: int, patterns: _Patterns, marks: Random) -> dict[str, Any]:
+    is_odd = marks.random() < 0.001
+    width, height = ODD_SIZE if is_odd else SIZES[one.number % len(SIZES)]
     path = f"/images/{one.began:%Y-%m-%d}/{one.number}-{index}.png"
     return patterns.image | {
         "id": image_key(one.id, one.began, index),
@@ -242,6 +253,9 @@ def _image(one: _Generation, index: int, patterns: _Patterns, marks: Random) -> 
         "sidecar": f"{path}.json",
         "sha256": f"{marks.getrandbits(256):064x}",
         "seed": str(one.seed + index),
+        "width": width,
+        "height": height,
+        "cost": (0.0, 0.0, 0.003, 0.04)[one.number % 4],
         "rating": marks.randint(1, 5) if marks.random() < 0.01 else None,
         "trashed_ms": milliseconds(one.began) if marks.random() < 0.005 else None,
     }

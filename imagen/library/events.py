@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from sqlalchemy import Connection
 
-EventKind = Literal["state", "progress", "images_added", "images_changed", "images_removed"]
+EventKind = Literal[
+    "state",
+    "progress",
+    "images_added",
+    "images_changed",
+    "images_removed",
+    "albums_changed",
+    "views_changed",
+]
 """A job has another state, or has got further; images were added, marked, or moved to the trash
-or out of it; images were deleted for good."""
+or out of it; images were deleted for good; the list of albums, or of saved views, is another."""
 _LOCK = 4922772
 _MOST_IMAGES = 500
 """Images in one event."""

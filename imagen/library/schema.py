@@ -44,7 +44,7 @@ _SHIFT = 0x100000
 """From a surrogate to a character for private use, which databases accept."""
 _SHIFTED = re.compile("[\U0010d800-\U0010dfff]")
 
-_LOW_BITS = 20
+KEY_SHIFT = 20
 _NUMBER_BITS = 10
 """The lowest bits are the image's number within its generation. The other low bits tell
 generations apart that began in the same millisecond."""
@@ -92,7 +92,7 @@ def datetime_of(ms: int) -> datetime:
 
 def first_key(moment: datetime) -> int:
     """The smallest key that an image of this millisecond can have."""
-    return max(-_LAST_MS, min(milliseconds(moment), _LAST_MS)) << _LOW_BITS
+    return max(-_LAST_MS, min(milliseconds(moment), _LAST_MS)) << KEY_SHIFT
 
 
 def image_key(generation: str, created: datetime, number: int, salt: int = 0) -> int:
@@ -102,9 +102,9 @@ def image_key(generation: str, created: datetime, number: int, salt: int = 0) ->
     with one date find room too.
     """
     digest = sha256(f"{generation}{salt or ''}".encode()).digest()
-    low = int.from_bytes(digest[:4]) % (1 << (_LOW_BITS - _NUMBER_BITS))
+    low = int.from_bytes(digest[:4]) % (1 << (KEY_SHIFT - _NUMBER_BITS))
     later_ms = int.from_bytes(digest[4:8]) % (1 << salt)
-    return (first_key(created) + (later_ms << _LOW_BITS)) | low << _NUMBER_BITS | number
+    return (first_key(created) + (later_ms << KEY_SHIFT)) | low << _NUMBER_BITS | number
 
 
 _Key = BigInteger().with_variant(Integer(), "sqlite")

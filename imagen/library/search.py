@@ -17,10 +17,14 @@ from imagen.core.text import one_line
 from imagen.errors import NotFound, OutputError, RequestError
 from imagen.library import fulltext, sqlite_plan
 from imagen.library.schema import (
+    COSTS,
+    SHAPES,
+    album_images,
     datetime_of,
     first_key,
     generations,
     images,
+    loras,
     milliseconds,
     path_of,
     prompts,
@@ -29,15 +33,17 @@ from imagen.library.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, TextClause
+    from sqlalchemy import Column, ColumnElement, Connection, FromClause, Row, Select, TextClause
     from sqlalchemy.sql.selectable import SelectBase
 
     from imagen.library.database import Library
     from imagen.library.fulltext import SearchTerm
 
+Shape = Literal["square", "landscape", "portrait"]
+CostClass = Literal["free", "paid", "unknown"]
 _CANDIDATES = 6
 _NEWEST = 2000
 _BATCH = 1000
@@ -54,13 +60,24 @@ class Query:
     text: str = ""
     """Words of the prompt: `red "in snow" -cat fo*`."""
     backend: str | None = None
-    model: str | None = None
+    models: tuple[str, ...] = ()
+    """One of these; none for any."""
     since: datetime | None = None
     until: datetime | None = None
     """Before this moment."""
     rating: int | None = None
     """At least this."""
     tags: tuple[str, ...] = ()
+    loras: tuple[str, ...] = ()
+    """Made with all of these."""
+    album: str | None = None
+    """The id of an album."""
+    shape: Shape | None = None
+    size: tuple[int, int] | None = None
+    """Exactly this width and height."""
+    cost: CostClass | None = None
+    max_cost: float | None = None
+    """At most so many US dollars for an image."""
     in_trash: bool = False
     """Only images in the trash; otherwise only others."""
     is_missing: bool = False
@@ -175,32 +192,51 @@ def _postgres_select(query: Query) -> tuple[ColumnElement[int], Select[Any]]:
     terms = fulltext.parse_query(query.text)
     order: ColumnElement[int] = images.c.id
     source: FromClause = images
-    for tag in query.tags:
-        tagged = tags.alias()
-        source = source.join(tagged, and_(tagged.c.image == images.c.id, tagged.c.tag == tag))
-        order = tagged.c.image
+    marks: list[tuple[Column[str], str]] = [
+        *((loras.c.lora, name) for name in query.loras),
+        *((tags.c.tag, tag) for tag in query.tags),
+        *([(album_images.c.album, query.album)] if query.album else []),
+    ]
+    for column, value in marks:
+        marked = column.table.alias()
+        is_same = marked.c[column.name] == value
+        source = source.join(marked, and_(marked.c.image == images.c.id, is_same))
+        order = marked.c.image
     if terms:
         source = source.join(prompts, prompts.c.rowid == images.c.id)
         order = prompts.c.rowid
-    trashed = images.c.trashed_ms
-    conditions: list[ColumnElement[bool]] = [
-        trashed.is_not(None) if query.in_trash else trashed.is_(None)
-    ]
-    if query.is_missing:
-        conditions.append(images.c.missing_ms.is_not(None))
-    if query.backend is not None:
-        conditions.append(images.c.backend == query.backend)
-    if query.model is not None:
-        conditions.append(images.c.model == query.model)
-    if query.since is not None:
-        conditions.append(order >= first_key(query.since))
-    if query.until is not None:
-        conditions.append(order < first_key(query.until))
-    if query.rating is not None:
-        conditions.append(images.c.rating.is_not(None))
-        conditions.append(images.c.rating >= query.rating)
+    conditions = _postgres_conditions(query, order)
     statement = select(images.c.id).select_from(source).where(*conditions)
     return order, statement.where(_matches(terms)) if terms else statement
+
+
+def _postgres_conditions(
+    query: Query, order: ColumnElement[int]
+) -> Iterator[ColumnElement[bool] | TextClause]:
+    trashed = images.c.trashed_ms
+    yield trashed.is_not(None) if query.in_trash else trashed.is_(None)
+    if query.is_missing:
+        yield images.c.missing_ms.is_not(None)
+    if query.backend is not None:
+        yield images.c.backend == query.backend
+    if query.models:
+        yield images.c.model.in_(query.models)
+    if query.since is not None:
+        yield order >= first_key(query.since)
+    if query.until is not None:
+        yield order < first_key(query.until)
+    if query.rating is not None:
+        yield images.c.rating.is_not(None)
+        yield images.c.rating >= query.rating
+    if query.shape is not None:
+        yield text(SHAPES[query.shape].format(l="images."))
+    if query.size is not None:
+        yield images.c.width == query.size[0]
+        yield images.c.height == query.size[1]
+    if query.cost is not None:
+        yield text(COSTS[query.cost].format(l="images."))
+    if query.max_cost is not None:
+        yield images.c.cost <= query.max_cost
 
 
 def _matches(terms: tuple[SearchTerm, ...]) -> TextClause:
@@ -252,9 +288,10 @@ def _with_tags(connection: Connection, rows: Sequence[Row[Any]]) -> tuple[Librar
     )
 
 
-def list_values(library: Library, what: Literal["backend", "model", "tag"]) -> list[str]:
-    """Every backend, model or tag in the library, by a loose index scan."""
-    column = tags.c.tag if what == "tag" else images.c[what]
+def list_values(library: Library, what: Literal["backend", "model", "tag", "lora"]) -> list[str]:
+    """Every backend, model, tag or LoRA in the library, by a loose index scan."""
+    marks = {"tag": tags.c.tag, "lora": loras.c.lora}
+    column = marks[what] if what in marks else images.c[what]
     values: list[str] = []
     with library.reading() as connection:
         value = connection.execute(select(func.min(column))).scalar()
@@ -322,6 +359,18 @@ def find_keys_by_uid(connection: Connection, uids: Collection[str]) -> list[int]
         rows = connection.execute(select(*columns).where(some))
         keys += [row.id for row in rows if image_uid(row.generation, row.number) in wanted]
     return keys
+
+
+def find_images_by_key(library: Library, keys: Collection[int]) -> dict[int, LibraryImage]:
+    """The images with these keys, by key."""
+    some = list(keys)
+    found: dict[int, LibraryImage] = {}
+    with library.reading() as connection:
+        for start in range(0, len(some), _AT_ONCE):
+            chosen = _select_images().where(images.c.id.in_(some[start : start + _AT_ONCE]))
+            rows = connection.execute(chosen).all()
+            found |= {image.key: image for image in _with_tags(connection, rows)}
+    return found
 
 
 def find_image_at(library: Library, path: Path) -> LibraryImage | None:
@@ -474,16 +523,16 @@ def search_failures(
 ) -> FailuresPage:
     """The newest failed generations that match, of those older than `after`.
 
-    Ratings, tags and the trash do not apply to them. Raises RequestError for a text without a word
-    to search for; LibraryError.
+    What images are marked with, their size and the trash do not apply to them. Raises RequestError
+    for a text without a word to search for; LibraryError.
     """
     terms = fulltext.parse_query(query.text)
     statement = _select_failures().execution_options(yield_per=100)
     created = generations.c.created_ms
     if query.backend is not None:
         statement = statement.where(generations.c.backend == query.backend)
-    if query.model is not None:
-        statement = statement.where(generations.c.model == query.model)
+    if query.models:
+        statement = statement.where(generations.c.model.in_(query.models))
     if query.since is not None:
         statement = statement.where(created >= milliseconds(query.since))
     if query.until is not None:

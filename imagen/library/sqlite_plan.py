@@ -7,13 +7,13 @@ is read in vain. SQLite itself would guess which list is shortest, and read the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, column, text
 
 from imagen.library import fulltext
-from imagen.library.schema import first_key
+from imagen.library.schema import COSTS, SHAPES, first_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy.sql.selectable import TextualSelect
 
-    from imagen.library.search import Query
+    from imagen.library.search import CostClass, Query
 
-    Values = Mapping[str, str | int]
+    Values = Mapping[str, str | int | float]
 
 _PROBE = 100
 """Lists are compared by how old their key at this position is."""
@@ -47,6 +47,8 @@ class _KeyList:
     values: Values = field(default_factory=dict)
     by_key: _KeyList | None = None
     """A faster form for looking up a single key."""
+    parts: tuple[_KeyList, ...] = ()
+    """Lists that make up this one together, each in order of time, where one scan would not be."""
     probe: int = _PROBE
 
     def fill(self, sql: str, alias: str) -> str:
@@ -68,19 +70,10 @@ def select_keys(
     }
     operators = {"after": "<", "since": ">=", "until": "<"}
     period = [f"{{key}} {operators[name]} :{name}" for name in bounds]
-    tag_lists = [
-        _KeyList(
-            source="tags AS {l}",
-            key="{l}.image",
-            condition=f"{{l}}.tag = :tag{n}",
-            values={f"tag{n}": tag},
-        )
-        for n, tag in enumerate(query.tags)
-    ]
-    lists = [*_image_lists(query), *tag_lists, *_word_lists(query)]
+    lists = [*_image_lists(query), *_mark_lists(query), *_word_lists(query)]
     first, *rest = _shortest_first(connection, lists, period, bounds)
     others = [other.by_key or other for other in rest]
-    conditions = [first.condition, *period]
+    conditions = [*period]
     for number, other in enumerate(others):
         lookup = f"SELECT 1 FROM {other.source} WHERE {other.condition} AND {{key}} = "
         conditions.append(f"EXISTS ({other.fill(lookup, f'o{number}')}{{key}})")
@@ -88,14 +81,27 @@ def select_keys(
         conditions.append(_NOT_TRASHED)
     if query.is_missing:
         conditions.append(_MISSING)
-    newest = "" if limit is None else f" ORDER BY {{key}} DESC LIMIT {int(limit)}"
-    sql = f"SELECT {{key}} AS id FROM {first.source} WHERE {' AND '.join(conditions)}{newest}"
-    statement = text(first.fill(sql, "l")).bindparams(**bounds, **_values_of(first, *others))
+    newest = "" if limit is None else f" ORDER BY id DESC LIMIT {int(limit)}"
+    statement = text(_scan(first, conditions) + newest)
+    statement = statement.bindparams(**bounds, **_values_of(first, *others))
     return statement.columns(column("id", BigInteger))
 
 
-def _values_of(*lists: _KeyList) -> dict[str, str | int]:
-    return {name: value for one in lists for name, value in one.values.items()}
+def _scan(scanned: _KeyList, conditions: Sequence[str]) -> str:
+    """SQL of the keys of a list that meet these conditions."""
+    return " UNION ALL ".join(
+        one.fill(
+            f"SELECT {{key}} AS id FROM {one.source} "
+            f"WHERE {' AND '.join([one.condition, *conditions])}",
+            "l",
+        )
+        for one in scanned.parts or (scanned,)
+    )
+
+
+def _values_of(*lists: _KeyList) -> dict[str, str | int | float]:
+    parts = [part for one in lists for part in (one, *one.parts)]
+    return {name: value for one in parts for name, value in one.values.items()}
 
 
 def _shortest_first(
@@ -105,11 +111,7 @@ def _shortest_first(
     if len(lists) < 2:
         return lists or [_KeyList(source="images AS {l}")]
     probes = [
-        one.fill(
-            f"(SELECT {{key}} FROM {one.source} WHERE {' AND '.join([one.condition, *period])} "
-            f"ORDER BY {{key}} DESC LIMIT 1 OFFSET {one.probe})",
-            "l",
-        )
+        f"(SELECT id FROM ({_scan(one, period)} ORDER BY id DESC LIMIT 1 OFFSET {one.probe}))"
         for one in lists
     ]
     statement = text(f"SELECT {', '.join(probes)}")
@@ -119,22 +121,88 @@ def _shortest_first(
 
 
 def _image_lists(query: Query) -> Iterator[_KeyList]:
-    """Backend, model, rating and trash, by one index that covers all that are asked for."""
-    makers = {"backend": query.backend, "model": query.model}
-    values: dict[str, str | int] = {
-        name: value for name, value in makers.items() if value is not None
-    }
-    conditions = [f"{{l}}.{name} = :{name}" for name in values]
-    index = f"images_by_{'_and_'.join(values)}"
+    """Conditions of the images themselves: each by an index that covers it."""
+    yield from _maker_lists(query)
+    if query.shape is not None:
+        condition = SHAPES[query.shape].format(l="{l}.")
+        yield _KeyList(
+            source=f"images AS {{l}} INDEXED BY images_{query.shape}", condition=condition
+        )
+    if query.size is not None:
+        yield _KeyList(
+            source="images AS {l} INDEXED BY images_by_size",
+            condition="{l}.width = :width AND {l}.height = :height",
+            values=dict(zip(("width", "height"), query.size, strict=True)),
+        )
+    if query.cost is not None:
+        yield _cost_list(query.cost)
+    if query.max_cost is not None:
+        free, paid = _cost_list("free"), _cost_list("paid")
+        paid = replace(paid, condition=f"{paid.condition} AND {{l}}.cost <= :max_cost")
+        most: Values = {"max_cost": query.max_cost}
+        yield _KeyList(
+            source="images AS {l}",
+            condition="{l}.cost <= :max_cost",
+            values=most,
+            parts=(free, replace(paid, values=most)),
+        )
+
+
+def _cost_list(cost: CostClass) -> _KeyList:
+    condition = COSTS[cost].format(l="{l}.")
+    return _KeyList(source=f"images AS {{l}} INDEXED BY images_{cost}", condition=condition)
+
+
+def _maker_lists(query: Query) -> Iterator[_KeyList]:
+    """Backend, models, rating and trash, by one index that covers all that are asked for."""
+    models = tuple(dict.fromkeys(query.models))
+    values: dict[str, str | int | float] = {f"model{n}": one for n, one in enumerate(models)}
+    made_by: list[str] = []
+    conditions: list[str] = []
+    if query.backend is not None:
+        made_by.append("backend")
+        conditions.append("{l}.backend = :backend")
+        values["backend"] = query.backend
+    if models:
+        made_by.append("model")
+        names = ", ".join(f":model{n}" for n in range(len(models)))
+        conditions.append(f"{{l}}.model IN ({names})")
+    index, is_sorted = f"images_by_{'_and_'.join(made_by)}", len(models) < 2
     if query.rating is not None:
         conditions = ["{l}.rating IS NOT NULL", "{l}.rating >= :rating", *conditions]
-        index = "images_rated"
+        index, is_sorted = "images_rated", True
         values["rating"] = query.rating
     if query.in_trash:
-        conditions, index = ["{l}.trashed_ms IS NOT NULL", *conditions], "images_trashed"
-    if conditions:
-        source = f"images AS {{l}} INDEXED BY {index}"
-        yield _KeyList(source=source, condition=" AND ".join(conditions), values=values)
+        conditions = ["{l}.trashed_ms IS NOT NULL", *conditions]
+        index, is_sorted = "images_trashed", True
+    if not conditions:
+        return
+    source = f"images AS {{l}} INDEXED BY {index}"
+    whole = _KeyList(source=source, condition=" AND ".join(conditions), values=values)
+    if not is_sorted:  # a scan of several models is not in order of time; that of each model is
+        others = conditions[:-1]
+        parts = [
+            _KeyList(source=source, condition=" AND ".join([*others, f"{{l}}.model = :model{n}"]))
+            for n in range(len(models))
+        ]
+        whole = replace(whole, parts=tuple(parts))
+    yield whole
+
+
+def _mark_lists(query: Query) -> Iterator[_KeyList]:
+    """Tags, LoRAs and the album, each in a table of its own."""
+    marks = [
+        *(("tags", "tag", tag) for tag in query.tags),
+        *(("loras", "lora", name) for name in query.loras),
+        *([("album_images", "album", query.album)] if query.album is not None else []),
+    ]
+    for number, (table, name, value) in enumerate(marks):
+        yield _KeyList(
+            source=f"{table} AS {{l}}",
+            key="{l}.image",
+            condition=f"{{l}}.{name} = :mark{number}",
+            values={f"mark{number}": value},
+        )
 
 
 def _word_lists(query: Query) -> Iterator[_KeyList]:

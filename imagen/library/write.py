@@ -286,6 +286,17 @@ def _insert_generation(
     }
     connection.execute(insert(generations).values(_stored_texts(values)))
     words = fulltext.tokenize(prompt)
+    _insert_images(connection, record, small, salt, words)
+
+
+def _insert_images(
+    connection: Connection,
+    record: GenerationRecord,
+    small: Mapping[Path, bytes | None],
+    salt: int,
+    words: list[str],
+) -> None:
+    """The rows of its images, with the words of their prompt, their LoRAs and thumbnails."""
     if connection.dialect.name == "sqlite":
         insert_words = "INSERT INTO prompts (rowid, words) VALUES (:key, :words)"
         stored_words = " ".join(words)

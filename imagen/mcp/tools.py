@@ -256,7 +256,8 @@ class ImageTools:
     ) -> Annotated[CallToolResult, ImagesOutcome]:
         """List the images of the library, newest first."""
         caller = self._allow(ctx, "read")
-        query = Query(text=search, model=model, backend=backend, tags=tuple(tags or ()))
+        models = () if model is None else (model,)
+        query = Query(text=search, models=models, backend=backend, tags=tuple(tags or ()))
         page = await asyncio.to_thread(
             search_images, self._runtime.library, query, after=after, limit=limit
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from imagen.library import FailedGeneration, ImageDetail, LibraryImage
+    from imagen.library.facets import Facets
     from imagen.outputs import ImageRecord
     from imagen.outputs.convert import ConvertedImage
 
@@ -106,19 +107,37 @@ class DeletedImagesView(ImagesView):
 
 
 class ValueCountView(View):
-    """A backend, model, rating or tag, and how many images have it."""
+    """A value that images can be filtered by, and how many images have it."""
 
     name: str
     images: int
 
 
 class ImageFacetsView(View):
-    """What images outside the trash can be filtered by."""
+    """What images can be filtered by."""
 
+    total: int = Field(description="How many images match.")
     backends: tuple[ValueCountView, ...]
     models: tuple[ValueCountView, ...]
     ratings: tuple[ValueCountView, ...]
     tags: tuple[ValueCountView, ...]
+    loras: tuple[ValueCountView, ...]
+    albums: tuple[ValueCountView, ...] = Field(description="By the id of the album.")
+    shapes: tuple[ValueCountView, ...]
+    sizes: tuple[ValueCountView, ...] = Field(description="`1024x768`; the most common ones.")
+    costs: tuple[ValueCountView, ...]
+    months: tuple[ValueCountView, ...] = Field(description="`2026-11`.")
+    days: tuple[ValueCountView, ...] = Field(description="`2026-11-27`; the newest ones.")
+
+    @classmethod
+    def of(cls, facets: Facets) -> ImageFacetsView:
+        counts: dict[str, Any] = {
+            name: tuple(ValueCountView(name=value, images=many) for value, many in found.items())
+            for name in cls.model_fields
+            if name != "total"
+            for found in [getattr(facets, name)]
+        }
+        return cls(total=facets.total, **counts)
 
 
 class ReuseView(View):

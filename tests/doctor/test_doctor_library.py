@@ -12,6 +12,7 @@ from support.doctor_samples import keep, settings, summarize
 
 from imagen.doctor import run_checks
 from imagen.doctor.checks import library_checks
+from imagen.library.migrations import STEPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def test_intact_library_is_ok(tmp_path: Path) -> None:
     whole = settings(tmp_path)
     keep(whole)
     assert _told(whole) == [
-        ("library", "ok", f"{tmp_path / 'library.db'}, version 6, 0 images"),
+        ("library", "ok", f"{tmp_path / 'library.db'}, version {len(STEPS)}, 0 images"),
         ("outbox", "ok", "empty"),
         ("integrity", "ok", "intact and searchable"),
     ]
@@ -41,7 +42,7 @@ def test_read_only_library_is_a_warning(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     output = _told(whole)
     tmp_path.chmod(0o700)
-    says = f"{tmp_path / 'library.db'}, version 6, 0 images; it is read-only"
+    says = f"{tmp_path / 'library.db'}, version {len(STEPS)}, 0 images; it is read-only"
     assert output == [
         ("library", "warning", says),
         ("outbox", "ok", "empty"),
@@ -53,7 +54,7 @@ def test_each_kind_of_library_is_reported_with_its_outbox(tmp_path: Path, librar
     whole = settings(tmp_path, library={"url": library_url})
     keep(whole, webhooks=1, why="Refused.", stuck=True)
     (_, state, says), *others = _told(whole)
-    assert (state, says.endswith(", version 6, 0 images")) == ("ok", True)
+    assert (state, says.endswith(f", version {len(STEPS)}, 0 images")) == ("ok", True)
     assert others == [
         ("outbox", "ok", "empty"),
         ("outbox", "broken", "1 for the webhook stuck: Refused."),

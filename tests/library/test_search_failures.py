@@ -58,7 +58,7 @@ def test_a_failed_generation_has_its_error_and_request(mishaps: Library) -> None
     [
         pytest.param(Query(), [4, 2, 1], id="all"),
         pytest.param(Query(backend="cloud"), [2], id="backend"),
-        pytest.param(Query(model="dream.safetensors"), [4, 1], id="model"),
+        pytest.param(Query(models=("dream.safetensors",)), [4, 1], id="model"),
         pytest.param(Query(since=NOON + timedelta(hours=1)), [4, 2], id="since"),
         pytest.param(Query(until=NOON + timedelta(hours=1)), [1], id="until"),
         pytest.param(Query(text="fox"), [1], id="a word"),

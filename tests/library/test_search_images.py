@@ -141,7 +141,7 @@ def test_a_page_can_be_larger_than_a_statement(library: Library) -> None:
     [
         pytest.param(Query(backend="cloud"), [_CAT, _OLD], id="backend"),
         pytest.param(Query(backend="clou"), [], id="no backend"),
-        pytest.param(Query(model="grey"), [_OWL, _CAT], id="model"),
+        pytest.param(Query(models=("grey",)), [_OWL, _CAT], id="model"),
         pytest.param(Query(text="red"), [_CAT, _FOX], id="text"),
         pytest.param(Query(tags=("good",)), [_CAT, _FOX], id="tag"),
         pytest.param(Query(tags=("good", "print")), [_CAT], id="two tags"),
@@ -172,7 +172,7 @@ def test_since_is_inclusive_and_until_exclusive(four: Library) -> None:
 _CHOICES: dict[str, tuple[Any, set[str]]] = {
     "text": ("red", {_CAT, _FOX}),
     "backend": ("studio", {_FOX, _OWL}),
-    "model": ("dream.safetensors", {_FOX, _OLD}),
+    "models": (("dream.safetensors",), {_FOX, _OLD}),
     "tags": (("good",), {_FOX, _CAT}),
     "rating": (2, {_FOX, _OLD}),
     "since": (NOON, {_FOX, _CAT, _OWL}),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from imagen.library import GenerationRecord, Library
 
+_LORAS = ("ink.safetensors", "fog.safetensors")
 _SOON = NOON + timedelta(hours=2)
 _WANTED = {
     "everything": Query(),
@@ -25,24 +26,44 @@ _WANTED = {
     "words and more": Query(text="red fox", backend="studio"),
     "words, and a backend that few have": Query(text="red", backend="cloud"),
     "words that few have, and a backend": Query(text="cat", backend="cloud", rating=5),
-    "a phrase in what few have": Query(text='"red fox"', model="grey", rating=1),
-    "no phrase in what few have": Query(text='"fox red"', model="grey"),
-    "a beginning in what few have": Query(text="re* sno*", model="grey"),
+    "a phrase in what few have": Query(text='"red fox"', models=("grey",), rating=1),
+    "no phrase in what few have": Query(text='"fox red"', models=("grey",)),
+    "a beginning in what few have": Query(text="re* sno*", models=("grey",)),
     "what is not said in what few have": Query(text="fox -snow", rating=1, in_trash=True),
-    "what is said though it must not be": Query(text="red -snow", model="grey"),
+    "what is said though it must not be": Query(text="red -snow", models=("grey",)),
     "a common tag and a rare one": Query(tags=("good", "print")),
     "a rare tag and a common one": Query(tags=("print", "good")),
     "a rare tag and words": Query(text="red", tags=("print",)),
-    "a tag, a backend and a model": Query(tags=("good",), backend="cloud", model="grey"),
+    "a tag, a backend and a model": Query(tags=("good",), backend="cloud", models=("grey",)),
     "stars and a backend": Query(rating=3, backend="cloud"),
     "stars, a backend and a tag": Query(rating=5, backend="cloud", tags=("print",)),
     "the trash": Query(in_trash=True),
     "the trash and stars": Query(in_trash=True, rating=4),
-    "the trash, words and a model": Query(in_trash=True, text="owl", model="grey"),
+    "the trash, words and a model": Query(in_trash=True, text="owl", models=("grey",)),
     "a time": Query(since=_SOON),
     "a time, words and a backend": Query(since=_SOON, text="red", backend="cloud"),
     "the time before, a tag and a backend": Query(until=_SOON, tags=("good",), backend="studio"),
     "what none has, and words": Query(text="red", backend="nowhere"),
+    "two models": Query(models=("grey", "dream")),
+    "a model twice": Query(models=("dream", "dream")),
+    "two models, a backend and a time": Query(
+        models=("dream", "grey"), backend="cloud", until=_SOON + timedelta(hours=2)
+    ),
+    "two models and stars": Query(models=("dream", "grey"), rating=5),
+    "a shape": Query(shape="portrait"),
+    "a shape and words": Query(shape="landscape", text="cat"),
+    "no such shape": Query(shape="square"),
+    "a size": Query(size=(48, 64)),
+    "a LoRA": Query(loras=("ink.safetensors",)),
+    "two LoRAs": Query(loras=("ink.safetensors", "fog.safetensors")),
+    "a LoRA and a tag": Query(loras=("ink.safetensors",), tags=("print",)),
+    "free": Query(cost="free"),
+    "paid": Query(cost="paid"),
+    "paid, a model": Query(cost="paid", models=("grey",)),
+    "unknown cost": Query(cost="unknown"),
+    "at most a cent": Query(max_cost=0.01),
+    "at most a cent, a shape": Query(max_cost=0.01, shape="landscape"),
+    "at most a dollar, a backend": Query(max_cost=1, backend="cloud"),
 }
 _FOX, _CAT, _SNOW, _OWL = "a red fox", "a red cat", "a red fox in snow", "a foxy fox of an owl"
 _FOUND: dict[str, dict[str, int]] = {
@@ -70,12 +91,35 @@ _FOUND: dict[str, dict[str, int]] = {
     "a time, words and a backend": {_CAT: 120, _SNOW: 3},
     "the time before, a tag and a backend": {_FOX: 450},
     "what none has, and words": {},
+    "two models": {_FOX: 450, _CAT: 120, _SNOW: 3},
+    "a model twice": {_FOX: 450, _CAT: 120},
+    "two models, a backend and a time": {_CAT: 120, _SNOW: 3},
+    "two models and stars": {_CAT: 120},
+    "a shape": {_SNOW: 3},
+    "a shape and words": {_CAT: 120},
+    "no such shape": {},
+    "a size": {_SNOW: 3},
+    "a LoRA": {_CAT: 120, _SNOW: 3},
+    "two LoRAs": {_SNOW: 3},
+    "a LoRA and a tag": {_CAT: 120, _SNOW: 3},
+    "free": {_FOX: 450},
+    "paid": {_CAT: 120, _SNOW: 3},
+    "paid, a model": {_SNOW: 3},
+    "unknown cost": {},
+    "at most a cent": {_FOX: 450, _CAT: 120},
+    "at most a cent, a shape": {_FOX: 450, _CAT: 120},
+    "at most a dollar, a backend": {_CAT: 120, _SNOW: 3},
 }
 
 
-def _batch(number: int, prompt: str, many: int, model: str, **values: Any) -> GenerationRecord:
+def _batch(
+    number: int, prompt: str, many: int, model: str, side: int = 48, **values: Any
+) -> GenerationRecord:
     """A generation with this many images, this many hours after noon."""
-    images = tuple(make_image(number, index) for index in range(many))
+    images = tuple(
+        make_image(number, index).model_copy(update={"width": 112 - side, "height": side})
+        for index in range(many)
+    )
     began = NOON + timedelta(hours=number)
     facts = {"model": model}
     return make_record(number, prompt, began=began, images=images, facts=facts, **values)
@@ -86,8 +130,8 @@ def many(library: Library) -> Library:
     """Four large batches and small ones: more than is looked at to learn which list is short."""
     batches = [
         _batch(1, _FOX, 450, "dream", backend="studio"),
-        _batch(2, _CAT, 120, "dream", backend="cloud"),
-        _batch(3, _SNOW, 3, "grey", backend="cloud"),
+        _batch(2, _CAT, 120, "dream", backend="cloud", loras=_LORAS[:1], estimated_usd=0.6),
+        _batch(3, _SNOW, 3, "grey", 64, backend="cloud", loras=_LORAS, estimated_usd=0.6),
         _batch(0, _OWL, 130, "grey", backend="studio"),
     ]
     record_all(library, batches)

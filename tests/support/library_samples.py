@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagen import Request
 from imagen.config import LibrarySettings, Settings
+from imagen.core.request import Lora
 from imagen.core.ticket import Estimate, Ticket
 from imagen.library import record_generation
 from imagen.library.records import Delivery, GenerationRecord, StoredImage
@@ -39,10 +40,11 @@ def make_record(number: int = 1, prompt: str = "a fox", **values: Any) -> Genera
     is_paid = values.pop("is_paid", usd is not None)
     seed = values.pop("seed", 7)
     began = values.pop("began", NOON)
+    loras = tuple(Lora(name=name) for name in values.pop("loras", ()))
     ticket = Ticket(
         id=uuid_of(number),
         backend=values.get("backend", "studio"),
-        request=Request(prompt=prompt, width=64, height=48, seed=seed),
+        request=Request(prompt=prompt, width=64, height=48, seed=seed, loras=loras),
         receipt={},
         estimate=Estimate(usd=usd, basis="by the run") if is_paid else None,
     )

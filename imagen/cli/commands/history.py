@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -32,7 +33,18 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Only images of this backend.",
 )
-@click.option("--model", "-m", metavar="NAME", help="Only images of this model.")
+@click.option(
+    "--model",
+    "-m",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Only images of this model; may be repeated.",
+)
+@click.option(
+    "--lora", "loras", multiple=True, metavar="NAME", help="Only with this LoRA; may be repeated."
+)
+@click.option("--album", metavar="NAME", help="Only images of this album.")
 @since_option
 @until_option
 @click.option(
@@ -60,6 +72,7 @@ def history(
     since: TypedDate | None,
     until: TypedDate | None,
     tags: tuple[str, ...],
+    album: str | None,
     failed: bool,
     after: str | None,
     limit: int,
@@ -74,6 +87,7 @@ def history(
     quotes, after -- if it begins with a dash.
     """
     from imagen.library import Query
+    from imagen.library.albums import find_album
     from imagen.library.tags import parse_tag
 
     query = Query(
@@ -85,6 +99,8 @@ def history(
     )
     print_page = _print_failures if failed else _print_images
     with open_library(config_path) as library:
+        if album is not None:
+            query = replace(query, album=find_album(library, album).id)
         print_page(library, query, after, limit, as_json=as_json)
 
 
@@ -155,10 +171,11 @@ def _explain_no_images(library: Library, query: Query) -> Iterator[str]:
         yield "No image is marked as missing. To look for missing files: imagen library check --fix"
         return
     yield "No images match."
-    filters: tuple[tuple[Literal["backend", "model", "tag"], str | None], ...] = (
+    filters: tuple[tuple[Literal["backend", "model", "tag", "lora"], str | None], ...] = (
         ("backend", query.backend),
-        ("model", query.model),
+        *(("model", model) for model in query.models),
         *(("tag", tag) for tag in query.tags),
+        *(("lora", lora) for lora in query.loras),
     )
     for what, name in filters:
         if name is not None and name not in (names := list_values(library, what)):
@@ -182,10 +199,11 @@ def _print_failures(
 ) -> None:
     from imagen.library import Query, find_failure, search_failures
 
-    if query.rating is not None or query.tags or query.in_trash or query.is_missing:
+    of_images = (query.rating, query.tags, query.loras, query.album)
+    if any(of_images) or query.in_trash or query.is_missing:
         raise usage_error(
-            "--failed cannot be combined with --rating, --tag, --trash or --missing, which filter "
-            "images."
+            "--failed cannot be combined with --rating, --tag, --lora, --album, --trash or "
+            "--missing, which filter images."
         )
     older_than = None if after is None else find_failure(library, after)
     found = search_failures(library, query, older_than, limit)

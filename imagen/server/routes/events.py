@@ -20,7 +20,8 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     responses={
         200: {
             "description": "Server-sent events. `state`, `progress`, `images_added`, "
-            "`images_changed` and `images_removed` have an EventView as data, and its `seq` as id. "
+            "`images_changed`, `images_removed`, `albums_changed` and `views_changed` have an "
+            "EventView as data, and its `seq` as id. "
             "`preview` has `job` and `image`, a small JPEG as a data URL. `ready` is the first. "
             "After `resync`, events were missed: read jobs and images anew. `ping` comes after 15 "
             "seconds without another event: a stream that is silent for 20 is broken.",

@@ -25,8 +25,10 @@ from imagen.library import (
 )
 from imagen.library import Query as ImageQuery
 from imagen.library.detail import build_sidecar
+from imagen.library.facets import count_facets
 from imagen.library.image_index import read_revision
 from imagen.library.schema import stored_text
+from imagen.library.search import CostClass, Shape
 from imagen.library.tags import change_tags, count_values, parse_tag, set_rating
 from imagen.library.trash import (
     delete_for_good,
@@ -63,7 +65,7 @@ from imagen.views.images import (
 router = APIRouter(tags=["images"])
 
 MOST_IMAGES = 500
-_MOST_CHANGED = 1000
+MOST_CHANGED = 1000
 _FIRST_YEAR, _LAST_YEAR = 1971, 2200
 _KEY = re.compile(r"\d{15,19}")
 _LARGEST_KEY = 2**63 - 1
@@ -74,7 +76,7 @@ After = Annotated[
     Query(max_length=60, description="The last image of the page before: its ID, or its key."),
 ]
 ImageIds = Annotated[
-    tuple[Annotated[str, Field(max_length=60)], ...], Field(min_length=1, max_length=_MOST_CHANGED)
+    tuple[Annotated[str, Field(max_length=60)], ...], Field(min_length=1, max_length=MOST_CHANGED)
 ]
 
 
@@ -83,14 +85,21 @@ class MakerFilters(View):
 
     text: str = Field("", max_length=1000, description='Words of the prompt: `red "in snow" -cat`.')
     backend: str | None = Field(None, max_length=200)
-    model: str | None = Field(None, max_length=1000)
+    model: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
+        (), max_length=100, description="Of this model; may be repeated for any of several."
+    )
     since: datetime | None = Field(None, description="From this moment on.")
     until: datetime | None = Field(None, description="Before this moment.")
 
-    @field_validator("text", "backend", "model")
+    @field_validator("text", "backend")
     @classmethod
     def _storable(cls, value: str | None) -> str | None:
         return value and stored_text(value)
+
+    @field_validator("model")
+    @classmethod
+    def _all_storable(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(stored_text, values))
 
     @field_validator("since", "until")
     @classmethod
@@ -103,7 +112,7 @@ class MakerFilters(View):
         return ImageQuery(
             text=self.text,
             backend=self.backend,
-            model=self.model,
+            models=self.model,
             since=self.since,
             until=self.until,
         )
@@ -114,6 +123,20 @@ class ImageFilters(MakerFilters):
 
     rating: int | None = Field(None, ge=1, le=5, description="At least so many stars.")
     tag: tuple[str, ...] = Field((), max_length=20, description="With this tag; may be repeated.")
+    lora: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
+        (), max_length=20, description="Made with this LoRA; may be repeated."
+    )
+    album: str | None = Field(None, max_length=60, description="In the album with this id.")
+    shape: Shape | None = None
+    size: str | None = Field(
+        None, pattern=r"^\d{1,6}x\d{1,6}$", description="Exactly so large: `1024x768`."
+    )
+    cost: CostClass | None = Field(
+        None, description="Free, paid, or of unknown cost. Images of your own engines are free."
+    )
+    max_cost: float | None = Field(
+        None, ge=0, le=1e6, allow_inf_nan=False, description="At most so many US dollars each."
+    )
     trash: bool = Field(False, description="Only images in the trash; otherwise only others.")
     missing: bool = Field(
         False, description="Only images whose file was missing when it was checked."
@@ -124,9 +147,33 @@ class ImageFilters(MakerFilters):
             super().query(),
             rating=self.rating,
             tags=tuple(map(parse_tag, self.tag)),
+            loras=tuple(map(stored_text, self.lora)),
+            album=self.album and stored_text(self.album),
+            shape=self.shape,
+            size=_parse_size(self.size),
+            cost=self.cost,
+            max_cost=self.max_cost,
             in_trash=self.trash,
             is_missing=self.missing,
         )
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
+class CountedImages(ImageFilters):
+    """Which images to count."""
+
+    utc_offset: int = Field(
+        0,
+        ge=-1440,
+        le=1440,
+        description="Minutes that the clock of the days and months is ahead of UTC.",
+    )
 
 
 class ListedImages(ImageFilters):
@@ -175,7 +222,7 @@ class DoomedImages(View):
     """Which images in the trash to delete for good; by default all on this machine."""
 
     images: tuple[Annotated[str, Field(max_length=60)], ...] | None = Field(
-        None, max_length=_MOST_CHANGED, description="Their IDs."
+        None, max_length=MOST_CHANGED, description="Their IDs."
     )
     older_than_days: float | None = Field(
         None,
@@ -240,20 +287,22 @@ def list_tags(runtime: RuntimeOf) -> tuple[ValueCountView, ...]:
 
 
 @router.get("/facets")
-def list_facets(runtime: RuntimeOf) -> ImageFacetsView:
-    """List the backends, models, ratings and tags of images, and how many images have each."""
-    return _read_facets(runtime.library, read_revision(runtime.library))
+def list_facets(counted: Annotated[CountedImages, Query()], runtime: RuntimeOf) -> ImageFacetsView:
+    """What the images that match can be filtered by, and how many images each choice finds.
+
+    The counts of a facet ignore the filter by that facet itself. Values with many images come
+    first; days and months are newest first.
+    """
+    library, query = runtime.library, counted.query()
+    return _read_facets(library, read_revision(library), query, counted.utc_offset)
 
 
-@lru_cache(maxsize=2)
-def _read_facets(library: Library, _revision: str) -> ImageFacetsView:
-    """They are counted again once an image has changed: that takes a while for a million."""
-    return ImageFacetsView(
-        backends=_value_counts(count_values(library, "backend")),
-        models=_value_counts(count_values(library, "model")),
-        ratings=_value_counts(count_values(library, "rating")),
-        tags=_value_counts(count_values(library, "tag")),
-    )
+@lru_cache(maxsize=16)
+def _read_facets(
+    library: Library, _revision: str, query: ImageQuery, utc_offset: int
+) -> ImageFacetsView:
+    """They are counted again once an image has changed."""
+    return ImageFacetsView.of(count_facets(library, query, utc_offset))
 
 
 def _value_counts(counts: dict[str, int]) -> tuple[ValueCountView, ...]:
@@ -263,7 +312,7 @@ def _value_counts(counts: dict[str, int]) -> tuple[ValueCountView, ...]:
 @router.patch("/images")
 def change_images(marked: MarkedImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Tag and rate several images."""
-    return _change(_find_all(marked.images, runtime.library), marked, runtime.library, caller)
+    return _change(find_all(marked.images, runtime.library), marked, runtime.library, caller)
 
 
 @router.get("/images/{id}")
@@ -314,7 +363,7 @@ def trash_image(id: str, runtime: RuntimeOf, caller: CallerOf) -> ImageView:
 @router.post("/trash")
 def trash_images(chosen: ChosenImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Move images and their sidecars to the trash."""
-    images = _find_all(chosen.images, runtime.library)
+    images = find_all(chosen.images, runtime.library)
     for image in images:
         require_here(image)
     for image in images:
@@ -325,7 +374,7 @@ def trash_images(chosen: ChosenImages, runtime: RuntimeOf, caller: CallerOf) -> 
 @router.post("/trash/restore")
 def restore_images(chosen: ChosenImages, runtime: RuntimeOf, caller: CallerOf) -> ImagesView:
     """Put images in the trash back to where they were."""
-    images = _find_all(chosen.images, runtime.library)
+    images = find_all(chosen.images, runtime.library)
     for image in images:
         require_trashed(image)
     for image in images:
@@ -343,7 +392,7 @@ def empty_trash(doomed: DoomedImages, runtime: RuntimeOf, caller: CallerOf) -> D
     if images is not None and days is not None:
         raise RequestError("older_than_days cannot be combined with images.")
     if images is not None:
-        chosen = _find_all(images, library)
+        chosen = find_all(images, library)
         for image in chosen:
             require_trashed(image)
     else:
@@ -356,7 +405,7 @@ def empty_trash(doomed: DoomedImages, runtime: RuntimeOf, caller: CallerOf) -> D
     )
 
 
-def _find_all(ids: tuple[str, ...], library: Library) -> list[LibraryImage]:
+def find_all(ids: tuple[str, ...], library: Library) -> list[LibraryImage]:
     """These images, each once; unique ids are looked up together. Raises NotFound."""
     known = {image.uid: image for image in find_images_by_uid(library, ids)}
     found = [known.get(id) or find_image_by_id(library, id) for id in ids]

@@ -6,7 +6,7 @@ export interface ServerEvent {
   /** Empty if it is about no job. */
   job: string;
   at: string;
-  kind: "state" | "progress" | "images_added" | "images_changed" | "images_removed";
+  kind: (typeof KINDS)[number];
   data: Record<string, unknown>;
 }
 
@@ -47,7 +47,15 @@ const BROWSER: StreamHost = {
   isHidden: () => document.hidden,
 };
 
-const KINDS = ["state", "progress", "images_added", "images_changed", "images_removed"] as const;
+const KINDS = [
+  "state",
+  "progress",
+  "images_added",
+  "images_changed",
+  "images_removed",
+  "albums_changed",
+  "views_changed",
+] as const;
 const LONGEST_WAIT = 15_000;
 /** The server sends something every 15 seconds: after so long without, the connection is dead. */
 export const SILENCE = 20_000;
