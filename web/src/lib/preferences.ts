@@ -19,6 +19,10 @@ export interface Preferences {
   isViewerInfoShown: boolean;
 }
 
+/** The limits of `tile`. */
+export const SMALLEST_TILE = 120;
+export const LARGEST_TILE = 360;
+
 const DEFAULTS: Preferences = {
   theme: "dark",
   locale: "",

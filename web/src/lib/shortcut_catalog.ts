@@ -8,6 +8,9 @@ export const CATALOG = {
   "global.keys": "?",
   "global.queue": "Shift+Q",
   "global.undo": "Ctrl+Z",
+  "gallery.date": "g",
+  "gallery.select": "x",
+  "gallery.selectAll": "Ctrl+A",
 } as const satisfies Record<string, Keys>;
 
 export type ActionId = keyof typeof CATALOG;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { JobView } from "../api/schema";
 import { ImageIndex } from "./image_index";
 import { indexOf, uidOf } from "./index_samples";
-import { listJobTiles } from "./job_tiles";
+import { listJobTiles, secondsLeft } from "./job_tiles";
 
 const NOW = Date.parse("2026-11-27T12:00:00Z");
 
@@ -17,11 +17,12 @@ function job(number: number, change: Partial<JobView> = {}): JobView {
     height: 512,
     image_count: 1,
     number: 0,
+    priority: 0,
     position: number,
     started: null,
     ended: null,
     due: "2026-11-27T11:59:00Z",
-    created: "2026-11-27T11:59:00Z",
+    created: `2026-11-27T11:59:${String(number).padStart(2, "0")}Z`,
     ...change,
   } as JobView;
 }
@@ -81,4 +82,13 @@ test("many images that wait are one tile, before those that are next", () => {
   expect(tiles).toHaveLength(9);
   expect(tiles[0]).toMatchObject({ kind: "more", count: 22 });
   expect(tiles.at(-1)?.job.id).toBe("job1");
+});
+
+test.each([
+  [{ progress: { fraction: 0.25 }, ...started(10) }, 30],
+  [{ progress: { fraction: 0.01 }, ...started(10) }, null],
+  [{ ...started(10), expected_end: new Date(NOW + 5000).toISOString() }, 5],
+  [{}, null],
+] as [Partial<JobView>, number | null][])("the time that is left of %j is %s", (change, left) => {
+  expect(secondsLeft(job(1, change), NOW)).toBe(left);
 });

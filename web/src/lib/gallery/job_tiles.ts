@@ -1,5 +1,5 @@
 import type { JobView } from "../api/schema";
-import { isLive } from "../jobs";
+import { fractionOf, isExpected, isLive } from "../jobs";
 import type { ImageIndex } from "./image_index";
 
 /** A place in the grid for an image that a job makes. */
@@ -23,6 +23,10 @@ const SOON = 60_000;
 /** The image of a job that has ended comes within so many milliseconds, or does not match. */
 const IMAGE_WITHIN = 3000;
 
+/** From this share and so many seconds on, progress says how long a job will take. */
+const SURE_FRACTION = 0.05;
+const SURE_SECONDS = 1;
+
 interface Shown {
   /** What the grid shows. */
   index: ImageIndex;
@@ -33,7 +37,7 @@ interface Shown {
 
 /** The tiles of jobs that wait, run and have failed, newest first, so that each is where its image will be. */
 export function listJobTiles(jobs: Iterable<JobView>, { index, isKnown, now }: Shown): JobTile[] {
-  const shown = [...jobs].filter((job) => job.image_count > 0 && isShown(job, isKnown, now));
+  const shown = [...jobs].filter((job) => (job.image_count ?? 1) > 0 && isShown(job, isKnown, now));
   shown.sort(byTurn);
   const all = shown.flatMap((job) => tilesOf(job, now));
   const here = new Set(index.findAll(all.map((tile) => tile.key)).map((i) => index.uid(i)));
@@ -70,7 +74,8 @@ function byTurn(a: JobView, b: JobView): number {
   const started = [a, b].map((job) => (job.started ? Date.parse(job.started) : Infinity));
   if (started[0] !== started[1]) return (started[0] as number) < (started[1] as number) ? -1 : 1;
   return (
-    (a.position ?? 1e9) - (b.position ?? 1e9) ||
+    Number(isExpected(a)) - Number(isExpected(b)) ||
+    b.priority - a.priority ||
     a.created.localeCompare(b.created) ||
     a.number - b.number
   );
@@ -87,7 +92,19 @@ function tilesOf(job: JobView, now: number): JobTile[] {
     time: job.started ? Date.parse(job.started) : now,
     count: 1,
   };
-  const count = hasFailed ? 1 : job.image_count;
+  const count = hasFailed ? 1 : (job.image_count ?? 1);
   const id = job.generation || job.id;
   return Array.from({ length: count }, (_, i) => ({ ...tile, key: `${id}.${i + 1}` }));
+}
+
+/** In how many seconds a running job is likely to end; null if that is unknown. */
+export function secondsLeft(job: JobView, now: number): number | null {
+  if (!job.started) return null;
+  const elapsed = (now - Date.parse(job.started)) / 1000;
+  const fraction = fractionOf(job);
+  if (fraction !== null && fraction >= SURE_FRACTION && elapsed >= SURE_SECONDS) {
+    return Math.max(0, (elapsed / fraction) * (1 - fraction));
+  }
+  const left = job.expected_end ? (Date.parse(job.expected_end) - now) / 1000 : 0;
+  return left > 0 ? left : null;
 }
