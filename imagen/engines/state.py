@@ -70,6 +70,8 @@ def read_backend(name: str, settings: Settings, *, is_asked: bool) -> BackendVie
         title=str(block.get("title") or ""),
         default=name == settings.default_backend,
     )
+    with suppress(ImagenError):
+        state = state.model_copy(update={"label": load_adapter(kind).label or kind})
     problems = [
         *find_backend_problems(name, settings),
         *find_unset_variables(name, settings, os.environ),
@@ -81,8 +83,7 @@ def read_backend(name: str, settings: Settings, *, is_asked: bool) -> BackendVie
         return state.model_copy(update=changes)
     with suppress(ImagenError):
         resource = find_resource(name, settings.backends, settings.shared())
-        adapter = load_adapter(kind)
-        state = state.model_copy(update={"engine": resource.name, "label": adapter.label or kind})
+        state = state.model_copy(update={"engine": resource.name})
     if not is_asked:
         return state
     try:

@@ -35,7 +35,7 @@ test("reusing all replaces the draft, a part leaves the others", () => {
   draft.reuse({ prompt: "rain", seed: 7, width: 640, height: 480 }, "lab", "size");
   expect(draft.request).toEqual({ prompt: "fog", steps: 4, seed: 1, width: 640, height: 480 });
   draft.reuse({ prompt: "rain", seed: 7 }, "lab", "remix");
-  expect(draft.values).toEqual({ request: { prompt: "rain" }, backends: ["lab"] });
+  expect(draft.values).toEqual({ request: { prompt: "rain" }, backends: ["lab"], models: [] });
 });
 
 test("what was there before can be restored", () => {
@@ -45,4 +45,24 @@ test("what was there before can be restored", () => {
   draft.restore({ request: {}, backends: [] });
   draft.restore(before);
   expect(new Draft(device).request).toEqual({ prompt: "fog" });
+});
+
+test("choosing one model names it; several are compared", () => {
+  const draft = new Draft(device);
+  draft.set({ prompt: "fog" });
+  draft.choose(["lab"], ["dusk"]);
+  expect(draft.values).toEqual({
+    request: { prompt: "fog", model: "dusk" },
+    backends: ["lab"],
+    models: [],
+  });
+  draft.choose(["lab"], ["dusk", "dawn"]);
+  expect(draft.models).toEqual(["dusk", "dawn"]);
+  expect(draft.request).toEqual({ prompt: "fog" });
+  draft.setBackends(["lab", "cloud"]);
+  expect(new Draft(device).values).toEqual({
+    request: { prompt: "fog" },
+    backends: ["lab", "cloud"],
+    models: [],
+  });
 });

@@ -11,6 +11,8 @@ export interface DraftValues {
   request: RequestDraft;
   /** The backends to generate with: with several, the images are compared. Empty for the default. */
   backends: string[];
+  /** The models of the one backend that are compared; else empty. */
+  models: string[];
 }
 
 const NAME = "imagen.draft";
@@ -20,6 +22,8 @@ export class Draft extends Observable {
   request: RequestDraft = {};
   /** The backends to generate with: with several, the images are compared. Empty for the default. */
   backends: string[] = [];
+  /** The models of the one backend that are compared; else empty. */
+  models: string[] = [];
   readonly #stores: Storage[];
 
   /** `tab` lives as long as a tab: what another tab wrote meanwhile does not replace it. */
@@ -31,18 +35,20 @@ export class Draft extends Observable {
       if (!kept) continue;
       this.request = kept.request ?? {};
       this.backends = kept.backends ?? [];
+      this.models = kept.models ?? [];
       break;
     }
   }
 
   get values(): DraftValues {
-    return { request: this.request, backends: this.backends };
+    return { request: this.request, backends: this.backends, models: this.models };
   }
 
   /** Replace all of it, for instance by what `values` was before. */
-  restore(values: DraftValues): void {
+  restore(values: Omit<DraftValues, "models"> & Partial<DraftValues>): void {
     this.request = values.request;
     this.backends = values.backends;
+    this.models = values.models ?? [];
     this.#keep();
   }
 
@@ -54,6 +60,16 @@ export class Draft extends Observable {
 
   setBackends(backends: string[]): void {
     this.backends = backends;
+    this.models = [];
+    this.#keep();
+  }
+
+  /** Generate with a model of a backend, with the backends' own ones, or compare several models. */
+  choose(backends: string[], models: string[]): void {
+    this.backends = backends;
+    this.models = models.length > 1 ? models : [];
+    const [model] = models.length === 1 ? models : [];
+    this.request = withValues(this.request, { model });
     this.#keep();
   }
 
@@ -72,7 +88,10 @@ export class Draft extends Observable {
     this.request = withValues(isWhole ? {} : withValues(this.request, emptied), {
       ...Object.fromEntries(taken),
     });
-    if (isWhole && backend) this.backends = [backend];
+    if (isWhole && backend) {
+      this.backends = [backend];
+      this.models = [];
+    }
     this.#keep();
   }
 
