@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.live_server import LiveServer, live_server, server_settings
 
 from imagen.config import Budget
+from imagen.runtime.usage_export import write_csv
+from imagen.views.usage import UsageRowView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +56,25 @@ def test_usage_is_summed_by_groups(shared: LiveServer) -> None:
     assert (group["backend"], group["images"], group["day"]) == ("mock", 2, None)
     assert usage["total"]["generations"] == 2
     assert _get(shared, "/usage", until="2020-01-01")["total"] is None
+
+
+def test_usage_is_downloaded_as_csv_and_json(shared: LiveServer) -> None:
+    rows = _get(shared, "/usage/generations")["rows"]
+    table = shared.client.get("/api/v1/usage/export").raise_for_status()
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.headers["content-disposition"] == 'attachment; filename="imagen-usage.csv"'
+    lines = [*csv.DictReader(StringIO(table.text))]
+    assert [line["generation"] for line in lines] == [row["generation"] for row in rows]
+    assert (lines[0]["model"], lines[0]["cost"], lines[0]["images"]) == ("mock-dusk", "", "1")
+    assert _get(shared, "/usage/export", format="json")["rows"] == rows
+    none = shared.client.get("/api/v1/usage/export", params={"until": "2020-01-01"})
+    assert [*csv.DictReader(StringIO(none.text))] == []
+
+
+def test_a_downloaded_name_is_not_a_formula() -> None:
+    row = dict.fromkeys(UsageRowView.model_fields, None) | {"model": "=1+1", "cost": -1.5}
+    (line,) = csv.DictReader(StringIO("".join(write_csv([row]))))
+    assert (line["model"], line["cost"]) == ("'=1+1", "-1.5")
 
 
 def test_usage_of_models_says_what_an_image_takes(shared: LiveServer) -> None:

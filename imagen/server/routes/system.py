@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import JsonValue
 
 from imagen.core.json_values import json_safe
@@ -21,6 +21,7 @@ from imagen.outputs.redact import redact_record
 from imagen.pipeline.budgets import read_budget_use
 from imagen.runtime import Runtime
 from imagen.runtime.status import read_status
+from imagen.runtime.usage_export import write_csv, write_json
 from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.doctor import ConfigReportView, DoctorView
 from imagen.views.status import StatusView
@@ -95,6 +96,26 @@ def list_usage(
 def list_used_models(runtime: RuntimeOf) -> ModelsUsageView:
     """List what an image of each model usually takes and costs, the last used model first."""
     return ModelsUsageView(models=tuple(map(ModelUsageView.of, list_model_usage(runtime.library))))
+
+
+@router.get(
+    "/usage/export",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {}, "application/json": {}}}},
+)
+def export_usage(
+    runtime: RuntimeOf,
+    format: Annotated[Literal["csv", "json"], Query(description="The kind of file.")] = "csv",
+    since: Since = None,
+    until: Until = None,
+) -> StreamingResponse:
+    """Download the cost and time of each generation, oldest first."""
+    period = _place(since, "since", runtime), _place(until, "until", runtime)
+    rows = (UsageRowView.of(row).as_data() for row in list_rows(runtime.library, *period))
+    lines = write_csv(rows) if format == "csv" else write_json(rows)
+    kind = "text/csv" if format == "csv" else "application/json"
+    name = f'attachment; filename="imagen-usage.{format}"'
+    return StreamingResponse(lines, media_type=kind, headers={"Content-Disposition": name})
 
 
 @router.get("/budgets")
