@@ -193,6 +193,7 @@ export class JobStore extends Observable {
         rank(a) - rank(b) ||
         (rank(a) === 1 ? b.priority - a.priority : 0) ||
         a.created.localeCompare(b.created) ||
+        (a.position ?? 0) - (b.position ?? 0) ||
         a.number - b.number ||
         a.id.localeCompare(b.id),
     );
@@ -210,20 +211,29 @@ export class JobStore extends Observable {
       this.#isAgain = false;
       const before = new Map(this.jobs);
       const found = new Map<string, JobView>();
-      await this.#readPage({ state: [...LIVE], limit: MOST }, found);
-      await this.#readPage({ state: [...ENDED], limit: MOST_ENDED }, found, this.#midnight());
-      await this.#readBelow([...found.values()], found);
+      await Promise.all([
+        this.#readPage({ state: [...LIVE], limit: MOST }, found),
+        this.#readPage({ state: [...ENDED], limit: MOST_ENDED }, found, this.#midnight()),
+      ]);
+      this.#takeOver(found, before);
+      const below = new Map<string, JobView>();
+      await this.#readBelow([...found.values()], below);
+      this.#takeOver(below, before);
       for (const [id, job] of before) {
         const isSame = this.jobs.get(id) === job;
-        if (isSame && !found.has(id)) this.jobs.delete(id);
+        if (isSame && !found.has(id) && !below.has(id)) this.jobs.delete(id);
       }
-      for (const [id, job] of found) {
-        // What an event brought in the meantime is newer than the list.
-        if (this.jobs.get(id) === before.get(id)) this.#put(job);
-      }
-      this.isLoaded = true;
       this.changed();
     }
+  }
+
+  /** Show what was read; but what an event brought in the meantime is newer. */
+  #takeOver(found: Map<string, JobView>, before: Map<string, JobView>): void {
+    for (const [id, job] of found) {
+      if (this.jobs.get(id) === before.get(id)) this.#put(job);
+    }
+    this.isLoaded = true;
+    this.changed();
   }
 
   async #readPage(
