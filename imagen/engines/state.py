@@ -69,6 +69,7 @@ def read_backend(name: str, settings: Settings, *, is_asked: bool) -> BackendVie
         label=kind,
         title=str(block.get("title") or ""),
         default=name == settings.default_backend,
+        is_configured=name in settings.backends,
     )
     with suppress(ImagenError):
         state = state.model_copy(update={"label": load_adapter(kind).label or kind})

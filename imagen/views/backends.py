@@ -69,6 +69,9 @@ class BackendView(View):
         "", description="What its jobs take turns on: other backends may share it. Empty if unknown"
     )
     default: bool = Field(description="Whether it is the default backend.")
+    is_configured: bool = Field(
+        False, description="Whether the configuration has it; the mock is there without."
+    )
     ok: bool | None = Field(
         None, description="Null if nothing is wrong so far and its engine was not asked."
     )
