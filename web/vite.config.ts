@@ -13,7 +13,7 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2022",
     assetsInlineLimit: 0,
-    license: true,
+    license: { fileName: "licenses.txt" },
   },
   server: { proxy: { "/api": { target: server, changeOrigin: true } } },
 });

@@ -18,13 +18,14 @@ BUILT_PAGE = Path(__file__).parent.parent / "static"
 """Where the build puts the page."""
 _SECTIONS = ("arena", "compare", "image", "settings", "trash", "usage", "welcome", "workflows")
 """The first words of the paths of the page."""
-_FILES = ("/favicon.svg", "/manifest.webmanifest", "/apple-touch-icon.png")
+_FILES = ("/favicon.svg", "/manifest.webmanifest", "/apple-touch-icon.png", "/licenses.txt")
 """The files of the page that are beside its HTML."""
 _MEDIA_TYPES = {
     ".css": "text/css",
     ".js": "text/javascript",
     ".png": "image/png",
     ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
     ".webmanifest": "application/manifest+json",
 }
 _YEAR = "public, max-age=31536000, immutable"

@@ -31,6 +31,7 @@ export interface ShortcutOptions {
 /** All shortcuts that are active: views add theirs while they are shown. */
 export class Shortcuts {
   #scopes: Shortcut[][] = [];
+  #listener: ((event: KeyboardEvent) => void) | null = null;
 
   constructor(private readonly options: ShortcutOptions) {}
 
@@ -51,8 +52,17 @@ export class Shortcuts {
     return this.options.keys()[shortcut.id] ?? shortcut.keys;
   }
 
+  /** Give all keys to `listener` instead, until the returned function is called. */
+  capture(listener: (event: KeyboardEvent) => void): () => void {
+    this.#listener = listener;
+    return () => {
+      if (this.#listener === listener) this.#listener = null;
+    };
+  }
+
   handle(event: KeyboardEvent): void {
     if (event.defaultPrevented || event.isComposing) return;
+    if (this.#listener) return this.#listener(event);
     const pressed = keysOf(event);
     const isSingle = !/^(Ctrl|Alt)\+/.test(pressed) && pressed.replace("Shift+", "").length === 1;
     const isTyping = isField(event.target);
