@@ -68,11 +68,19 @@ class Drift:
     why: str = ""
 
     @property
+    def then_text(self) -> str:
+        """The value of then in words, shortened; empty for nothing."""
+        return "" if self.then in _EMPTY else one_line(_format(self.then))
+
+    @property
+    def now_text(self) -> str:
+        """The value of now in words, shortened; empty for nothing."""
+        return "" if self.now in _EMPTY else one_line(_format(self.now))
+
+    @property
     def sentence(self) -> str:
         """`steps: 50 then, 10 now (at most 10)`."""
-        then = "nothing" if self.then in _EMPTY else _format(self.then)
-        now = "nothing" if self.now in _EMPTY else _format(self.now)
-        change = f"{then} then, {now} now"
+        change = f"{self.then_text or 'nothing'} then, {self.now_text or 'nothing'} now"
         if self.what == "unread":
             change = f"{_format(self.then)} then, which cannot be requested"
         why = f" ({self.why})" if self.why else ""

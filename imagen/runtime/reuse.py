@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from imagen.runtime.runtime import Runtime
 
 
-def build_request_again(image: LibraryImage, runtime: Runtime) -> tuple[dict[str, object], str]:
-    """The values of the request, and its backend.
+def build_request_again(
+    image: LibraryImage, runtime: Runtime, backend: str = ""
+) -> tuple[dict[str, object], str]:
+    """The values of the request, and its backend: the named one, or that of the image.
 
     The images that it was made from are stored, and named as uploads. Raises RequestError if one of
     them was not found, or if nothing is known about how the image was made.
     """
     settings = runtime.settings
-    record = read_graph_values(load_record(runtime.library, image))
-    file: Path | None = None
-    with suppress(LibraryError, OutputError):
-        file = find_image_file(image, runtime.library, settings)
-    source = ImageSource(record=record, told_by="library", image=file, folder=image.path.parent)
-    backend = record.backend if record.backend in settings.backends else runtime.backend
+    source = load_source(image, runtime)
+    record = source.record
+    own = record.backend if record.backend in settings.backends else runtime.backend
+    backend = backend or own
     again = reproduce_request(record, elsewhere=record.backend not in ("", backend))
     places = find_input_places(source, settings) if record.inputs else []
     try:
@@ -53,6 +53,15 @@ def build_request_again(image: LibraryImage, runtime: Runtime) -> tuple[dict[str
     values = request.model_dump(mode="json", exclude_defaults=True, exclude={"template"})
     named = {name: _replace_texts(value, stored) for name, value in values.items()}
     return strip_folders(named, request), backend  # a model may be named by its path
+
+
+def load_source(image: LibraryImage, runtime: Runtime) -> ImageSource:
+    """The record of an image, and its file if it still exists."""
+    file: Path | None = None
+    with suppress(LibraryError, OutputError):
+        file = find_image_file(image, runtime.library, runtime.settings)
+    record = read_graph_values(load_record(runtime.library, image))
+    return ImageSource(record=record, told_by="library", image=file, folder=image.path.parent)
 
 
 def _replace_texts(value: object, texts: dict[str, str]) -> object:

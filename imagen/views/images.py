@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue
 
+from imagen.outputs.redact import strip_paths
 from imagen.views.base import Moment, View
 from imagen.views.requests import RequestValues
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from imagen.library import FailedGeneration, ImageDetail, LibraryImage
     from imagen.library.facets import Facets
     from imagen.outputs import ImageRecord
     from imagen.outputs.convert import ConvertedImage
+    from imagen.reproduce import Drift
 
 
 class ImageView(View):
@@ -145,6 +147,48 @@ class ReuseView(View):
 
     request: RequestValues
     backend: str
+
+
+class DriftView(View):
+    """One difference between an image and the one that it is generated again from."""
+
+    what: str = Field(description="backend, engine, model, version, workflow, parameter, …")
+    name: str = Field(description="The parameter, the program, the input of a node, …")
+    then: str = Field(description="In words, shortened; empty for nothing.")
+    now: str = Field(description="In words, shortened; empty for nothing.")
+    why: str
+    sentence: str
+
+    @classmethod
+    def of(cls, drift: Drift, *, is_local: bool = True) -> DriftView:
+        shown: Callable[[str], str] = str if is_local else strip_paths
+        return cls(
+            what=drift.what,
+            name=shown(drift.name),
+            then=shown(drift.then_text),
+            now=shown(drift.now_text),
+            why=shown(drift.why),
+            sentence=shown(drift.sentence),
+        )
+
+
+class AgainView(ReuseView):
+    """How an image would be generated again, and what is known to differ."""
+
+    drift: tuple[DriftView, ...]
+    warnings: tuple[str, ...]
+
+
+class ImageDriftView(View):
+    """How an image differs from another one that it was generated again from."""
+
+    drift: tuple[DriftView, ...]
+    identical: Literal["file", "pixels", "no"] | None = Field(
+        description="Byte for byte, or once decoded; null if they were not compared."
+    )
+    difference: float | None = Field(
+        description="The average difference of a channel of a pixel, 0 to 1; 1 if the sizes differ."
+    )
 
 
 class ImageDeliveryView(View):

@@ -43,13 +43,17 @@ from imagen.outputs import strip_folders
 from imagen.outputs.provenance import read_graph_values, request_from_values
 from imagen.outputs.redact import redact_record, strip_paths
 from imagen.runtime.caller import Caller
+from imagen.runtime.drift import compare_images, plan_again
 from imagen.runtime.reuse import build_request_again
 from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.base import View
 from imagen.views.images import (
+    AgainView,
     DeletedImagesView,
+    DriftView,
     FailuresPageView,
     FailureView,
+    ImageDriftView,
     ImageFacetsView,
     ImageRecordView,
     ImagesPageView,
@@ -345,6 +349,50 @@ def get_request(id: str, runtime: RuntimeOf) -> ReuseView:
     image = find_image_by_id(runtime.library, id)
     request, backend = build_request_again(image, runtime)
     return ReuseView(request=request, backend=backend)
+
+
+@router.get("/images/{id}/again")
+def plan_image_again(
+    id: str,
+    runtime: RuntimeOf,
+    caller: CallerOf,
+    backend: Annotated[
+        str, Query(max_length=100, description="By default that of the image.")
+    ] = "",
+    model: Annotated[
+        str | None, Query(max_length=300, description="In place of the backend's own.")
+    ] = None,
+) -> AgainView:
+    """The request that generates an image again on a backend, and what will differ.
+
+    Nothing is sent.
+    """
+    image = find_image_by_id(runtime.library, id)
+    plan = plan_again(image, runtime, backend=backend, model=model)
+    return AgainView(
+        request=plan.request,
+        backend=plan.backend,
+        drift=tuple(DriftView.of(one, is_local=caller.is_local) for one in plan.drifts),
+        warnings=plan.warnings,
+    )
+
+
+@router.get("/images/{id}/drift")
+def get_drift(
+    id: str,
+    runtime: RuntimeOf,
+    caller: CallerOf,
+    original: Annotated[str, Query(max_length=60, description="The ID of the other image.")],
+) -> ImageDriftView:
+    """How an image differs from the one that it was generated again from."""
+    library = runtime.library
+    old, new = find_image_by_id(library, original), find_image_by_id(library, id)
+    drifts, likeness = compare_images(old, new, runtime)
+    return ImageDriftView(
+        drift=tuple(DriftView.of(one, is_local=caller.is_local) for one in drifts),
+        identical=(likeness.identical or "no") if likeness else None,
+        difference=likeness.difference if likeness else None,
+    )
 
 
 @router.patch("/images/{id}")
