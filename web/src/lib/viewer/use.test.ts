@@ -8,6 +8,7 @@ import {
   outpaint,
   readImageId,
   reasonAgainst,
+  taskOfRequest,
   upscale,
   varySeed,
 } from "./use";
@@ -83,4 +84,15 @@ test.each([
   [" abc ", "abc"],
 ])("the id in %s", (text, id) => {
   expect(readImageId(text)).toBe(id);
+});
+
+test.each([
+  [{ prompt: "fog" }, "text-to-image"],
+  [{ prompt: "fog", image: "blob:a/x.png", mask: "blob:b/m.png" }, "inpaint"],
+  [{ image: "blob:a/x.png", upscale: { factor: 2 } }, "upscale"],
+  [{ prompt: "fog", image: "blob:a/x.png", upscale: { factor: 2 } }, "image-to-image"],
+  [{ prompt: "fog", references: [], controls: [{ kind: "canny" }] }, "control"],
+  [{ prompt: "at night", references: ["image:a"] }, "edit"],
+])("the task of %j", (request, task) => {
+  expect(taskOfRequest(request)).toBe(task);
 });

@@ -103,3 +103,38 @@ export function readImageId(text: string): string {
   const match = /\/image\/([0-9a-f-]{3,36}(?:\.\d+)?)/i.exec(trimmed);
   return match?.[1] ?? trimmed;
 }
+
+/** The models that a backend lets a request choose for a task. */
+export function takesModel(
+  backends: readonly KnownBackend[],
+  name: string,
+  task: string,
+): readonly string[] {
+  const tasks = backends.find((one) => one.view.name === name)?.capabilities?.tasks;
+  return tasks?.find((one) => one.task === task)?.parameters.model?.choices ?? [];
+}
+
+/** The task of a request, by what it starts from: the first that applies, as the server decides. */
+export function taskOfRequest(request: RequestValues): string {
+  const isRedrawn = Boolean(request.prompt) || isSet(request.strength);
+  const signs: [string, boolean][] = [
+    ["preprocess", isSet(request.preprocess)],
+    ["restore", isSet(request.restore)],
+    ["upscale", isSet(request.upscale) && !isRedrawn],
+    ["outpaint", isSet(request.outpaint)],
+    ["inpaint", isSet(request.mask)],
+    ["edit", isFilled(request.references)],
+    ["image-to-image", isSet(request.image)],
+    ["control", isFilled(request.controls)],
+    ["variation", isSet(request.variation_strength)],
+  ];
+  return signs.find(([, applies]) => applies)?.[0] ?? "text-to-image";
+}
+
+function isSet(value: unknown): boolean {
+  return value !== null && value !== undefined;
+}
+
+function isFilled(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0;
+}

@@ -1,4 +1,5 @@
 import type { Reuse } from "$lib/generate/draft";
+import { type ActionId, CATALOG } from "$lib/shortcut_catalog";
 import type { Shortcut } from "$lib/shortcuts";
 
 /** What the keys of the viewer do. */
@@ -19,29 +20,32 @@ export interface ViewerActions {
 
 /** The shortcuts that are active while an image is shown. */
 export function viewerShortcuts(actions: ViewerActions): Shortcut[] {
-  return [
-    { id: "viewer.previous", keys: "ArrowLeft", run: () => actions.step(-1) },
-    { id: "viewer.next", keys: "ArrowRight", run: () => actions.step(1) },
-    { id: "viewer.first", keys: "Home", run: () => actions.goTo("first") },
-    { id: "viewer.last", keys: "End", run: () => actions.goTo("last") },
-    { id: "viewer.details", keys: "i", run: actions.toggleInfo },
-    { id: "viewer.star", keys: ".", run: actions.star },
-    ...[1, 2, 3, 4, 5].map((stars) => ({
-      id: `viewer.rate${stars}`,
-      keys: String(stars),
-      run: () => actions.rate(stars),
-    })),
-    { id: "viewer.reset", keys: "0", run: actions.reset },
-    { id: "viewer.delete", keys: "Delete", run: actions.remove },
-    { id: "viewer.reuseAll", keys: "a", run: () => actions.reuse("all") },
-    { id: "viewer.reusePrompt", keys: "p", run: () => actions.reuse("prompt") },
-    { id: "viewer.reuseSeed", keys: "s", run: () => actions.reuse("seed") },
-    { id: "viewer.remix", keys: "r", run: () => actions.reuse("remix") },
-    { id: "viewer.reuseSize", keys: "d", run: () => actions.reuse("size") },
-    { id: "viewer.compare", keys: "c", run: actions.compare },
-    { id: "viewer.zoomIn", keys: "+", run: () => actions.zoom(1) },
-    { id: "viewer.zoomInUnshifted", keys: "=", run: () => actions.zoom(1) },
-    { id: "viewer.zoomOut", keys: "-", run: () => actions.zoom(-1) },
-    { id: "viewer.close", keys: "z", run: actions.close },
-  ];
+  const runs: Partial<Record<ActionId, () => void>> = {
+    "viewer.previous": () => actions.step(-1),
+    "viewer.next": () => actions.step(1),
+    "viewer.first": () => actions.goTo("first"),
+    "viewer.last": () => actions.goTo("last"),
+    "viewer.details": actions.toggleInfo,
+    "viewer.star": actions.star,
+    "viewer.rate1": () => actions.rate(1),
+    "viewer.rate2": () => actions.rate(2),
+    "viewer.rate3": () => actions.rate(3),
+    "viewer.rate4": () => actions.rate(4),
+    "viewer.rate5": () => actions.rate(5),
+    "viewer.reset": actions.reset,
+    "viewer.zoomIn": () => actions.zoom(1),
+    "viewer.zoomInPlain": () => actions.zoom(1),
+    "viewer.zoomOut": () => actions.zoom(-1),
+    "viewer.reuseAll": () => actions.reuse("all"),
+    "viewer.reusePrompt": () => actions.reuse("prompt"),
+    "viewer.reuseSeed": () => actions.reuse("seed"),
+    "viewer.remix": () => actions.reuse("remix"),
+    "viewer.reuseSize": () => actions.reuse("size"),
+    "viewer.compare": actions.compare,
+    "viewer.delete": actions.remove,
+    "viewer.close": actions.close,
+  };
+  return (Object.keys(runs) as ActionId[]).map((id) => {
+    return { id, keys: CATALOG[id], run: runs[id] as () => void };
+  });
 }
