@@ -13,7 +13,7 @@ from support.live_server import live_server, server_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import CDPSession, Locator, Page
+    from playwright.sync_api import CDPSession, FloatRect, Locator, Page
     from support.browser import OpenPage, Size
     from support.live_server import LiveServer
 
@@ -53,10 +53,10 @@ def _image(page: Page) -> Locator:
     return page.get_by_test_id("image")
 
 
-def _box(locator: Locator) -> dict[str, float]:
+def _box(locator: Locator) -> FloatRect:
     box = locator.bounding_box()
     assert box is not None
-    return dict(box)
+    return box
 
 
 class Fingers:
