@@ -1,7 +1,23 @@
 /** What the pickers and slots of the generate form share. */
+import { allParameters } from "$lib/generate/capabilities";
 import { ModelCatalog } from "$lib/inputs/catalog";
+import { libraryWord } from "$lib/inputs/images";
 import type { Choice, Price, State } from "$lib/inputs/models";
-import { api, draft, format, live, onEvent, onResync, router, t } from "$ui/app.svelte";
+import { openSlots, putImage, type SlotName } from "$lib/inputs/slots";
+import { Uploads } from "$lib/inputs/uploads";
+import {
+  api,
+  base,
+  draft,
+  form,
+  format,
+  live,
+  onEvent,
+  onResync,
+  router,
+  screen,
+  t,
+} from "$ui/app.svelte";
 
 export const catalog = new ModelCatalog(api);
 
@@ -58,4 +74,52 @@ export function stateText(state: State, waiting: number): string {
     default:
       return waiting > 0 ? t("models.readyWaiting", { waiting }) : t("models.ready");
   }
+}
+
+export const uploads = new Uploads(base, {
+  most: () => catalog.maxUploadBytes,
+  tooLarge: ({ name, size }) =>
+    t("inputs.tooLarge", {
+      name,
+      size: format().bytes(size),
+      most: format().bytes(catalog.maxUploadBytes),
+    }),
+  unreachable: () => t("inputs.unreachable"),
+});
+
+/** The kind of control image that a new one has: the first that the backend takes. */
+function usualKind(): string {
+  return form.capabilities?.controls[0] ?? "canny";
+}
+
+/** Put an image of the library, or an upload, into a slot of the form. */
+export function useImage(word: string, slot: SlotName, index: number | null = null): void {
+  draft.set(putImage(draft.request, slot, word, index, usualKind()));
+}
+
+/** Put an image of the library into a slot of the form, and show the form. */
+export function useAsInput(uid: string, slot: SlotName): void {
+  useImage(libraryWord(uid), slot);
+  router.push("", screen.isDesktop ? {} : { panel: "generate" });
+}
+
+/** Send files, and put them into a slot: lists take all of them. */
+export async function useFiles(
+  files: readonly File[],
+  slot: SlotName,
+  index: number | null = null,
+): Promise<void> {
+  const isList = slot === "references" || slot === "controls";
+  const taken = isList && index === null ? files : files.slice(0, 1);
+  for (const file of taken) {
+    const word = await uploads.send(slot, file);
+    if (word) useImage(word, slot, index);
+  }
+}
+
+/** The slot that an image without a place goes to. */
+export function nextSlot(): SlotName | null {
+  const known = allParameters(form.capabilities?.tasks ?? []);
+  const open = openSlots(draft.request, known);
+  return open[0] ?? (known.image ? "image" : null);
 }
