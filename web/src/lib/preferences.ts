@@ -15,6 +15,10 @@ export interface Preferences {
   /** The columns of the gallery on a phone. */
   columns: number;
   isPanelShown: boolean;
+  /** Whether the arena shows the names of models after each vote. */
+  isArenaRevealed: boolean;
+  /** Who votes in the arena on this device, if several people do. */
+  voter: string;
   /** The details beside an image, on a desktop. */
   isViewerInfoShown: boolean;
 }
@@ -33,6 +37,8 @@ const DEFAULTS: Preferences = {
   tile: 210,
   columns: 2,
   isPanelShown: true,
+  isArenaRevealed: false,
+  voter: "",
   isViewerInfoShown: true,
 };
 const NAME = "imagen.preferences";

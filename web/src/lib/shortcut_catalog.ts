@@ -34,6 +34,12 @@ export const CATALOG = {
   "viewer.compare": "c",
   "viewer.delete": "Delete",
   "viewer.close": "z",
+  "arena.left": "ArrowLeft",
+  "arena.right": "ArrowRight",
+  "arena.tie": "ArrowUp",
+  "arena.bothBad": "ArrowDown",
+  "arena.skip": "s",
+  "arena.undo": "u",
 } as const satisfies Record<string, Keys>;
 
 export type ActionId = keyof typeof CATALOG;

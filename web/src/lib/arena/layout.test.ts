@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { arrange, onAxis, ratingAxis } from "./layout";
+import { arrange, namesOf, onAxis, ratingAxis } from "./layout";
 
 const PHONE = { width: 374, height: 520 };
 const DESKTOP = { width: 1312, height: 695 };
@@ -35,4 +35,19 @@ test("wide intervals get few ticks", () => {
   const axis = ratingAxis([{ rating: 1000, half_width: 1900 }]);
   expect(axis.ticks.length).toBeLessThanOrEqual(9);
   expect(axis.low).toBeLessThanOrEqual(-900);
+});
+
+test("a contender is called by its model, or by its backend where that tells more", () => {
+  const all = [
+    { backend: "gpu", model: "flux" },
+    { backend: "cpu", model: "sd" },
+    { backend: "old", model: "sd" },
+    { backend: "far", model: "" },
+  ];
+  expect(all.map((one) => namesOf(one, all))).toEqual([
+    ["flux", "gpu"],
+    ["cpu", "sd"],
+    ["old", "sd"],
+    ["far", ""],
+  ]);
 });

@@ -41,3 +41,13 @@ export function ratingAxis(rows: { rating: number; half_width: number }[]): Rati
 export function onAxis(rating: number, axis: RatingAxis): number {
   return ((rating - axis.low) / (axis.high - axis.low)) * 100;
 }
+
+/** What a contender is called, and the rest: its model, or its backend where models are alike. */
+export function namesOf(
+  one: { backend: string; model: string },
+  all: { backend: string; model: string }[],
+): [string, string] {
+  const isAlone = all.filter((other) => other.model === one.model).length < 2;
+  if (one.model && isAlone) return [one.model, one.backend];
+  return [one.backend, one.model];
+}
