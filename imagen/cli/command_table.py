@@ -26,6 +26,7 @@ SECTIONS = {
         "convert": ("convert:convert", "Convert images to another format, with their metadata."),
         "again": ("again:again", "Regenerate an image and report what changed."),
         "compare": ("compare:compare", "Compare backends on the same prompt."),
+        "arena": ("arena:arena", "Rank models by blind votes on pairs of images."),
         "batch": ("batch:batch", "Generate many images from a file of prompts."),
         "watch": ("watch:watch", "Run a command for each image that appears in a folder."),
         "demo": ("demo:demo", "Run a comparison with simulated images, without a GPU."),

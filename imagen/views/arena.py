@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from imagen.arena.votes import Choice, Kind
+from imagen.arena.votes import Choice, Kind, prompt_id
 from imagen.library.schema import datetime_of
 from imagen.views.base import ExactMoment, Moment, View
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from imagen.arena.ranking import RankedContender, Ranking
     from imagen.arena.rating import Share
@@ -212,7 +212,7 @@ class ArenaRankingView(View):
         cls,
         ranking: Ranking,
         kind: Kind,
-        prompts: Sequence[CountedVotesView],
+        prompts: Mapping[str, int],
         voters: Mapping[str, int],
     ) -> ArenaRankingView:
         return cls(
@@ -225,7 +225,10 @@ class ArenaRankingView(View):
             left=None if ranking.left is None else ShareView.of(ranking.left),
             is_biased=ranking.is_biased,
             more_votes=ranking.more_votes,
-            prompts=tuple(prompts),
+            prompts=tuple(
+                CountedVotesView(id=prompt_id(text), name=text, votes=count)
+                for text, count in prompts.items()
+            ),
             voters=tuple(
                 CountedVotesView(id=name, name=name, votes=count) for name, count in voters.items()
             ),

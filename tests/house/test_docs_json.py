@@ -81,6 +81,8 @@ def library() -> None:
         pytest.param(["trash", "list", "--json"], id="trash list"),
         pytest.param(["usage", "--by", "week,caller,model", "--json"], id="usage"),
         pytest.param(["usage", "--raw", "--json"], id="usage --raw"),
+        pytest.param(["arena", "--json"], id="arena"),
+        pytest.param(["arena", "list", "--json"], id="arena list"),
         pytest.param(["show", "fox.png.json", "--json"], id="show, from the sidecar"),
         pytest.param(["resume", "--json"], id="resume"),
         pytest.param(["generate", *_SMALL, "--detach"], id="generate --detach"),

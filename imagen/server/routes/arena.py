@@ -18,7 +18,6 @@ from imagen.arena.votes import (
     count_by,
     find_pair,
     list_votes,
-    prompt_id,
     record_vote,
     undo_last_vote,
 )
@@ -32,7 +31,6 @@ from imagen.views.arena import (
     ArenaSetView,
     ArenaVotesView,
     ArenaVoteView,
-    CountedVotesView,
     UndoneVoteView,
 )
 from imagen.views.base import View
@@ -177,10 +175,7 @@ def get_ranking(counted: Annotated[CountedVotes, Query()], runtime: RuntimeOf) -
     """The ranking by Bradley and Terry, with 95 % intervals."""
     library = runtime.library
     chosen, entered = _find(counted, runtime)
-    prompts = [
-        CountedVotesView(id=prompt_id(text), name=text, votes=votes)
-        for text, votes in count_by(library, "prompt", chosen.kind).items()
-    ]
+    prompts = count_by(library, "prompt", chosen.kind)
     voters = count_by(library, "voter", chosen.kind)
     ranking = read_ranking(library, chosen, entered)
     return ArenaRankingView.of(ranking, chosen.kind, prompts, voters)
