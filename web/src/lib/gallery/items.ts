@@ -1,16 +1,20 @@
 import type { ImageIndex } from "./image_index";
 import type { JobTile } from "./job_tiles";
 
-/** The images of one day, among all items. */
+/** The images of one day, or of a month that has few. */
 export interface Section {
   /** The first item and the one after the last. */
   from: number;
   to: number;
-  /** Midnight of its day, in milliseconds since 1970. */
+  /** Midnight of its first day, in milliseconds since 1970. */
   day: number;
+  isMonth: boolean;
   /** How many of the items are images. */
   images: number;
 }
+
+/** A past month with no more images than this is not divided by days. */
+const MOST_OF_MONTH = 40;
 
 /** What the grid shows, newest first: images, and tiles of jobs between them. */
 export class Items {
@@ -29,6 +33,7 @@ export class Items {
     public tiles: readonly JobTile[] = [],
     /** Images of the index that are not shown, by their place there, in order. */
     hidden: readonly number[] = [],
+    now = Date.now(),
   ) {
     const n = index.length - hidden.length + tiles.length;
     const order = (this.#order = new Int32Array(n));
@@ -56,7 +61,7 @@ export class Items {
         at < 0 ? tiles[-1 - at]?.ratio : (heights[at] as number) / (widths[at] as number);
       this.ratios[i] = clampRatio(ratio);
     }
-    this.#split();
+    this.#split(now);
   }
 
   /** The image of an item in the index, or -1 for the tile of a job. */
@@ -128,21 +133,41 @@ export class Items {
     return low;
   }
 
-  /** Divide the items by days, with a search for the end of each day. */
-  #split(): void {
+  /** Divide the items by days and months, with a search for the end of each. */
+  #split(now: number): void {
+    const thisMonth = startOfMonth(now);
     for (let from = 0; from < this.length;) {
-      const day = startOfDay(this.timeAt(from));
-      let low = from + 1;
-      let high = this.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (this.timeAt(middle) >= day) low = middle + 1;
-        else high = middle;
+      const month = startOfMonth(this.timeAt(from));
+      const end = this.#countSince(month, from);
+      if (month < thisMonth && end - from <= MOST_OF_MONTH) {
+        this.#addSection(from, end, month, true);
+        from = end;
+        continue;
       }
-      const tiles = this.#tilePlaces.filter((place) => place >= from && place < low).length;
-      this.sections.push({ from, to: low, day, images: low - from - tiles });
-      from = low;
+      while (from < end) {
+        const day = startOfDay(this.timeAt(from));
+        const to = this.#countSince(day, from);
+        this.#addSection(from, to, day, false);
+        from = to;
+      }
     }
+  }
+
+  /** The first item after `from` that is older than a moment. */
+  #countSince(moment: number, from: number): number {
+    let low = from + 1;
+    let high = this.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.timeAt(middle) >= moment) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #addSection(from: number, to: number, day: number, isMonth: boolean): void {
+    const tiles = this.#tilePlaces.filter((place) => place >= from && place < to).length;
+    this.sections.push({ from, to, day, isMonth, images: to - from - tiles });
   }
 }
 
@@ -153,4 +178,9 @@ function clampRatio(ratio: number | undefined): number {
 function startOfDay(moment: number): number {
   const date = new Date(moment);
   return new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+}
+
+function startOfMonth(moment: number): number {
+  const date = new Date(moment);
+  return new Date(date.getFullYear(), date.getMonth(), 1).getTime();
 }

@@ -42,7 +42,7 @@ function largeIndex(count: number): ImageIndex {
 }
 
 function layOut(images: SampleImage[], options: Partial<LayoutOptions> = {}): Layout {
-  return new Layout(new Items(indexOf(images)), { ...OPTIONS, ...options });
+  return new Layout(new Items(indexOf(images), [], [], NOON), { ...OPTIONS, ...options });
 }
 
 function all(layout: Layout): number[] {
@@ -109,6 +109,21 @@ test("each day has a section with its images", () => {
     [80, 100, 20],
   ]);
   expect(new Date((items.sections[1] as { day: number }).day).getDate()).toBe(26);
+});
+
+test("a past month with few images is one section", () => {
+  const images = Array.from({ length: 30 }, (_, i) => ({
+    generation: i + 1,
+    created: NOON - i * 2 * DAY,
+  }));
+  const { sections } = new Items(indexOf(images), [], [], NOON);
+  const names = sections.map(({ day, isMonth }) => {
+    const date = new Date(day);
+    return isMonth ? `month ${date.getMonth() + 1}` : date.getDate();
+  });
+  const days = [27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1];
+  expect(names).toEqual([...days, "month 10", "month 9"]);
+  expect(sections.at(-2)).toMatchObject({ from: 14, to: 29, images: 15 });
 });
 
 describe("what is between two heights", () => {
@@ -192,7 +207,11 @@ describe("neighbours", () => {
 
 describe("100,000 images", () => {
   const index = largeIndex(100_000);
-  const layout = new Layout(new Items(index), { ...OPTIONS, columns: 5, width: 1000 });
+  const layout = new Layout(new Items(index, [], [], NOON), {
+    ...OPTIONS,
+    columns: 5,
+    width: 1000,
+  });
 
   test("each is placed once", () => {
     expect(layout.placed).toBe(100_000);
@@ -201,7 +220,7 @@ describe("100,000 images", () => {
 
   test("after a new one, only its day is placed again", () => {
     const fresh = indexOf([{ generation: 500_000, created: NOON + 1000 }]);
-    const next = new Layout(new Items(index.merge(fresh)), layout.options, layout);
+    const next = new Layout(new Items(index.merge(fresh), [], [], NOON), layout.options, layout);
     expect(next.placed).toBe(layout.items.sections[0]?.to === undefined ? 0 : 1 + 145);
     for (const i of [1000, 50_000, 99_999]) {
       const [before, after] = [layout.boxOf(i), next.boxOf(i + 1)];

@@ -13,7 +13,7 @@ const days = [
 ];
 const index = indexOf(days.map((day, i) => ({ generation: i + 1, created: day.getTime() })));
 const options = { width: 400, columns: 2, gap: 8, kind: "squares", header: 40 } as const;
-const layout = new Layout(new Items(index), options);
+const layout = new Layout(new Items(index, [], [], days[0]?.getTime()), options);
 
 test("each month is where its newest day is", () => {
   expect(listMonths(layout)).toEqual([

@@ -31,6 +31,7 @@ export interface JobSlot extends Box {
 
 export interface DayHeader {
   day: number;
+  isMonth: boolean;
   y: number;
   images: number;
 }
@@ -122,8 +123,10 @@ export class GridState {
       : listJobTiles(shown, { index, isKnown, now: Date.now() });
     const arrivals = gallery.takeArrivals();
     if (isOther && this.#isRestored) this.scrollTo(0);
+    const before = this.model.layout;
     const by = this.model.update({ index, tiles, arrivals }, this.view);
-    this.#place(by);
+    if (this.model.layout === before) this.render();
+    else this.#place(by);
     if (!this.#isRestored && gallery.isLoaded && this.#viewHeight > 0) this.#restore();
   }
 
@@ -242,8 +245,8 @@ export class GridState {
       return [{ ...box, y: box.y + down, tile }];
     });
     const [first, end] = layout.sectionsBetween(top - height / 2, top + height * 1.5);
-    this.days = items.sections.slice(first, end).map(({ day, images: count }, k) => {
-      return { day, images: count, y: layout.sectionTop(first + k) + down };
+    this.days = items.sections.slice(first, end).map(({ day, isMonth, images: count }, k) => {
+      return { day, isMonth, images: count, y: layout.sectionTop(first + k) + down };
     });
     if (!this.isScrolling) void prompts.read(slots.map((slot) => slot.uid));
   }
