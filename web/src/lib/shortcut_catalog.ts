@@ -40,6 +40,15 @@ export const CATALOG = {
   "arena.bothBad": "ArrowDown",
   "arena.skip": "s",
   "arena.undo": "u",
+  "gallery.search": "/",
+  "gallery.star": ".",
+  "gallery.delete": "Delete",
+  "gallery.rate1": "1",
+  "gallery.rate2": "2",
+  "gallery.rate3": "3",
+  "gallery.rate4": "4",
+  "gallery.rate5": "5",
+  "gallery.unrate": "0",
 } as const satisfies Record<string, Keys>;
 
 export type ActionId = keyof typeof CATALOG;
