@@ -27,12 +27,18 @@ _NEW = "new"
 
 
 def estimate_requests(
-    requests: Sequence[Request], runtime: Runtime, *, backend: str = "", is_strict: bool = False
+    requests: Sequence[Request],
+    runtime: Runtime,
+    *,
+    backend: str = "",
+    is_strict: bool = False,
+    caller: str | None = None,
 ) -> EstimateView:
     """What these requests would cost and take, if they were submitted together now.
 
     Nothing is sent. Of a pool, the backend with the most jobs or the highest cost stands for all.
-    Raises what submitting them raises, except OverBudget.
+    `caller` asks for them; by default as the settings say. Raises what submitting them raises,
+    except OverBudget.
     """
     requests = [with_default_model(one, runtime, backend) for one in requests]
     name = choose_backend(requests[0], runtime, backend)
@@ -47,11 +53,14 @@ def estimate_requests(
     costs = [ticket.estimate.usd for ticket in tickets if ticket.estimate is not None]
     unable = [*dict.fromkeys(text for ticket in tickets for text in not_honoured(ticket.receipt))]
     expected, usual = _forecast(requests, plans, name, runtime)
+    is_over_budget = False
     try:
         with runtime.library.reading() as connection:
-            budgets = refuse_over_budget(tickets, runtime.settings, connection=connection)
+            budgets = refuse_over_budget(
+                tickets, runtime.settings, connection=connection, caller=caller
+            )
     except OverBudget as error:
-        budgets = [error.message]
+        budgets, is_over_budget = [error.message], True
     return EstimateView(
         backend=name,
         jobs=len(tickets) + without_engine,
@@ -65,6 +74,7 @@ def estimate_requests(
         not_honoured=tuple(unable),
         warnings=tuple(text for text in warnings if text not in unable),
         budgets=tuple(budgets),
+        is_over_budget=is_over_budget,
         plan=tuple(map(PlannedGenerationView.of, tickets)),
     )
 

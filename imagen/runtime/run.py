@@ -77,6 +77,7 @@ def submit_client_request(
     after: str | None = None,
     key: str | None = None,
     is_strict: bool = False,
+    is_over_budget: bool = False,
 ) -> Submission:
     """Submit a request that `parse_client_request` read, or several together.
 
@@ -91,6 +92,7 @@ def submit_client_request(
         at=at,
         after=after,
         strict=is_strict,
+        over_budget=is_over_budget,
         key=None if key is None else f"{caller.name}/{key}",
         caller=caller.name,
         is_served=runtime.has_worker,

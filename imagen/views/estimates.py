@@ -55,4 +55,7 @@ class EstimateView(View):
     not_honoured: tuple[str, ...] = Field(description="What would be clamped or dropped.")
     warnings: tuple[str, ...]
     budgets: tuple[str, ...] = Field(description="What the budgets say about it.")
+    is_over_budget: bool = Field(
+        description="Whether it would exceed a budget, so that it is refused or fails."
+    )
     plan: tuple[PlannedGenerationView, ...]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from simulators.replicate import Replicate
 from support.live_server import live_server, server_settings
+
+from imagen.config import Budget, ServerSettings
+from imagen.library.tokens import add_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from support.live_server import LiveServer
 
@@ -138,3 +143,31 @@ def test_the_fields_of_a_request_are_in_the_openapi_document(server: LiveServer)
 def test_an_unknown_key_of_a_body_names_the_nearest(live: LiveServer) -> None:
     answer = live.client.post("/api/v1/generations", json={"request": {}, "backends": "mock"})
     assert answer.json()["detail"] == "backends: unknown key. Did you mean 'backend'?"
+
+
+@pytest.mark.usefixtures("replicate_token")
+def test_an_admin_may_exceed_a_budget_and_the_estimate_says_that_it_is_exceeded(
+    tmp_path: Path,
+) -> None:
+    with Replicate() as cloud:
+        model = "black-forest-labs/flux-schnell"
+        block = {"type": "replicate", "model": model, "base_url": cloud.url}
+        budget = Budget(amount=0.001, per="run")
+        hosts = ServerSettings(allowed_hosts=("images.example.org",))
+        settings = server_settings(
+            {"cloud": block}, folder=tmp_path, budgets=(budget,), server=hosts
+        )
+        with live_server(settings, has_worker=False) as server:
+            body = {"request": {"prompt": "a fox"}, "backend": "cloud"}
+            estimate = server.client.post("/api/v1/estimate", json=body).json()
+            assert estimate["is_over_budget"] is True
+            assert "would exceed the budget" in estimate["budgets"][0]
+            fox = {"prompt": "a fox"}
+            refused = _submit(server, fox, backend="cloud")
+            assert (refused.status_code, refused.json()["code"]) == (402, "over_budget")
+            sent = _submit(server, fox, backend="cloud", over_budget=True)
+            assert sent.status_code == 202
+            secret = add_token(server.runtime.library, "kid", ["read", "generate"])
+            away = {"Host": "images.example.org", "Authorization": f"Bearer {secret}"}
+            other = _submit(server, fox, backend="cloud", over_budget=True, headers=away)
+            assert (other.status_code, "scope admin" in other.text) == (403, True)

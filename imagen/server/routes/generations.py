@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from pydantic import Field
 
 from imagen.errors import RequestError
@@ -58,15 +58,25 @@ class QueueBody(View):
     strict: bool = Field(
         False, description="Whether a parameter that the backend cannot honour is an error."
     )
+    over_budget: bool = Field(
+        False, description="Whether budgets do not apply; this needs the scope `admin`."
+    )
+
+    def check_caller(self, caller: Caller) -> None:
+        """Refuse a caller who may not do this. Raises HTTPException."""
+        if self.over_budget and "admin" not in caller.scopes:
+            raise HTTPException(403, "over_budget needs a token with the scope admin.")
 
     def as_options(self, runtime: Runtime, caller: Caller) -> SubmitOptions:
-        """How the requests of this caller are submitted."""
+        """How the requests of this caller are submitted. Raises HTTPException."""
+        self.check_caller(caller)
         return SubmitOptions(
             backend=self.backend or runtime.backend,
             priority=self.priority,
             at=self.at,
             after=self.after,
             strict=self.strict,
+            over_budget=self.over_budget,
             caller=caller.name,
             is_served=runtime.has_worker,
         )
@@ -112,6 +122,7 @@ async def submit_generation(
     """Submit a request to the queue, and perhaps wait for its images."""
     if body.key and idempotency_key and body.key != idempotency_key:
         raise RequestError("key and the header Idempotency-Key differ. Use one of them.")
+    body.check_caller(caller)
     runtime = state.runtime
 
     def submit() -> SubmissionView:
@@ -127,6 +138,7 @@ async def submit_generation(
             after=body.after,
             key=body.key or idempotency_key,
             is_strict=body.strict,
+            is_over_budget=body.over_budget,
         )
         made = SubmissionView.of(submission)
         return made if caller.is_local else made.without_paths()
@@ -167,5 +179,11 @@ def estimate(body: EstimateBody, runtime: RuntimeOf, caller: CallerOf) -> Estima
     """Estimate the cost and the time of a request. Nothing is sent."""
     request = parse_client_request(body.request, runtime)
     requests = [request] if body.literal else expand_wildcards(request, runtime)
-    estimate = estimate_requests(requests, runtime, backend=body.backend, is_strict=body.strict)
+    estimate = estimate_requests(
+        requests,
+        runtime,
+        backend=body.backend,
+        is_strict=body.strict,
+        caller=caller.name or None,
+    )
     return estimate if caller.is_local else estimate.without_paths()
