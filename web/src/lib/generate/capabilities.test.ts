@@ -2,26 +2,7 @@ import { expect, test } from "vitest";
 
 import type { BackendCapabilitiesView, ParameterView } from "../api/schema";
 import { listChanged, planRequest } from "./capabilities";
-
-export function parameter(values: Partial<ParameterView> = {}): ParameterView {
-  return {
-    type: "int",
-    kind: "int",
-    label: "Steps",
-    group: "sampling",
-    is_advanced: false,
-    default: null,
-    min: null,
-    max: null,
-    multiple_of: null,
-    choices: null,
-    models: [],
-    unit: "",
-    description: "",
-    fields: {},
-    ...values,
-  };
-}
+import { parameter } from "./samples";
 
 function backend(tasks: Record<string, Record<string, ParameterView>>): BackendCapabilitiesView {
   return {
