@@ -49,6 +49,10 @@ export const CATALOG = {
   "gallery.rate4": "4",
   "gallery.rate5": "5",
   "gallery.unrate": "0",
+  "generate.submit": "Ctrl+Enter",
+  "generate.front": "Ctrl+Shift+Enter",
+  "generate.prompt": "Alt+A",
+  "generate.panel": "t",
 } as const satisfies Record<string, Keys>;
 
 export type ActionId = keyof typeof CATALOG;

@@ -111,7 +111,7 @@ export class Submitter extends Observable {
     this.#isRepeating = true;
     try {
       while (this.#countInLine() < AHEAD && this.repeated) {
-        const { order, rounds } = this.repeated;
+        const { order, rounds }: { order: Order; rounds: number } = this.repeated;
         const submission = await this.submit(nextRound(order, rounds));
         this.#inLine.push(submission.jobs);
         if (!this.repeated) break;
