@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 from imagen.batch.wildcards import may_have_wildcards
 from imagen.comparison.axes import MOST_CELLS, Axis, apply_values, combine, values_key
-from imagen.comparison.collect import SheetJob, failure_of, list_children
+from imagen.comparison.collect import (
+    SheetJob,
+    collect_from_queue,
+    failure_of,
+    list_children,
+)
 from imagen.comparison.plan import default_folder, estimate_seconds, plan_comparison
 from imagen.comparison.record import RECORD_NAME, ComparisonCell, read_comparison
 from imagen.comparison.report import REPORT_NAME
@@ -23,7 +28,7 @@ from imagen.core.json_values import json_safe
 from imagen.core.prompt_syntax import TEXTS
 from imagen.core.request import Request
 from imagen.core.text import one_line
-from imagen.errors import NotFound, OutputError, OverBudget, RequestError
+from imagen.errors import ImagenError, NotFound, OutputError, OverBudget, RequestError
 from imagen.jobs.model import ENDED
 from imagen.jobs.prepare_queued import settings_of
 from imagen.library.ledger import find_rows
@@ -236,6 +241,10 @@ def read_client_comparison(id: str, runtime: Runtime) -> ComparisonView:
     """A comparison and how far it is. Raises NotFound."""
     comparison, folder = _find(id, runtime)
     jobs = _open_jobs(comparison, runtime)
+    if comparison.job and not jobs:  # it was cancelled before its sheet was drawn
+        with suppress(ImagenError):
+            collect_from_queue(folder, runtime.settings)
+        comparison = read_comparison(folder) or comparison
     cells = _read_cells(comparison, folder, jobs, runtime)
     sheets = [path.name for path in sheet_paths(comparison, folder) if path.is_file()]
     return ComparisonView(
@@ -381,10 +390,10 @@ def _listed_view(
             same += cell is not None and cell.same_as is not None
             if own:
                 done += states == {"done"}
-                failed += states <= {*ENDED} and states != {"done"}
+                failed += states <= {*ENDED} and bool(states - {"done", "cancelled"})
             elif cell is not None and cell.same_as is None:
                 done += bool(cell.files)
-                failed += cell.error is not None and not cell.files
+                failed += cell.error is not None and cell.error.code != "cancelled"
     return ListedComparisonView(
         id=folder.name,
         changed=datetime.fromtimestamp(changed / 1e9, UTC),

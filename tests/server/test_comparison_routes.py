@@ -139,6 +139,11 @@ def test_the_images_of_a_running_comparison_are_there_as_they_are_made(server: L
     assert listed["cover"]["uid"] == image["uid"]
     server.client.post(f"/api/v1/jobs/{made['job']}/cancel").raise_for_status()
     server.wait_for_job(second)
+    server.wait_for_job(made["job"])
+    view = _read(server, made["id"])
+    assert (view["job"], len(view["cells"][0]["files"])) == (None, 1)
+    assert view["cells"][0]["images"][0]["uid"] == image["uid"]
+    assert view["cells"][1]["error"]["code"] == "cancelled"
 
 
 def _list(server: LiveServer) -> Any:

@@ -205,10 +205,19 @@ test("a cell says what it is", () => {
     cell("a", {}, { state: "queued", ...none }),
     cell("a", {}, { state: "failed", ...none }),
     cell("a", {}, { state: "missing", ...none }),
+    cell("a", {}, { error: { code: "cancelled", message: "", remedy: "" }, ...none }),
   ];
-  expect(states.map(stateOf)).toEqual(["image", "same", "running", "waiting", "failed", "missing"]);
+  expect(states.map(stateOf)).toEqual([
+    "image",
+    "same",
+    "running",
+    "waiting",
+    "failed",
+    "missing",
+    "missing",
+  ]);
   const sums = summarize(comparison(["a"], {}, states));
-  expect(sums).toEqual({ cells: 5, done: 1, failed: 1, missing: 1, cost: 0 });
+  expect(sums).toEqual({ cells: 6, done: 1, failed: 1, missing: 2, cost: 0 });
 });
 
 test("a view is kept in the address", () => {

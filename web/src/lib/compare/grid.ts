@@ -145,6 +145,7 @@ export function stateOf(cell: Cell): CellState {
   if (cell.state === "running" || cell.state === "cancelling") return "running";
   if (cell.state === "queued" || cell.state === "held") return "waiting";
   if (cell.images.length > 0) return "image";
+  if (cell.state === "cancelled" || cell.error?.code === "cancelled") return "missing";
   if (cell.error || ["failed", "cancelled", "lost"].includes(cell.state)) return "failed";
   return "missing";
 }
