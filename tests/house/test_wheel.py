@@ -7,6 +7,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -35,6 +36,14 @@ def imagen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_installed_wheel_has_every_workflow(imagen: Path, tmp_path: Path) -> None:
     listed = json.loads(_run(imagen, "workflows", "list", "--json", cwd=tmp_path))
     assert sorted(entry["name"] for entry in listed) == _NAMES
+
+
+def test_a_wheel_has_the_page_if_it_could_be_built(imagen: Path) -> None:
+    """As the source distribution has the built page, this needs no Node.js."""
+    (wheel,) = imagen.parents[2].glob("*.whl")
+    names = ZipFile(wheel).namelist()
+    is_built = (_ROOT / "imagen" / "server" / "static" / "index.html").is_file()
+    assert ("imagen/server/static/index.html" in names) is is_built
 
 
 def test_an_installed_wheel_names_its_distribution(imagen: Path, tmp_path: Path) -> None:

@@ -61,13 +61,18 @@ def server_settings(
 
 @contextmanager
 def live_server(
-    settings: Settings, *, has_worker: bool = True, is_public: bool = False, secret: str = ""
+    settings: Settings,
+    *,
+    has_worker: bool = True,
+    is_public: bool = False,
+    secret: str = "",
+    host: str = "127.0.0.1",
 ) -> Iterator[LiveServer]:
     """Serve these settings for the block, as `imagen serve` does."""
     stop, is_ready = StopRequest(), threading.Event()
-    sockets = open_sockets(ListenAddress("127.0.0.1", 0))
+    sockets = open_sockets(ListenAddress(host, 0))
     scheme = "http" if settings.server.tls_cert is None else "https"
-    url = f"{scheme}://127.0.0.1:{sockets[0].getsockname()[1]}"
+    url = f"{scheme}://{host}:{sockets[0].getsockname()[1]}"
     with open_runtime(settings, has_worker=has_worker) as runtime:
         app = create_app(runtime, is_public=is_public, secret=secret)
         thread = threading.Thread(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,8 +26,9 @@ class ServeProcess:
         self.start()
 
     def start(self) -> None:
-        """Start it and wait until it listens."""
-        words = [sys.executable, "-m", "imagen", "serve", "--port", "0"]
+        """Start it and wait until it listens, after the first time at the same port."""
+        port = str(urlsplit(self.url).port) if self.url else "0"
+        words = [sys.executable, "-m", "imagen", "serve", "--port", port]
         environ = os.environ | {
             "IMAGEN_CONFIG": str(self._folder / "imagen.yaml"),
             "IMAGEN_BACKGROUND_SYNC": "off",
