@@ -91,16 +91,19 @@ export function useAsInput(uid: string, slot: Slot, control = ""): void {
   toasts.show(t("viewer.addedToForm"));
 }
 
-/** Submit a request; the toast leads to the queue. Raises ApiError. */
+/** Submit a request, and get its job. Raises ApiError. */
 export async function submit(request: RequestValues, backend: string): Promise<string | null> {
   const body = { backend, request, literal: true } as never;
   const sent = await data(api.POST("/api/v1/generations", { body }));
-  const job = "jobs" in sent ? sent.job : sent.job.id;
+  return "jobs" in sent ? sent.job : sent.job.id;
+}
+
+/** Say that a job waits; the toast leads to the queue. */
+export function showQueued(job: string | null): void {
   toasts.show(t("viewer.queued"), {
     label: t("viewer.show"),
     run: () => router.setQuery({ panel: "queue", job }, { push: true }),
   });
-  return job;
 }
 
 /** Copy text; where the browser does not let us, select it in `element`. */
