@@ -46,9 +46,10 @@ class GenerateState {
   wildcards = $state.raw<string[]>([]);
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** The backends that are compared; empty for one. */
+  /** The backends that are compared, or the models of one; empty for one. */
   get compared(): string[] {
-    return live(draft).backends.length > 1 ? live(draft).backends : [];
+    const { backends, models } = live(draft);
+    return [models, backends].find((names) => names.length > 1) ?? [];
   }
 
   /** The request as it would be sent now. */
@@ -148,15 +149,16 @@ class GenerateState {
   }
 
   async #compare(isOverBudget: boolean): Promise<void> {
+    const areModels = draft.models.length > 1;
     const body = {
       request: this.request,
-      models: this.compared,
+      models: areModels ? [form.backend] : this.compared,
       backend: "",
       priority: 0,
       strict: false,
       literal: false,
       over_budget: isOverBudget,
-      vary: [],
+      vary: areModels ? [{ name: "model", values: draft.models }] : [],
       skip: [],
     };
     const made = await data(api.POST("/api/v1/comparisons", { body: body as never }));
