@@ -20,6 +20,7 @@ function backend(name: string, values: Partial<BackendView> = {}): BackendView {
     title: "",
     engine: "http://10.0.0.2:8188",
     default: false,
+    is_configured: true,
     ok: true,
     summary: "ok",
     remedies: [],
