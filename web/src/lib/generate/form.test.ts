@@ -54,3 +54,11 @@ test("a backend that is gone is not asked; the default is", async () => {
   await vi.waitFor(() => expect(form.capabilities?.name).toBe("cloud"));
   expect(requests).not.toContain("/api/v1/backends/gone");
 });
+
+test("until the capabilities are known, all of the draft is sent", () => {
+  const draft = new Draft(storage);
+  const form = new FormState(createApi(new URL("http://lab/"), answer([])), draft);
+  draft.restore({ request: { prompt: "fog", mask: "blob:1/m" }, backends: ["lab"], models: [] });
+  expect(form.plan).toMatchObject({ task: "inpaint", sent: { prompt: "fog", mask: "blob:1/m" } });
+  expect(form.backend).toBe("lab");
+});

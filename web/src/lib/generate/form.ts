@@ -3,7 +3,7 @@ import type { BackendCapabilitiesView, BackendView, PoolView } from "../api/sche
 import { Observable } from "../observable";
 import { type Plan, planRequest } from "./capabilities";
 import type { Draft } from "./draft";
-import { valueOf, withValues } from "./request";
+import { inferTask, valueOf, withValues } from "./request";
 
 const NOTHING: Plan = {
   task: "text-to-image",
@@ -45,6 +45,7 @@ export class FormState extends Observable {
       [...this.backends, ...this.pools].some((one) => one.name === name);
     const chosen = this.draft.backends.find(isKnown);
     const usual = [...this.pools, ...this.backends].find((one) => one.default);
+    if (!this.isLoaded) return this.draft.backends[0] ?? "";
     return chosen ?? usual?.name ?? this.backends[0]?.name ?? "";
   }
 
@@ -119,7 +120,10 @@ export class FormState extends Observable {
   }
 
   #update(): void {
-    this.plan = this.capabilities ? planRequest(this.draft.request, this.capabilities) : NOTHING;
+    const { request } = this.draft;
+    this.plan = this.capabilities
+      ? planRequest(request, this.capabilities)
+      : { ...NOTHING, ...inferTask(request), sent: request };
     this.changed();
   }
 

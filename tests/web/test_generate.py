@@ -1,0 +1,187 @@
+"""The form of a new image: what it sends, what it keeps, and what it says beforehand."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+    from support.browser import OpenPage
+    from support.live_server import LiveServer
+
+
+def _generate(page: Page) -> Locator:
+    return page.get_by_role("button", name=re.compile(r"^Generate( \d+)?( Ctrl.*)?$"))
+
+
+def _prompt(page: Page) -> Locator:
+    return page.get_by_role("textbox", name="Prompt", exact=True)
+
+
+def _submitted(page: Page) -> list[dict[str, Any]]:
+    """The bodies of the submissions that the page sends from now on."""
+    bodies: list[dict[str, Any]] = []
+
+    def note(request: Any) -> None:
+        if request.url.endswith("/api/v1/generations"):
+            key = request.headers["idempotency-key"]
+            bodies.append(json.loads(request.post_data) | {"key": key})
+
+    page.on("request", note)
+    return bodies
+
+
+def _wait_for_jobs(live: LiveServer, count: int) -> list[dict[str, Any]]:
+    jobs: list[dict[str, Any]] = live.client.get("/api/v1/jobs").json()["jobs"]
+    top = [job for job in jobs if job["parent"] is None]
+    assert len(top) == count
+    return top
+
+
+def test_a_click_sends_what_the_form_holds(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url)
+    bodies = _submitted(page)
+    _prompt(page).fill("a fox in fog")
+    page.get_by_role("radio", name="16:9").click()
+    page.get_by_role("button", name="More images").click()
+    with page.expect_response("**/api/v1/generations"):
+        _generate(page).click()
+    assert bodies[0]["request"] == {
+        "prompt": "a fox in fog",
+        "width": 1344,
+        "height": 768,
+        "count": 2,
+    }
+    assert (bodies[0]["backend"], bodies[0]["priority"]) == ("mock", 0)
+    page.reload()
+    expect(_prompt(page)).to_have_value("a fox in fog")
+    expect(page.get_by_role("radio", name="16:9")).to_have_attribute("aria-checked", "true")
+
+
+def test_two_presses_of_ctrl_enter_are_two_jobs(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url)
+    bodies = _submitted(page)
+    _prompt(page).fill("a fox")
+    expect(_generate(page)).not_to_have_attribute("aria-disabled", "true")
+    with page.expect_response("**/api/v1/generations"):
+        _prompt(page).press("Control+Enter")
+    with page.expect_response("**/api/v1/generations"):
+        _prompt(page).press("Control+Shift+Enter")
+    assert [body["priority"] > 0 for body in bodies] == [False, True]
+    assert bodies[0]["key"] != bodies[1]["key"]
+    _wait_for_jobs(live, 2)
+
+
+def test_a_submission_that_the_network_cut_off_is_one_job(
+    live: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(live.url, may_fail=True)
+    cut: list[str] = []
+
+    def cut_off(route: Any) -> None:
+        if cut:
+            route.continue_()
+            return
+        cut.append(route.request.headers["idempotency-key"])
+        route.fetch()
+        route.abort()
+
+    page.route("**/api/v1/generations", cut_off)
+    bodies = _submitted(page)
+    _prompt(page).fill("a fox")
+    with page.expect_response("**/api/v1/generations"):
+        _generate(page).click()
+    assert {body["key"] for body in bodies} == set(cut)
+    _wait_for_jobs(live, 1)
+
+
+def test_the_phone_generates_from_the_composer(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, size="phone")
+    page.get_by_role("button", name="Describe the image").click()
+    _prompt(page).fill("a fox")
+    page.get_by_role("button", name="Close").click()
+    composer = page.get_by_role("region", name="New image")
+    button = composer.get_by_role("button", name="Generate")
+    expect(button).to_be_in_viewport(ratio=1)
+    with page.expect_response("**/api/v1/generations"):
+        button.click()
+    _wait_for_jobs(live, 1)
+
+
+def test_a_value_out_of_range_is_clamped_and_said(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url)
+    page.get_by_role("button", name=re.compile("^Advanced")).click()
+    steps = page.get_by_role("textbox", name="Steps")
+    steps.fill("999")
+    steps.press("Tab")
+    expect(steps).to_have_value("200")
+    expect(page.get_by_text("999 became 200. This model accepts up to 200.")).to_be_in_viewport()
+
+
+def test_an_error_of_the_server_is_at_its_field(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, may_fail=True)
+    _prompt(page).fill("a {red|blue fox")
+    with page.expect_response("**/api/v1/generations"):
+        _generate(page).click()
+    expect(_prompt(page)).to_have_attribute("aria-invalid", "true")
+    expect(_prompt(page)).to_be_focused()
+    expect(page.locator("#prompt-about")).to_contain_text("this brace is not closed")
+    _prompt(page).fill("a {red|blue} fox")
+    expect(_prompt(page)).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_kept_seed_counts_up_with_the_images(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url)
+    bodies = _submitted(page)
+    _prompt(page).fill("a fox")
+    page.get_by_role("textbox", name="Seed").fill("18446744073709551614")
+    lock = page.get_by_role("button", name="Keep this seed")
+    expect(lock).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="More images").click()
+    with page.expect_response("**/api/v1/generations") as sent:
+        _generate(page).click()
+    assert bodies[0]["request"]["seed"] == "18446744073709551614"
+    jobs = [live.client.get(f"/api/v1/jobs/{id}").json() for id in sent.value.json()["jobs"]]
+    seeds = {job["request"]["seed"] for job in jobs}
+    assert seeds <= {2**64 - 2, 2**64 - 1}
+    lock.click()
+    expect(page.get_by_role("textbox", name="Seed")).to_have_value("")
+
+
+def test_without_the_server_the_button_says_why(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, may_fail=True)
+    expect(page.locator("#generate-reason")).to_have_text("Describe the image first.")
+    _prompt(page).fill("a fox")
+    expect(page.locator("#generate-reason")).to_have_count(0)
+
+
+@pytest.mark.parametrize("text", ["ضباب فوق التلال", "薄雾中的狐狸", "x" * 10_000])
+def test_any_prompt_fits_into_its_field(live: LiveServer, open_page: OpenPage, text: str) -> None:
+    page = open_page(live.url)
+    _prompt(page).fill(text)
+    box = _prompt(page).bounding_box()
+    assert box is not None
+    assert box["height"] <= 230
+    assert box["x"] + box["width"] <= 80 + 352
+    expect(_generate(page)).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("locale", ["de", "pseudo"])
+def test_long_words_do_not_overflow_the_panel(
+    live: LiveServer, open_page: OpenPage, locale: str
+) -> None:
+    page = open_page(live.url, locale=locale)
+    panel = page.locator("aside.panel")
+    expect(panel.locator("#prompt")).to_be_visible()
+    panel.locator('[aria-controls="advanced"]').click()
+    wide = panel.evaluate(
+        "one => [...one.querySelectorAll('*')].filter(e => !e.closest('.scroll-x, .hidden')"
+        " && e.getBoundingClientRect().right > one.getBoundingClientRect().right + 1)"
+        ".map(e => e.className || e.tagName)"
+    )
+    assert wide == []
