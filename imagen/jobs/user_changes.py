@@ -223,7 +223,7 @@ def _find_ready(change: Transition, held: Sequence[Row[Any]]) -> list[Row[Any]]:
     return ready
 
 
-class _Place(NamedTuple):
+class _PlaceInLine(NamedTuple):
     """The place in line of what was submitted by itself."""
 
     priority: int
@@ -232,16 +232,16 @@ class _Place(NamedTuple):
     rows: tuple[Row[Any], ...]
     """Its jobs that wait."""
 
-    def is_before(self, other: _Place) -> bool:
+    def is_before(self, other: _PlaceInLine) -> bool:
         return (-self.priority, self.natural) < (-other.priority, other.natural)
 
-    def put_before(self, other: _Place) -> _Place:
+    def put_before(self, other: _PlaceInLine) -> _PlaceInLine:
         """With the lowest priority with which it is before one that is put in line after it."""
         is_older = self.natural < other.natural
         return self._replace(priority=other.priority + (0 if is_older else 1))
 
 
-def _read_line(change: Transition) -> dict[str, _Place]:
+def _read_line(change: Transition) -> dict[str, _PlaceInLine]:
     """The line of jobs that wait, by the id of what was submitted by itself, the next one first."""
     parents = select(jobs.c.id, jobs.c.parent).where(
         jobs.c.spec.is_(None), jobs.c.parent.is_not(None)
@@ -256,12 +256,14 @@ def _read_line(change: Transition) -> dict[str, _Place]:
             root = above[root]
         groups.setdefault(root, []).append(row)
     return {
-        root: _Place(rows[0].priority, (rows[0].created_ms, rows[0].number, rows[0].id), (*rows,))
+        root: _PlaceInLine(
+            rows[0].priority, (rows[0].created_ms, rows[0].number, rows[0].id), (*rows,)
+        )
         for root, rows in groups.items()
     }
 
 
-def _raise_above(order: Sequence[tuple[str, _Place]], index: int) -> dict[str, _Place]:
+def _raise_above(order: Sequence[tuple[str, _PlaceInLine]], index: int) -> dict[str, _PlaceInLine]:
     """The places that change so that the one at this index is where it is, the first one first."""
     name, place = order[index]
     if index + 1 < len(order):  # the one below is not put in line again, but has its turn
@@ -277,7 +279,7 @@ def _raise_above(order: Sequence[tuple[str, _Place]], index: int) -> dict[str, _
     return dict(reversed(changed))
 
 
-def _renumber(order: Sequence[tuple[str, _Place]]) -> dict[str, _Place]:
+def _renumber(order: Sequence[tuple[str, _PlaceInLine]]) -> dict[str, _PlaceInLine]:
     """All places in this order, with priorities as low as possible."""
     name, place = order[-1]
     place = place._replace(priority=min(one.priority for _, one in order))

@@ -191,7 +191,7 @@ def test_a_second_voter_and_the_ranking(arena: LiveServer, open_page: OpenPage) 
     page.get_by_role("button", name="Options of the arena").click()
     page.get_by_role("menuitem", name="Name of the voter").click()
     page.get_by_role("textbox", name="Name").fill("bob")
-    page.keyboard.press("s")  # a letter of a field is no vote
+    page.keyboard.press("s")  # a letter in a field does not vote
     page.get_by_role("textbox", name="Name").fill("bob")
     page.keyboard.press("Enter")
     _wait_for_vote(page, 1)
