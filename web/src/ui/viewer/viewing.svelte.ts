@@ -18,8 +18,8 @@ import { ShownImage } from "$ui/viewer/shown.svelte";
 export class Viewing {
   readonly shown = new ShownImage();
   isTabletInfo = $state(false);
-  /** Where the image was when it was last in the index. */
-  #lastAt = 0;
+  /** The image that was in the index last, and where. */
+  #last = { uid: "", at: 0, isTrashed: false };
 
   readonly #place = $derived(live(router).place);
   readonly uid = $derived(this.#place.path.split("/")[1] ?? "");
@@ -31,6 +31,12 @@ export class Viewing {
   );
   /** What has to be known to show it, or null. */
   readonly image = $derived(this.at >= 0 ? this.index.at(this.at) : this.#fromDetail());
+  /** Whether someone else moved it to the trash or deleted it for ever while it was shown. */
+  readonly isGone = $derived(
+    this.at < 0 &&
+      this.uid === this.#last.uid &&
+      (this.shown.error?.status === 404 || (this.isTrashed && !this.#last.isTrashed)),
+  );
   readonly prompt = $derived(this.detail?.library.prompt ?? "");
   readonly rating = $derived(
     this.detail
@@ -86,20 +92,18 @@ export class Viewing {
 
   /** Remember where the image is, or find out what became of it if it is not there any more. */
   follow(): void {
-    if (this.at >= 0) this.#lastAt = this.at;
-    else if (gallery.isLoaded) void this.#leaveIfGone();
+    if (this.at >= 0) {
+      this.#last = { uid: this.uid, at: this.at, isTrashed: this.index.at(this.at).isTrashed };
+    } else if (gallery.isLoaded && this.uid === this.#last.uid) {
+      this.shown.forget(this.uid);
+      void this.shown.reload();
+    }
   }
 
-  async #leaveIfGone(): Promise<void> {
-    const { uid, detail } = this;
-    if (!detail) return;
-    const wasTrashed = detail.library.is_trashed;
-    this.shown.forget(uid);
-    await this.shown.reload();
-    const isGone = this.shown.error?.status === 404 || (this.isTrashed && !wasTrashed);
-    if (uid !== this.uid || !isGone || this.at >= 0) return;
+  /** Go on from an image that is gone. */
+  leave(): void {
     toasts.show(t("viewer.deletedElsewhere"));
-    this.goTo(Math.min(this.#lastAt, this.index.length - 1));
+    this.goTo(Math.min(this.#last.at, this.index.length - 1));
   }
 
   goTo(next: number): void {
@@ -108,7 +112,7 @@ export class Viewing {
   }
 
   step(by: 1 | -1): void {
-    if (this.at < 0) this.goTo(Math.min(this.#lastAt, this.index.length - 1));
+    if (this.at < 0) this.goTo(Math.min(this.#last.at, this.index.length - 1));
     else if (this.at + by >= 0) this.goTo(this.at + by);
   }
 
