@@ -59,7 +59,15 @@ def _place(tile: Locator) -> tuple[float, float]:
 
 
 def _scroll(page: Page, to: int) -> None:
-    page.locator(".scroller").evaluate("(element, to) => { element.scrollTop = to }", to)
+    """Scroll, and wait until the tiles of that place are there."""
+    scroller = page.locator(".scroller")
+    scroller.evaluate(
+        """async (element, to) => {
+          element.scrollTop = to;
+          for (let n = 0; n < 2; n += 1) await new Promise(requestAnimationFrame);
+        }""",
+        to,
+    )
 
 
 def _offset(page: Page) -> float:
@@ -192,15 +200,17 @@ def test_arrows_move_without_a_click_and_enter_opens(
     page = open_page(filled.url, "?tag=keep")
     expect(_tiles(page).first).to_be_in_viewport()
     page.keyboard.press("ArrowRight")
-    first = page.locator(f"{_TILE}:focus")
-    start = _place(first)
+    focused = page.locator(f"{_TILE}:focus")
+    uid = focused.get_attribute("data-uid")
+    start = page.locator(f'[data-uid="{uid}"]')
     page.keyboard.press("ArrowRight")
-    beside = _place(page.locator(f"{_TILE}:focus"))
-    assert beside[0] > start[0] or beside[1] > start[1]
+    expect(start).not_to_be_focused()
+    x, y = _place(focused)  # now: the grid scrolls to show the whole of a higher image
+    assert x > _place(start)[0]
+    assert y == _place(start)[1]
     page.keyboard.press("ArrowLeft")
-    assert _place(page.locator(f"{_TILE}:focus")) == start
+    expect(start).to_be_focused()
     assert page.locator(f'{_TILE}[tabindex="0"]').count() == 1
-    uid = page.locator(f"{_TILE}:focus").get_attribute("data-uid")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{filled.url}/image/{uid}?tag=keep")
     page.go_back()

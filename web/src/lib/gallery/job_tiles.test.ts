@@ -32,8 +32,9 @@ function started(seconds: number): Partial<JobView> {
   return { state: "running", started: moment, position: null };
 }
 
-function list(jobs: JobView[], index = ImageIndex.empty(), known: string[] = []) {
-  return listJobTiles(jobs, { index, isKnown: (id) => known.includes(id), now: NOW });
+function list(jobs: JobView[], index = ImageIndex.empty(), known: string[] = [], isNew = true) {
+  const isKnown = (id: string): boolean => known.includes(id);
+  return listJobTiles(jobs, { index, isKnown, wasLive: () => isNew, now: NOW });
 }
 
 test("the job that ends first is last, before the images", () => {
@@ -65,6 +66,8 @@ test("a done job keeps its tile until its images are known", () => {
   expect(list([done], ImageIndex.empty(), [done.generation])).toEqual([]);
   const longAgo = { ...done, ended: new Date(NOW - 10_000).toISOString() };
   expect(list([longAgo])).toEqual([]);
+  const endedBefore = list([done], ImageIndex.empty(), [], false);
+  expect(endedBefore).toEqual([]);
 });
 
 test("a failed job has one tile, a cancelled one none", () => {

@@ -32,12 +32,15 @@ interface Shown {
   index: ImageIndex;
   /** Whether the images of a generation are here, or do not match the filters. */
   isKnown: (generation: string) => boolean;
+  /** Whether a job was here before it ended: else the index is newer than its images. */
+  wasLive: (job: string) => boolean;
   now: number;
 }
 
 /** The tiles of jobs that wait, run and have failed, newest first, so that each is where its image will be. */
-export function listJobTiles(jobs: Iterable<JobView>, { index, isKnown, now }: Shown): JobTile[] {
-  const shown = [...jobs].filter((job) => (job.image_count ?? 1) > 0 && isShown(job, isKnown, now));
+export function listJobTiles(jobs: Iterable<JobView>, shownNow: Shown): JobTile[] {
+  const { index, now } = shownNow;
+  const shown = [...jobs].filter((job) => (job.image_count ?? 1) > 0 && isShown(job, shownNow));
   shown.sort(byTurn);
   const all = shown.flatMap((job) => tilesOf(job, now));
   const here = new Set(index.findAll(all.map((tile) => tile.key)).map((i) => index.uid(i)));
@@ -59,12 +62,12 @@ export function areAlike(a: readonly JobTile[], b: readonly JobTile[]): boolean 
   );
 }
 
-function isShown(job: JobView, isKnown: Shown["isKnown"], now: number): boolean {
+function isShown(job: JobView, { isKnown, wasLive, now }: Shown): boolean {
   if (job.kind !== "image") return false;
   if (job.state === "failed" || job.state === "lost") return true;
   if (job.state === "done") {
     const ended = job.ended ? Date.parse(job.ended) : now;
-    return !isKnown(job.generation) && now - ended < IMAGE_WITHIN;
+    return wasLive(job.id) && !isKnown(job.generation) && now - ended < IMAGE_WITHIN;
   }
   return isLive(job) && (job.started !== null || Date.parse(job.due) < now + SOON);
 }

@@ -9,6 +9,7 @@ import { Recycler } from "$lib/gallery/recycler";
 import { DismissedJobs, ScrollMemory } from "$lib/gallery/scroll_memory";
 import { ScrollScale } from "$lib/gallery/scroll_scale";
 import { thumbnailSize } from "$lib/gallery/thumbnails";
+import { isLive } from "$lib/jobs";
 import { api, base, gallery, jobs, preferences, screen, selection } from "$ui/app.svelte";
 
 /** An image in the grid, in one of the elements that are used again and again. */
@@ -73,6 +74,8 @@ export class GridState {
   #last = { top: 0, time: 0 };
   #isRestored = false;
   #filters = "";
+  /** The jobs that were seen before they ended. */
+  #live = new Set<string>();
 
   constructor() {
     this.model = new GridModel(this.#options(800));
@@ -117,10 +120,12 @@ export class GridState {
     this.#filters = filters;
     const { index } = gallery;
     const shown = [...jobs.jobs.values()].filter((job) => !dismissed.has(job.id));
+    for (const job of shown) if (isLive(job)) this.#live.add(job.id);
     const isKnown = (generation: string): boolean => gallery.isKnown(generation);
+    const wasLive = (job: string): boolean => this.#live.has(job);
     const tiles = gallery.filters.trash
       ? []
-      : listJobTiles(shown, { index, isKnown, now: Date.now() });
+      : listJobTiles(shown, { index, isKnown, wasLive, now: Date.now() });
     const arrivals = gallery.takeArrivals();
     if (isOther && this.#isRestored) this.scrollTo(0);
     const before = this.model.layout;
