@@ -178,14 +178,20 @@ def test_axe_finds_nothing_and_every_control_is_within_reach(shown: ShownView) -
     assert shown.page.evaluate(_FIND_OVERFLOW) == []
 
 
-@pytest.mark.parametrize("theme", _THEMES)
-def test_it_looks_as_its_reference(
-    shown: ShownView, theme: Theme, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    """The references are from Debian's Chromium; other fonts need others."""
-    is_updated = request.config.getoption("--update-screens")
+@pytest.fixture
+def is_updated(request: pytest.FixtureRequest) -> bool:
+    """Whether to write the references anew; without both options, the test is skipped."""
+    is_updated = bool(request.config.getoption("--update-screens"))
     if not (is_updated or request.config.getoption("--screens")):
         pytest.skip("screenshots are compared with --screens")
+    return is_updated
+
+
+@pytest.mark.parametrize("theme", _THEMES)
+def test_it_looks_as_its_reference(
+    is_updated: bool, shown: ShownView, theme: Theme, tmp_path: Path
+) -> None:
+    """The references are from Debian's Chromium; other fonts need others."""
     shown.use_theme(theme)
     shot = tmp_path / f"{shown.name}.png"
     shown.page.screenshot(path=shot, animations="disabled")
