@@ -31,12 +31,6 @@ export class Viewing {
   );
   /** What has to be known to show it, or null. */
   readonly image = $derived(this.at >= 0 ? this.index.at(this.at) : this.#fromDetail());
-  /** Whether someone else moved it to the trash or deleted it for ever while it was shown. */
-  readonly isGone = $derived(
-    this.at < 0 &&
-      this.uid === this.#last.uid &&
-      (this.shown.error?.status === 404 || (this.isTrashed && !this.#last.isTrashed)),
-  );
   readonly prompt = $derived(this.detail?.library.prompt ?? "");
   readonly rating = $derived(
     this.detail
@@ -47,6 +41,12 @@ export class Viewing {
   );
   readonly isStarred = $derived(isStarred(this.rating));
   readonly isTrashed = $derived(this.detail?.library.is_trashed ?? this.image?.isTrashed ?? false);
+  /** Whether someone else moved it to the trash or deleted it for ever while it was shown. */
+  readonly isGone = $derived(
+    this.at < 0 &&
+      this.uid === this.#last.uid &&
+      (this.shown.error?.status === 404 || (this.isTrashed && !this.#last.isTrashed)),
+  );
   readonly counter = $derived(
     this.at >= 0
       ? t("viewer.counter", {
