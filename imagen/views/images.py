@@ -213,6 +213,9 @@ class LibraryEntryView(ImageView):
     cost: float | None
     estimated_cost: float | None
     currency: str | None
+    is_paid: bool | None = Field(
+        description="Whether its engine is a paid service; null if that is unknown."
+    )
     deliveries: tuple[ImageDeliveryView, ...]
 
     @classmethod
@@ -230,6 +233,7 @@ class LibraryEntryView(ImageView):
             cost=row.cost if row else None,
             estimated_cost=row.estimated_cost if row else None,
             currency=row.currency if row and row.cost is not None else None,
+            is_paid=row.is_paid if row else None,
             deliveries=tuple(
                 ImageDeliveryView(
                     kind=one.delivery.kind,

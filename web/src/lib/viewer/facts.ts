@@ -63,7 +63,8 @@ export function listFacts(shown: ShownImageView, format: Formatter, t: Translate
 
 /** "Free", an amount, an estimate, or "Price unknown": never zero for what is not known. */
 export function describeCost(shown: ShownImageView, format: Formatter, t: Translate): string {
-  const { cost, estimated_cost: estimated, source } = shown.library;
+  const { cost, estimated_cost: estimated, is_paid: isPaid, source } = shown.library;
+  if (isPaid === false) return t("viewer.free");
   const reported = shown.facts.cost_usd;
   const paid = cost ?? (typeof reported === "number" ? reported : null);
   if (paid !== null) return paid === 0 ? t("viewer.free") : format.usd(paid);
