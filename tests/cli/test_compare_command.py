@@ -91,7 +91,7 @@ def test_compare_dry_run_lists_cells_and_generates_the_same_request_once(
         dropped,
         "mock, cfg 2: the same as mock, cfg 1",
         "Cells to generate: 2. Images: 2. Compute: 0.01229 (megapixels × steps). "
-        "Usual time: unknown. Already complete: 0. Failing: 0.",
+        "Usual time: unknown. Already complete: 0. Failing: 0. Same as another: 2.",
     ]
     assert not Path("c").exists()
 
