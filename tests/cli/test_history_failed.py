@@ -121,13 +121,13 @@ def test_history_failed_says_that_nothing_failed(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr() == ("", "No generation has failed.\n")
 
 
-@pytest.mark.parametrize("flag", ["--rating=4", "--tag=good", "--trash", "--missing"])
+@pytest.mark.parametrize("flag", ["--rating=4", "--tag=good", "--lora=ink", "--trash", "--missing"])
 def test_history_failed_refuses_filters_of_images(
     capsys: pytest.CaptureFixture[str], flag: str
 ) -> None:
     assert run(["history", "--failed", flag]) == 2
     assert (
-        "--failed cannot be combined with --rating, --tag, --trash or --missing"
+        "--failed cannot be combined with --rating, --tag, --lora, --album, --trash or --missing"
         in capsys.readouterr().err
     )
 
