@@ -325,7 +325,8 @@ def test_both_databases_have_the_same_tables(library: Library) -> None:
         names = {name for name in inspect(connection).get_table_names() if "prompts_" not in name}
     assert names - {"prompts", *(table.name for table in JOB_TABLES)} == {
         *("generations", "images", "library_version", "outbox", "tags", "thumbnails", "tokens"),
-        "usage",
+        *("album_images", "albums", "arena_pairs", "arena_sets", "arena_votes", "loras"),
+        *("saved_views", "usage"),
     }
     assert names >= {table.name for table in JOB_TABLES}
 

@@ -12,10 +12,9 @@ from support.queued_jobs import new_job
 
 from imagen.jobs.embedded import EmbeddedQueue
 from imagen.jobs.sql_store import SqlJobStore
-from imagen.library import Query, open_library, search_images
+from imagen.library import Query, open_library, record_generation, search_images
 from imagen.library.migrations import STEPS, version_of
 from imagen.library.schema import JOB_INDEXES, JOB_TABLES
-from imagen.library.write import insert_prepared, prepare_generation, write_exclusively
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +29,9 @@ def library_3(library_url: str) -> Iterator[Library]:
     """A library of version 3, opened by this version."""
     make_old_library(library_url)
     settings = settings_at(library_url)
-    with open_library(settings, steps=STEPS[:3]) as old:
-        heron = prepare_generation(make_record(9, "a green heron"), (), None)
-        write_exclusively(old, lambda connection, salt: insert_prepared(connection, heron, salt))
-        with old.reading() as connection:
-            assert version_of(connection) == 3
-            assert _JOB_TABLES.isdisjoint(inspect(connection).get_table_names())
+    with open_library(settings, steps=STEPS[:3]) as old, old.reading() as connection:
+        assert version_of(connection) == 3
+        assert _JOB_TABLES.isdisjoint(inspect(connection).get_table_names())
     with open_library(settings) as library:
         yield library
 
@@ -52,6 +48,8 @@ def test_the_tables_and_indexes_of_the_queue_are_created(library_3: Library) -> 
 
 
 def test_generations_stay_and_jobs_can_be_submitted(library_3: Library) -> None:
+    assert len(search_images(library_3, Query()).images) == 3
+    record_generation(library_3, make_record(9, "a green heron"))
     assert len(search_images(library_3, Query()).images) == 4
     assert len(search_images(library_3, Query(text="heron")).images) == 1
     store = SqlJobStore(library_3, EmbeddedQueue(library_3, "w1"))
