@@ -51,3 +51,11 @@ def test_errors_are_problems_or_have_the_shape_of_the_api(document: dict[str, An
     assert list(native["default"]["content"]) == ["application/problem+json"]
     assert "content" not in foreign["default"]
     assert "422" not in {status for one in _operations(document) for status in one["responses"]}
+
+
+def test_fields_that_openai_answers_leave_out_are_not_required(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert "required" not in schemas["OpenaiImage"]
+    assert schemas["OpenaiImages"]["required"] == [
+        "created", "data", "output_format", "quality", "size", "imagen",
+    ]  # fmt: skip

@@ -9,7 +9,7 @@ from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from imagen.core.image_file import open_image
 from imagen.errors import Failed, NotFound
@@ -46,7 +46,13 @@ class OpenaiUsage(View):
     total_tokens: int = 0
 
 
-class OpenaiImage(View):
+class _Sparse(View):
+    """A view whose answer leaves out what is None, as OpenAI does."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+
+class OpenaiImage(_Sparse):
     """An image, in one of two ways."""
 
     b64_json: str | None = None
@@ -70,7 +76,7 @@ class OpenaiJobFacts(View):
     )
 
 
-class OpenaiImages(View):
+class OpenaiImages(_Sparse):
     """Generated images. There are fewer than asked for if some failed."""
 
     created: int = Field(description="Seconds since 1970.")
