@@ -36,7 +36,8 @@ export function setFind(find: Find): void {
 export function followAddress(): void {
   const { path, query } = router.place;
   const section = path.split("/")[0] ?? "";
-  const inTrash = section === "trash";
+  // An image of the trash is shown over the trash.
+  const inTrash = section === "trash" || (section === "image" && "trash" in gallery.filters);
   if (!inTrash && !SECTIONS.includes(section)) return;
   const filters = toFilters(readFind(query), { isTrash: inTrash });
   if (JSON.stringify(filters) === JSON.stringify(gallery.filters)) return;
