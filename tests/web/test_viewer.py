@@ -365,3 +365,38 @@ def test_an_operation_adds_a_new_image(
     expect(page.get_by_text("The new image is in the gallery.")).to_be_in_viewport()
     box = _box(_image(page))
     assert box["height"] > box["width"]  # the original is wider than high
+
+
+def test_the_trash_is_walked_through(
+    server: LiveServer, uids: list[str], open_page: OpenPage
+) -> None:
+    trashed = uids[2:5]
+    server.client.post("/api/v1/trash", json={"images": trashed}).raise_for_status()
+    try:
+        page = open_page(server.url, "trash", size="phone")
+        page.locator(f'a[href*="{trashed[0]}"]').first.click()
+        expect(page.get_by_text("1 of 3")).to_be_in_viewport()
+        Fingers(page).swipe((300, 300), (60, 310))
+        expect(page).to_have_url(re.compile(f"/image/{trashed[1]}$"))
+        expect(page.get_by_text("2 of 3")).to_be_in_viewport()
+        expect(page.get_by_role("button", name="Restore")).to_be_in_viewport()
+        page.go_back()
+        expect(page).to_have_url(f"{server.url}/trash")
+        expect(page.locator('a[href*="image/"]')).to_have_count(3)
+    finally:
+        server.client.post("/api/v1/trash/restore", json={"images": trashed}).raise_for_status()
+
+
+def test_a_control_image_is_made_from_the_image_by_the_chosen_engine(
+    server: LiveServer, uids: list[str], open_page: OpenPage
+) -> None:
+    page = open_page(server.url, f"image/{uids[0]}?use=control")
+    sheet = page.get_by_role("dialog").last
+    sheet.get_by_label("Engine").select_option("dusk")
+    sheet.get_by_label("Kind").select_option("depth")
+    sheet.get_by_role("button", name="Add to the form").click()
+    expect(page.get_by_role("group", name="Control image")).to_be_in_viewport(ratio=1)
+    kept = json.loads(page.evaluate("localStorage.getItem('imagen.draft')"))
+    assert kept["backends"] == ["dusk"]
+    control = {"kind": "depth", "preprocess": True, "image": f"image:{uids[0]}"}
+    assert kept["request"]["controls"] == [control]

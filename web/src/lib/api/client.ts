@@ -61,6 +61,12 @@ export async function readProblem(response: Response): Promise<ApiError> {
   );
 }
 
+/** What went wrong, and what to do about it, as text. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof ApiError)) return String(error);
+  return [error.detail, error.remedy].filter(Boolean).join(" ");
+}
+
 /** The data of a call: `const page = await data(api.GET("/api/v1/jobs"))`. */
 export async function data<T>(call: Promise<{ data?: T }>): Promise<Exclude<T, undefined>> {
   return (await call).data as Exclude<T, undefined>;

@@ -1,8 +1,16 @@
 import { describe, expect, it } from "vitest";
 
-import type { ParameterView } from "../api/schema";
+import type { BackendCapabilitiesView, ParameterView } from "../api/schema";
 import { imageName, imageUrl, libraryWord } from "./images";
-import { changeControl, listImages, openSlots, putImage, removeImage, setSide } from "./slots";
+import {
+  changeControl,
+  listImages,
+  newControl,
+  openSlots,
+  putImage,
+  removeImage,
+  setSide,
+} from "./slots";
 
 const KNOWN = Object.fromEntries(
   ["image", "mask", "references", "controls"].map((name) => [name, {} as ParameterView]),
@@ -22,7 +30,7 @@ describe("putImage", () => {
       { controls: [{ kind: "pose", image: "image:1", strength: 0.5 }] },
     ],
   ] as const)("%j %s %s", (request, slot, index, expected) => {
-    expect(putImage(request, slot, "image:1", index, "depth")).toEqual(expected);
+    expect(putImage(request, slot, "image:1", index, { kind: "depth" })).toEqual(expected);
   });
 });
 
@@ -79,4 +87,12 @@ describe("images of requests", () => {
     expect(imageUrl(base, word)).toBe(url);
     expect(imageName(word)).toBe(name);
   });
+});
+
+it("makes a new control image from a picture where the backend can", () => {
+  const view = { controls: ["depth", "pose"], preprocessors: ["depth"] };
+  const known = view as unknown as BackendCapabilitiesView;
+  expect(newControl(known)).toEqual({ kind: "depth", preprocess: true });
+  expect(newControl(known, "pose")).toEqual({ kind: "pose" });
+  expect(newControl(null)).toEqual({ kind: "canny" });
 });

@@ -62,21 +62,23 @@ export function putImage(
   slot: SlotName,
   image: string,
   index: number | null = null,
-  kind = "canny",
+  control: Omit<Control, "image"> = { kind: "canny" },
 ): RequestDraft {
   if (slot === "image" || slot === "mask") return { [slot]: image };
   const before = (request[slot] as unknown[] | undefined) ?? [];
   const isNew = index === null || index >= before.length;
   const old = isNew ? undefined : (before[index] as Control | string);
   const item =
-    slot === "controls"
-      ? { ...(old as Control | undefined), kind: kindOf(old, kind), image }
-      : image;
+    slot === "controls" ? { ...((old as Control | undefined) ?? control), image } : image;
   return { [slot]: isNew ? [...before, item] : before.map((one, i) => (i === index ? item : one)) };
 }
 
-function kindOf(old: Control | string | undefined, kind: string): string {
-  return typeof old === "object" ? old.kind : kind;
+/** A control image as the backend takes it: made from a picture where the backend can. */
+export function newControl(
+  view: BackendCapabilitiesView | null,
+  kind = view?.controls[0] ?? "canny",
+): Omit<Control, "image"> {
+  return view?.preprocessors.includes(kind) ? { kind, preprocess: true } : { kind };
 }
 
 /** The values of a request without an image; what needs it goes with it. */

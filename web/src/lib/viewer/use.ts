@@ -1,4 +1,6 @@
 import type { BackendCapabilitiesView, BackendView } from "../api/schema";
+import { libraryWord } from "../inputs/images";
+import type { SlotName } from "../inputs/slots";
 
 /** The values of a request, as `POST /generations` takes them. */
 export type RequestValues = Record<string, unknown>;
@@ -25,43 +27,35 @@ const INPUTS = [
 ] as const;
 const SIZES = ["width", "height", "aspect"] as const;
 
-/** An image of the library, as a request names it. */
-export function imageName(uid: string): string {
-  return `image:${uid}`;
-}
-
 /** The same request with `count` new seeds. */
 export function varySeed(request: RequestValues, count: number): RequestValues {
   return { ...without(request, ["seed"]), count };
 }
 
 export function upscale(uid: string, factor: number, method = ""): RequestValues {
-  return { image: imageName(uid), upscale: { factor, ...(method ? { method } : {}) } };
+  return { image: libraryWord(uid), upscale: { factor, ...(method ? { method } : {}) } };
 }
 
 /** The request of an image that is made larger on some sides, painted as the image was. */
 export function outpaint(request: RequestValues, uid: string, sides: Sides): RequestValues {
   const kept = without(request, [...INPUTS, ...SIZES, "seed", "count"]);
-  return { ...kept, image: imageName(uid), outpaint: { ...sides } };
+  return { ...kept, image: libraryWord(uid), outpaint: { ...sides } };
 }
 
 /** Change an image by an instruction. */
 export function edit(uid: string, instruction: string): RequestValues {
-  return { prompt: instruction, references: [imageName(uid)] };
+  return { prompt: instruction, references: [libraryWord(uid)] };
 }
 
 function without(request: RequestValues, names: readonly string[]): RequestValues {
   return Object.fromEntries(Object.entries(request).filter(([name]) => !names.includes(name)));
 }
 
-/** The part of a form that an image can go to. */
-export type Slot = "image" | "mask" | "reference" | "control";
-
-const TASK_OF: Record<Slot, string> = {
+const TASK_OF: Record<SlotName, string> = {
   image: "image-to-image",
   mask: "inpaint",
-  reference: "edit",
-  control: "control",
+  references: "edit",
+  controls: "control",
 };
 
 export interface KnownBackend {
@@ -74,7 +68,7 @@ export function canDo(backend: KnownBackend, task: string): boolean {
   return backend.capabilities?.tasks.some((one) => one.task === task) ?? false;
 }
 
-export function taskOf(slot: Slot): string {
+export function taskOf(slot: SlotName): string {
   return TASK_OF[slot];
 }
 

@@ -1,13 +1,8 @@
 /** What the grid does with jobs on behalf of its buttons. */
-import { ApiError, data } from "$lib/api/client";
+import { data } from "$lib/api/client";
 import type { JobView } from "$lib/api/schema";
-import { api, draft, jobs, preferences, router, screen, t, toasts } from "$ui/app.svelte";
-
-/** Say what failed, as a toast. */
-export function showError(error: unknown): void {
-  const sentences = error instanceof ApiError ? [error.detail, error.remedy] : [String(error)];
-  toasts.show(sentences.filter(Boolean).join(" "));
-}
+import { api, draft, jobs, t, toasts } from "$ui/app.svelte";
+import { openForm, showError } from "$ui/shell/actions";
 
 /** Cancel a job at once; the toast offers to queue it again. */
 export async function cancelJob(job: JobView): Promise<void> {
@@ -38,10 +33,4 @@ export async function retryJob(job: JobView): Promise<void> {
   } catch (error) {
     showError(error);
   }
-}
-
-/** Show the form of a new image. */
-export function openForm(): void {
-  if (screen.isDesktop) preferences.set({ isPanelShown: true });
-  else router.setQuery({ panel: "generate" }, { push: true });
 }

@@ -1,8 +1,8 @@
 /** What can be done with the images that are selected, or with one that has the focus. */
 import { data, fileUrl } from "$lib/api/client";
 import { inBatches } from "$lib/gallery/batches";
-import { api, base, draft, gallery, router, selection, t, toasts } from "$ui/app.svelte";
-import { openForm, showError } from "$ui/gallery/job_actions";
+import { api, base, gallery, router, selection, t, toasts } from "$ui/app.svelte";
+import { showError } from "$ui/shell/actions";
 
 /** Of one change; the server takes 1000. */
 const MOST_CHANGED = 500;
@@ -109,13 +109,6 @@ export function compareImages(uids: string[]): void {
   if (a === undefined || b === undefined) return;
   if (uids.length === 2) router.push("compare/images", { a, b });
   else router.push("compare/images", { ids: uids.slice(0, MOST_COMPARED).join(",") });
-}
-
-export function useAsInput(uid: string): void {
-  draft.set({ image: `image:${uid}` });
-  selection.clear();
-  openForm();
-  toasts.show(t("find.usedAsInput"));
 }
 
 /** Add tags to images and remove others. */

@@ -3,7 +3,7 @@ import { allParameters } from "$lib/generate/capabilities";
 import { ModelCatalog } from "$lib/inputs/catalog";
 import { libraryWord } from "$lib/inputs/images";
 import type { Choice, Price, State } from "$lib/inputs/models";
-import { openSlots, putImage, type SlotName } from "$lib/inputs/slots";
+import { type Control, newControl, openSlots, putImage, type SlotName } from "$lib/inputs/slots";
 import { Uploads } from "$lib/inputs/uploads";
 import {
   api,
@@ -15,9 +15,10 @@ import {
   onEvent,
   onResync,
   router,
-  screen,
   t,
+  toasts,
 } from "$ui/app.svelte";
+import { openForm } from "$ui/shell/actions";
 
 export const catalog = new ModelCatalog(api);
 
@@ -87,20 +88,26 @@ export const uploads = new Uploads(base, {
   unreachable: () => t("inputs.unreachable"),
 });
 
-/** The kind of control image that a new one has: the first that the backend takes. */
-function usualKind(): string {
-  return form.capabilities?.controls[0] ?? "canny";
-}
-
 /** Put an image of the library, or an upload, into a slot of the form. */
-export function useImage(word: string, slot: SlotName, index: number | null = null): void {
-  draft.set(putImage(draft.request, slot, word, index, usualKind()));
+export function useImage(
+  word: string,
+  slot: SlotName,
+  index: number | null = null,
+  control = newControl(form.capabilities),
+): void {
+  draft.set(putImage(draft.request, slot, word, index, control));
 }
 
 /** Put an image of the library into a slot of the form, and show the form. */
-export function useAsInput(uid: string, slot: SlotName): void {
-  useImage(libraryWord(uid), slot);
-  router.push("", screen.isDesktop ? {} : { panel: "generate" });
+export function useAsInput(
+  uid: string,
+  slot: SlotName,
+  control?: { backend: string; settings: Omit<Control, "image"> },
+): void {
+  if (control && control.backend !== form.backend) form.choose(control.backend);
+  useImage(libraryWord(uid), slot, null, control?.settings);
+  openForm();
+  toasts.show(t("viewer.addedToForm"));
 }
 
 /** Send files, and put them into a slot: lists take all of them. */

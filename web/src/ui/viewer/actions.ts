@@ -1,49 +1,16 @@
 /** What the viewer does with an image on behalf of its buttons and keys. */
-import { ApiError, data } from "$lib/api/client";
+import { data } from "$lib/api/client";
 import type { ShownImageView } from "$lib/api/schema";
 import type { Reuse } from "$lib/generate/draft";
 import type { MessageKey } from "$lib/i18n";
 import { copyText } from "$lib/platform";
-import { imageName, type RequestValues, type Slot } from "$lib/viewer/use";
-import { api, draft, format, preferences, router, screen, t, toasts } from "$ui/app.svelte";
-
-/** The query of the gallery below the viewer. */
-export function galleryQuery(): URLSearchParams {
-  const query = new URLSearchParams(router.place.query);
-  for (const name of ["details", "use", "panel", "job"]) query.delete(name);
-  return query;
-}
-
-function withQuery(path: string, query: URLSearchParams): string {
-  const text = query.toString();
-  return text ? `${path}?${text}` : path;
-}
-
-/** Where the viewer leads back to: the gallery, or the trash. */
-export function galleryPath(isTrashed: boolean): string {
-  return withQuery(isTrashed ? "trash" : "", galleryQuery());
-}
+import type { RequestValues } from "$lib/viewer/use";
+import { api, draft, format, router, t, toasts } from "$ui/app.svelte";
+import { galleryQuery, openForm, showError } from "$ui/shell/actions";
 
 export function imagePath(uid: string): string {
-  return withQuery(`image/${uid}`, galleryQuery());
-}
-
-/** Go to the form of a new image. */
-export function openForm(): void {
-  const query = galleryQuery();
-  if (screen.isDesktop) {
-    preferences.set({ isPanelShown: true });
-    router.push(withQuery("", query));
-  } else {
-    query.set("panel", "generate");
-    router.replace(withQuery("", query));
-  }
-}
-
-/** Say what failed, as a toast. */
-export function showError(error: unknown): void {
-  const sentences = error instanceof ApiError ? [error.detail, error.remedy] : [String(error)];
-  toasts.show(sentences.filter(Boolean).join(" "));
+  const query = new URLSearchParams(galleryQuery()).toString();
+  return `image/${uid}${query && `?${query}`}`;
 }
 
 const REUSED: Record<Reuse, MessageKey> = {
@@ -71,24 +38,6 @@ export async function readRequest(
 ): Promise<{ request: RequestValues; backend: string }> {
   const params = { path: { id: uid } };
   return await data(api.GET("/api/v1/images/{id}/use", { params }));
-}
-
-/** Put an image into a slot of the form, beside those that are there. */
-export function useAsInput(uid: string, slot: Slot, control = ""): void {
-  const image = imageName(uid);
-  const listed = (name: string): unknown[] => {
-    const value = draft.request[name];
-    return Array.isArray(value) ? value : [];
-  };
-  if (slot === "image") draft.set({ image });
-  else if (slot === "mask") draft.set({ mask: image });
-  else if (slot === "reference") draft.set({ references: [...listed("references"), image] });
-  else {
-    const one = { kind: control, image, preprocess: true };
-    draft.set({ controls: [...listed("controls"), one] });
-  }
-  openForm();
-  toasts.show(t("viewer.addedToForm"));
 }
 
 /** Submit a request, and get its job. Raises ApiError. */

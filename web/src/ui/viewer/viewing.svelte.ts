@@ -11,7 +11,8 @@ import {
   t,
   toasts,
 } from "$ui/app.svelte";
-import { galleryPath, imagePath, showError } from "$ui/viewer/actions";
+import { galleryQuery, showError } from "$ui/shell/actions";
+import { imagePath } from "$ui/viewer/actions";
 import { ShownImage } from "$ui/viewer/shown.svelte";
 
 /** Which image the viewer shows, and what it does with it. */
@@ -117,7 +118,7 @@ export class Viewing {
   }
 
   close(): void {
-    router.back(galleryPath(this.isTrashed));
+    router.back(this.isTrashed ? "trash" : "", galleryQuery());
   }
 
   open(sheet: "details" | "use", value = "1"): void {
