@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from contextlib import contextmanager
 from io import BytesIO
@@ -389,3 +390,52 @@ def test_a_hundred_thousand_images_have_few_elements(live: LiveServer, open_page
     last = page.locator(f"{_TILE}:focus")
     expect(last).to_have_attribute("aria-posinset", str(count))
     expect(last).to_be_in_viewport(ratio=1)
+
+
+def test_the_address_has_the_layout_and_the_order(filled: LiveServer, open_page: OpenPage) -> None:
+    listed = filled.client.get("/api/v1/images", params={"limit": 100}).json()["images"]
+    newest, second, oldest = listed[0]["uid"], listed[-2]["uid"], listed[-1]["uid"]
+
+    def check(page: Page, first: str) -> None:
+        expect(page.locator(f'[data-uid="{first}"]')).to_have_attribute("aria-posinset", "1")
+        box = page.locator(f'[data-uid="{first}"]').bounding_box()
+        assert box is not None
+        assert box["width"] == box["height"]
+
+    page = open_page(filled.url)
+    page.get_by_role("button", name="Squares").click()
+    expect(page).to_have_url(f"{filled.url}/?layout=grid")
+    check(page, newest)
+    page.get_by_role("button", name="More actions").click()
+    page.get_by_role("menuitemradio", name="Oldest first").click()
+    expect(page).to_have_url(f"{filled.url}/?layout=grid&sort=oldest")
+    check(page, oldest)
+    page.get_by_role("link", name="Usage").click()
+    expect(page).to_have_url(f"{filled.url}/usage")
+    page.go_back()
+    check(page, oldest)
+    page.locator(f'[data-uid="{oldest}"]').click()
+    expect(page.get_by_role("dialog", name="Image")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(f"{filled.url}/image/{second}?layout=grid&sort=oldest")
+    expect(page.get_by_text("2 of ")).to_be_in_viewport()
+    check(open_page(filled.url, "?layout=grid&sort=oldest", size="phone"), oldest)
+
+
+def test_a_new_image_is_the_last_with_the_oldest_first(
+    filled: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(filled.url, "?sort=oldest")
+    first = page.locator('[aria-posinset="1"]')
+    uid = first.get_attribute("data-uid")
+    place = _place(first)
+    made = _submit(filled)
+    filled.wait_for_job(made)
+    new = filled.client.get("/api/v1/images", params={"limit": 1}).json()["images"][0]["uid"]
+    page.locator(".scroller").focus()
+    page.keyboard.press("End")
+    expect(page.locator(f'[data-uid="{new}"]')).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Home")
+    expect(page.locator(f'[data-uid="{uid}"]')).to_be_in_viewport(ratio=1)
+    assert _place(page.locator(f'[data-uid="{uid}"]')) == place
+    expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_have_count(0)

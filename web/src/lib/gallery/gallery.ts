@@ -14,10 +14,11 @@ const GATHER = 10;
 const MOST_KNOWN = 500;
 const STAR = 5;
 
-/** The images of the library that match the filters, newest first. */
+/** The images of the library that match the filters. */
 export class Gallery extends Observable {
   index = ImageIndex.empty();
   filters: Filters = {};
+  isOldestFirst = false;
   /** False until the first index is here. */
   isLoaded = false;
   error: ApiError | null = null;
@@ -39,8 +40,9 @@ export class Gallery extends Observable {
     super();
   }
 
-  async setFilters(filters: Filters): Promise<void> {
+  async setFilters(filters: Filters, isOldestFirst = false): Promise<void> {
     this.filters = filters;
+    this.isOldestFirst = isOldestFirst;
     this.#epoch += 1;
     await this.refresh();
   }
@@ -177,12 +179,14 @@ export class Gallery extends Observable {
   }
 
   async #fetch(query: Record<string, string>): Promise<ImageIndex> {
+    const { isOldestFirst } = this;
     const url = new URL("api/v1/images/index", this.base);
     for (const [name, value] of Object.entries({ ...this.filters, ...query })) {
       for (const one of [value].flat()) url.searchParams.append(name, one);
     }
     const response = await this.fetcher(url);
     if (!response.ok) throw await readProblem(response);
-    return new ImageIndex(await response.arrayBuffer());
+    const index = new ImageIndex(await response.arrayBuffer());
+    return isOldestFirst ? index.reversed() : index;
   }
 }

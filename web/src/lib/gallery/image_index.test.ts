@@ -119,7 +119,21 @@ test("marks change without a copy of the rest", () => {
 
 test("images since a moment are counted", () => {
   const index = indexOf(many);
-  expect(index.countSince(0)).toBe(10);
-  expect(index.countSince(1_007_000)).toBe(2);
-  expect(index.countSince(2_000_000)).toBe(0);
+  expect(index.countBefore(0)).toBe(10);
+  expect(index.countBefore(1_007_000)).toBe(2);
+  expect(index.countBefore(2_000_000)).toBe(0);
+});
+
+test("the oldest image comes first on request, also of what is merged", () => {
+  const oldest = indexOf(many).reversed();
+  expect(uidsOf(oldest)).toEqual(many.map((one) => uidOf(one.generation)));
+  expect(oldest.at(0)).toEqual(indexOf(many).at(9));
+  expect(oldest.countBefore(1_007_000)).toBe(7);
+  const fresh = indexOf([
+    { generation: 20, created: 1_100_000 },
+    { generation: 21, created: 1_004_500 },
+  ]).reversed();
+  const merged = oldest.merge(fresh, [uidOf(1)]);
+  expect(uidsOf(merged)).toEqual([2, 3, 4, 5, 21, 6, 7, 8, 9, 10, 20].map((n) => uidOf(n)));
+  expect(uidsOf(merged.remark([uidOf(2)], () => 3).reversed()).at(0)).toBe(uidOf(20));
 });

@@ -57,7 +57,7 @@ function readColumns(buffer: ArrayBuffer): Columns {
   };
 }
 
-/** The sizes, times and marks of many images, newest first, without an object for each. */
+/** The sizes, times and marks of many images, in the order of their time, without an object for each. */
 export class ImageIndex {
   readonly length: number;
   readonly widths: Uint16Array;
@@ -67,7 +67,10 @@ export class ImageIndex {
   readonly #bytes: Uint8Array;
 
   /** Raises RangeError for something else than an index. */
-  constructor(source: ArrayBuffer | Columns) {
+  constructor(
+    source: ArrayBuffer | Columns,
+    readonly isOldestFirst = false,
+  ) {
     const columns = source instanceof ArrayBuffer ? readColumns(source) : source;
     const { generations } = columns;
     this.#columns = columns;
@@ -117,16 +120,30 @@ export class ImageIndex {
     return Number((this.#columns.keys[i] ?? 0n) >> 20n);
   }
 
-  /** How many images are newer than this moment, in milliseconds since 1970. */
-  countSince(moment: number): number {
-    let low = 0;
-    let high = this.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.created(middle) > moment) low = middle + 1;
-      else high = middle;
+  /** How many images come before those of this moment, in milliseconds since 1970. */
+  countBefore(moment: number): number {
+    return this.#search((key) => {
+      const created = Number(key >> 20n);
+      return this.isOldestFirst ? created < moment : created > moment;
+    });
+  }
+
+  /** The same images in the other order. */
+  reversed(): ImageIndex {
+    const { keys, generations, versions, widths, heights, marks } = this.#columns;
+    const columns = {
+      keys: keys.slice().reverse(),
+      generations: new Uint32Array(generations.length),
+      versions: versions.slice().reverse(),
+      widths: widths.slice().reverse(),
+      heights: heights.slice().reverse(),
+      marks: marks.slice().reverse(),
+    };
+    for (let i = 0; i < this.length; i += 1) {
+      const words = generations.subarray(4 * i, 4 * i + 4);
+      columns.generations.set(words, 4 * (this.length - 1 - i));
     }
-    return low;
+    return new ImageIndex(columns, !this.isOldestFirst);
   }
 
   /** Where an image is, or -1. */
@@ -179,27 +196,32 @@ export class ImageIndex {
       to += 1;
     }
     copyUntil(this.length);
-    return new ImageIndex(result);
+    return new ImageIndex(result, this.isOldestFirst);
   }
 
   /** The same images, some with other marks: `change` gets the marks of each. */
   remark(uids: Iterable<string>, change: (marks: number) => number): ImageIndex {
     const marks = this.marks.slice();
     for (const i of this.findAll(uids)) marks[i] = change(marks[i] as number);
-    return new ImageIndex({ ...this.#columns, marks });
+    return new ImageIndex({ ...this.#columns, marks }, this.isOldestFirst);
   }
 
   #number(i: number): number {
     return Number((this.#columns.keys[i] ?? 0n) & 1023n) + 1;
   }
 
-  /** The first place whose key is not larger. */
+  /** The place of an image with this key. */
   #place(key: bigint): number {
+    return this.#search((other) => (this.isOldestFirst ? other < key : other > key));
+  }
+
+  /** The first place whose key does not come before the one looked for. */
+  #search(isBefore: (key: bigint) => boolean): number {
     let low = 0;
     let high = this.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if ((this.#columns.keys[middle] as bigint) > key) low = middle + 1;
+      if (isBefore(this.#columns.keys[middle] as bigint)) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -16,7 +16,7 @@ export interface Section {
 /** A past month with no more images than this is not divided by days. */
 const MOST_OF_MONTH = 40;
 
-/** What the grid shows, newest first: images, and tiles of jobs between them. */
+/** What the grid shows, in the order of its time: images, and tiles of jobs between them. */
 export class Items {
   readonly length: number;
   /** Height by width of each, between 0.5 and 1.6. */
@@ -29,7 +29,7 @@ export class Items {
 
   constructor(
     readonly index: ImageIndex,
-    /** Newest first. Others that look alike may take their place. */
+    /** In the order of the index. Others that look alike may take their place. */
     public tiles: readonly JobTile[] = [],
     /** Images of the index that are not shown, by their place there, in order. */
     hidden: readonly number[] = [],
@@ -48,7 +48,7 @@ export class Items {
       }
     };
     for (const [k, tile] of tiles.entries()) {
-      imagesUntil(index.countSince(tile.time));
+      imagesUntil(index.countBefore(tile.time));
       this.#tilePlaces.push(to);
       order[to++] = -1 - k;
     }
@@ -138,7 +138,7 @@ export class Items {
     const thisMonth = startOfMonth(now);
     for (let from = 0; from < this.length;) {
       const month = startOfMonth(this.timeAt(from));
-      const end = this.#countSince(month, from);
+      const end = this.#endOf(month, from, startOfMonth);
       if (month < thisMonth && end - from <= MOST_OF_MONTH) {
         this.#addSection(from, end, month, true);
         from = end;
@@ -146,20 +146,20 @@ export class Items {
       }
       while (from < end) {
         const day = startOfDay(this.timeAt(from));
-        const to = this.#countSince(day, from);
+        const to = this.#endOf(day, from, startOfDay);
         this.#addSection(from, to, day, false);
         from = to;
       }
     }
   }
 
-  /** The first item after `from` that is older than a moment. */
-  #countSince(moment: number, from: number): number {
+  /** The first item after `from` that is of another day or month. */
+  #endOf(start: number, from: number, startOf: (moment: number) => number): number {
     let low = from + 1;
     let high = this.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.timeAt(middle) >= moment) low = middle + 1;
+      if (startOf(this.timeAt(middle)) === start) low = middle + 1;
       else high = middle;
     }
     return low;

@@ -95,6 +95,17 @@ describe("masonry", () => {
   });
 });
 
+test("in a page from right to left the first column is at the right", () => {
+  const [ltr, rtl] = [false, true].map((isMirrored) => layOut(samples(9, 4), { isMirrored }));
+  for (let i = 0; i < 9; i += 1) {
+    const [a, b] = [ltr?.boxOf(i), rtl?.boxOf(i)];
+    expect(b).toEqual({ ...a, x: OPTIONS.width - (a?.width ?? 0) - (a?.x ?? 0) });
+  }
+  expect(rtl?.neighbour(0, "left")).toBe(ltr?.neighbour(0, "right"));
+  expect(rtl?.neighbour(4, "right")).toBe(ltr?.neighbour(4, "left"));
+  expect(rtl?.neighbour(0, "down")).toBe(ltr?.neighbour(0, "down"));
+});
+
 test("squares are in rows", () => {
   const layout = layOut(samples(9), { kind: "squares" });
   expect(layout.boxOf(0)).toEqual({ x: 0, y: 40, width: 206, height: 206 });

@@ -8,6 +8,8 @@ export interface LayoutOptions {
   kind: "masonry" | "squares";
   /** The height of the line above the images of a day. */
   header: number;
+  /** Whether the first column is at the right. */
+  isMirrored?: boolean;
 }
 
 export interface Box {
@@ -69,8 +71,10 @@ export class Layout {
   /** Where an item is. */
   boxOf(i: number): Box {
     const section = this.items.sectionOf(i);
+    const { gap, isMirrored, width } = this.options;
+    const x = (this.#columns[i] as number) * (this.tileWidth + gap);
     return {
-      x: (this.#columns[i] as number) * (this.tileWidth + this.options.gap),
+      x: isMirrored ? width - this.tileWidth - x : x,
       y: this.#imagesTop(section) + (this.#tops[i] as number),
       width: this.tileWidth,
       height: this.#heightOf(i),
@@ -121,14 +125,15 @@ export class Layout {
     });
   }
 
-  /** The item beside another one, or -1. Left of the first column is the item before. */
+  /** The item beside another one, or -1. Before the first column is the item before. */
   neighbour(i: number, step: Step): number {
     const column = this.#columns[i] as number;
     if (step === "up" || step === "down") return this.#vertical(i, step === "up" ? -1 : 1);
-    const target = column + (step === "left" ? -1 : 1);
+    const by = (step === "left") === Boolean(this.options.isMirrored) ? 1 : -1;
+    const target = column + by;
     const beside = target < 0 ? -1 : this.#inColumn(i, target);
     if (beside >= 0) return beside;
-    const next = i + (step === "left" ? -1 : 1);
+    const next = i + by;
     return next < this.items.length ? next : -1;
   }
 

@@ -37,3 +37,15 @@ test.each([
 ])("%s leads to the day or the one before it", (day, section) => {
   expect(findSection(layout, day.getTime())).toBe(section);
 });
+
+test("in a grid with the oldest image first, too", () => {
+  const items = new Items(index.reversed(), [], [], days[0]?.getTime());
+  const oldest = new Layout(items, options);
+  expect(listMonths(oldest).map((month) => month.start)).toEqual(
+    listMonths(layout)
+      .map((month) => month.start)
+      .reverse(),
+  );
+  expect(findSection(oldest, new Date(2026, 10, 10).getTime())).toBe(2);
+  expect(findSection(oldest, new Date(2020, 0, 1).getTime())).toBe(0);
+});

@@ -9,7 +9,7 @@ export interface Month {
   images: number;
 }
 
-/** The months that a layout has images of, the newest first. */
+/** The months that a layout has images of, in its order. */
 export function listMonths(layout: Layout): Month[] {
   const months: Month[] = [];
   for (const [s, section] of layout.items.sections.entries()) {
@@ -33,9 +33,11 @@ export function thinOut(months: Month[], total: number, height: number, gap: num
   });
 }
 
-/** The section of a day, or of the next older day that has images. */
+/** The section of a day, or of the next older day that has images; else the oldest. */
 export function findSection(layout: Layout, day: number): number {
-  const { sections } = layout.items;
-  const found = sections.findIndex((section) => section.day <= day);
+  const { sections, index } = layout.items;
+  const isFound = (section: { day: number }): boolean => section.day <= day;
+  if (index.isOldestFirst) return Math.max(0, sections.findLastIndex(isFound));
+  const found = sections.findIndex(isFound);
   return found < 0 ? sections.length - 1 : found;
 }

@@ -3,7 +3,8 @@ import type { components } from "$lib/api/schema";
 import { data } from "$lib/api/client";
 import { type Find, readFind, toFilters, writeFind } from "$lib/find/find";
 import { Observable } from "$lib/observable";
-import { api, gallery, live, onEvent, onResync, router } from "$ui/app.svelte";
+import type { Preferences } from "$lib/preferences";
+import { api, gallery, live, onEvent, onResync, preferences, router } from "$ui/app.svelte";
 
 type Schemas = components["schemas"];
 export type Facets = Schemas["ImageFacetsView"];
@@ -32,6 +33,17 @@ export function setFind(find: Find): void {
   router.setQuery(writeFind(find));
 }
 
+/** How the images are laid out: as the address says, else as on this device before. */
+export function currentLayout(): Preferences["layout"] {
+  const isGrid = live(router).place.query.get("layout") === "grid";
+  return isGrid ? "squares" : live(preferences).values.layout;
+}
+
+export function setLayout(layout: Preferences["layout"]): void {
+  preferences.set({ layout });
+  router.setQuery({ layout: layout === "squares" ? "grid" : null });
+}
+
 /** Let the gallery show what the address says, as long as it shows the gallery. */
 export function followAddress(): void {
   const { path, query } = router.place;
@@ -40,8 +52,10 @@ export function followAddress(): void {
   const inTrash = section === "trash" || (section === "image" && "trash" in gallery.filters);
   if (!inTrash && !SECTIONS.includes(section)) return;
   const filters = toFilters(readFind(query), { isTrash: inTrash });
-  if (JSON.stringify(filters) === JSON.stringify(gallery.filters)) return;
-  void gallery.setFilters(filters);
+  const isOldestFirst = query.get("sort") === "oldest";
+  const isSame = JSON.stringify(filters) === JSON.stringify(gallery.filters);
+  if (isSame && isOldestFirst === gallery.isOldestFirst) return;
+  void gallery.setFilters(filters, isOldestFirst);
 }
 
 /** How many images each choice would find: read when a part that shows it asks for it. */

@@ -11,6 +11,7 @@ import { ScrollScale } from "$lib/gallery/scroll_scale";
 import { thumbnailSize } from "$lib/gallery/thumbnails";
 import { isLive } from "$lib/jobs";
 import { api, base, gallery, jobs, preferences, screen, selection } from "$ui/app.svelte";
+import { currentLayout } from "$ui/gallery/find_state.svelte";
 
 /** An image in the grid, in one of the elements that are used again and again. */
 export interface ImageSlot extends Box {
@@ -115,7 +116,7 @@ export class GridState {
 
   /** Show the gallery and the jobs as they are now. */
   update(): void {
-    const filters = JSON.stringify(gallery.filters);
+    const filters = JSON.stringify([gallery.filters, gallery.isOldestFirst]);
     const isOther = filters !== this.#filters;
     this.#filters = filters;
     const { index } = gallery;
@@ -127,6 +128,10 @@ export class GridState {
       ? []
       : listJobTiles(shown, { index, isKnown, wasLive, now: Date.now() });
     const arrivals = gallery.takeArrivals();
+    if (gallery.isOldestFirst) {
+      tiles.reverse();
+      arrivals.length = 0; // new images are below, where nobody has to be led to
+    }
     if (isOther && this.#isRestored) this.scrollTo(0);
     const before = this.model.layout;
     const by = this.model.update({ index, tiles, arrivals }, this.view);
@@ -280,15 +285,16 @@ export class GridState {
   }
 
   #options(width: number): LayoutOptions {
-    const { tile, columns, layout } = preferences.values;
+    const { tile, columns } = preferences.values;
     const gap = screen.isPhone ? 4 : 8;
     const fitting = Math.max(1, Math.floor((width + gap) / (tile + gap)));
     return {
       width,
       gap,
       columns: screen.isPhone ? columns : fitting,
-      kind: layout,
+      kind: currentLayout(),
       header: DAY_HEADER,
+      isMirrored: document.dir === "rtl",
     };
   }
 

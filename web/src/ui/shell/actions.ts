@@ -1,6 +1,6 @@
 /** What several views do on behalf of their buttons. */
 import { describeError } from "$lib/api/client";
-import { preferences, router, screen, toasts } from "$ui/app.svelte";
+import { live, preferences, router, screen, toasts } from "$ui/app.svelte";
 
 /** Say what failed, as a toast. */
 export function showError(error: unknown): void {
@@ -10,7 +10,9 @@ export function showError(error: unknown): void {
 /** What the address says about the gallery, also below an image. */
 export function galleryQuery(): Record<string, string> {
   const others = ["details", "use", "panel", "job", "pick"];
-  return Object.fromEntries([...router.place.query].filter(([name]) => !others.includes(name)));
+  return Object.fromEntries(
+    [...live(router).place.query].filter(([name]) => !others.includes(name)),
+  );
 }
 
 /** Show the form of a new image, in place of an image that is shown. */
