@@ -87,7 +87,7 @@ def test_the_figures_are_those_that_were_recorded(
     expect(spent).to_contain_text("$0.75")
     expect(spent).to_contain_text("plus 1 generation with unknown price")
     expect(page.get_by_role("region", name="Images")).to_contain_text("4")
-    expect(page.get_by_role("region", name="Compute time")).to_contain_text("1 min 5 sec")
+    expect(page.get_by_role("region", name="Compute time")).to_contain_text("1 min 5 s")
     row = page.get_by_role("row", name=_UNKNOWN)
     expect(row).to_contain_text("Unknown")
     expect(row).not_to_contain_text("$0")

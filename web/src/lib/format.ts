@@ -23,21 +23,15 @@ export class Formatter {
 
   /** A duration in its largest unit or two: `8 s`, `1 min 20 s`, `2 h 5 min`. */
   duration(seconds: number): string {
-    const unit = (value: number, name: string, digits = 0): string =>
-      this.number(value, {
-        style: "unit",
-        unit: name,
-        unitDisplay: "short",
-        maximumFractionDigits: digits,
-      });
-    if (seconds < 60) return unit(seconds, "second", seconds < 9.95 ? 1 : 0);
-    const whole = Math.round(seconds);
-    const [first, second, large, small] =
-      whole < 3600
-        ? [Math.floor(whole / 60), whole % 60, "minute", "second"]
-        : [Math.floor(whole / 3600), Math.round((whole % 3600) / 60), "hour", "minute"];
-    const head = unit(first as number, large as string);
-    return second ? `${head} ${unit(second as number, small as string)}` : head;
+    // The symbols are the same in all languages; Intl writes "sec" for English.
+    const unit = (value: number, symbol: string, digits = 0): string =>
+      `${this.number(value, { maximumFractionDigits: digits })}\u00a0${symbol}`;
+    if (seconds < 59.5) return unit(seconds, "s", seconds < 9.95 ? 1 : 0);
+    const whole = seconds < 3599.5 ? Math.round(seconds) : Math.round(seconds / 60);
+    const [large, small] = seconds < 3599.5 ? ["min", "s"] : ["h", "min"];
+    const rest = whole % 60;
+    const head = unit(Math.floor(whole / 60), large as string);
+    return rest ? `${head} ${unit(rest, small as string)}` : head;
   }
 
   date(value: Date, options: Intl.DateTimeFormatOptions = { dateStyle: "medium" }): string {
