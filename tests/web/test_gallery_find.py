@@ -219,3 +219,28 @@ def test_a_view_is_saved_and_opened_on_another_device(
     phone.get_by_role("button", name="Saved views").click()
     phone.get_by_role("button", name="Nights", exact=True).click()
     _tiles(phone, 3)
+
+
+def test_all_filters_are_in_sight_and_the_rest_behind_one(
+    foxes: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(foxes.url)
+    filters = page.get_by_role("group", name="Filters").get_by_role("button")
+    for chip in filters.all():
+        expect(chip).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="More filters").click()
+    more = page.get_by_role("dialog", name="More filters")
+    more.get_by_role("button", name="4 stars").click()
+    _tiles(page, 2)
+    more.get_by_role("button", name="Free").click()
+    expect(page).to_have_url(re.compile(r"star=4&cost=free$"))
+
+
+def test_a_row_of_filters_fades_where_there_is_more(foxes: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(foxes.url, size="tablet")
+    row = page.get_by_role("group", name="Filters")
+    read = "row => ['left', 'right'].map(side => row.style.getPropertyValue(`--fade-${side}`))"
+    expect(row.get_by_role("button").first).to_be_in_viewport(ratio=1)
+    assert row.evaluate(read) == ["0px", "32px"]
+    row.evaluate("row => (row.scrollLeft = row.scrollWidth)")
+    expect(row).to_have_attribute("style", re.compile("left: 32px; --fade-right: 0px"))

@@ -27,3 +27,21 @@ export function whenThere(
   };
   return stop;
 }
+
+/** Let a row that scrolls sideways fade out at the edges beyond which there is more. */
+export function fadeEdges(row: HTMLElement): () => void {
+  const update = (): void => {
+    const beyond = row.scrollWidth - row.clientWidth;
+    const isRtl = getComputedStyle(row).direction === "rtl";
+    const left = isRtl ? beyond + row.scrollLeft : row.scrollLeft;
+    row.style.setProperty("--fade-left", left > 1 ? "32px" : "0px");
+    row.style.setProperty("--fade-right", beyond - left > 1 ? "32px" : "0px");
+  };
+  const observer = new ResizeObserver(update);
+  for (const element of [row, ...row.children]) observer.observe(element);
+  row.addEventListener("scroll", update, { passive: true });
+  return () => {
+    observer.disconnect();
+    row.removeEventListener("scroll", update);
+  };
+}
