@@ -19,5 +19,8 @@ export default defineConfig({
       output: { codeSplitting: { groups: [{ name: "icons", test: /@lucide/ }] } },
     },
   },
-  server: { proxy: { "/api": { target: server, changeOrigin: true } } },
+  // The server refuses changes that come from the page of another origin.
+  server: {
+    proxy: { "/api": { target: server, changeOrigin: true, headers: { Origin: server } } },
+  },
 });
