@@ -35,11 +35,20 @@ from support.browser import start_browser
 from support.serve_process import serve_process, write_settings
 
 if TYPE_CHECKING:
-    from playwright.sync_api import CDPSession, Page
+    from playwright.sync_api import Browser, CDPSession, Page
 
 _POOL = 48
 """So many files are behind all rows."""
 _SIZES = ((512, 512), (768, 448), (448, 640), (640, 448), (448, 768))
+_PHONE_NETWORK = {
+    "offline": False,
+    "latency": 40,
+    "downloadThroughput": 10_000_000 / 8,
+    "uploadThroughput": 5_000_000 / 8,
+}
+"""A radio in the same house: milliseconds, and bytes a second."""
+_PHONE_SLOWNESS = 4
+"""So many times slower than this machine is a phone of the middle class."""
 _ROUNDS = 10
 _FRAMES = 240
 _WATCH = """
@@ -127,6 +136,27 @@ def _fill(folder: Path, rows: int) -> None:
                 connection.execute(change, one)
 
 
+def _measure_phone(browser: Browser, url: str) -> float:
+    """Milliseconds until the first images, with a slower processor and radio, and no cache."""
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.add_init_script(_WATCH)
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", _PHONE_NETWORK)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": _PHONE_SLOWNESS})
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    paints: list[float] = []
+    for _ in range(3):
+        page.goto(url)
+        page.locator(".tile.shown").first.wait_for()
+        paints.append(page.evaluate("window.firstTile"))
+    context.close()
+    return median(paints)
+
+
 def _scroll(page: Page, selector: str, frames: int = _FRAMES, by: int = 60) -> _Frames:
     measured = page.evaluate(_SCROLL, [selector, frames, by])
     return _Frames(measured["deltas"], measured["nodes"])
@@ -205,6 +235,8 @@ def _measure(url: str, rows: int, seconds: float, *, has_naive: bool) -> list[Li
             page.locator(".tile.shown").first.wait_for()
             paints.append(page.evaluate("window.firstTile"))
         claims.append(Limit("first images, from the start of the page", median(paints), 1000, "ms"))
+        paint = _measure_phone(browser, url)
+        claims.append(Limit("the same on a phone of the middle class", paint, 1000, "ms"))
         session = context.new_cdp_session(page)
         page.wait_for_timeout(1000)
         _scroll(page, ".scroller", 60)
