@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.live_server import LiveServer, live_server, server_settings
 
+from imagen.config import ServerSettings
 from imagen.engines.directory import EngineDirectory
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,18 @@ def test_backends_are_listed_without_contacting_them(shared: LiveServer) -> None
     ]
     assert listed["pools"] == [{"name": "all", "backends": ["studio", "mock"], "default": False}]
     assert {"comfyui", "mock"} <= set(listed["kinds"])
+
+
+def test_the_default_backend_is_that_of_requests_that_name_none(tmp_path: Path) -> None:
+    backends = {"dawn": {"type": "mock"}, "dusk": {"type": "mock"}}
+    server = ServerSettings(backend="both")
+    settings = server_settings(
+        backends, folder=tmp_path, server=server, pools={"both": ("dawn", "dusk")}
+    )
+    with live_server(settings, has_worker=False) as live:
+        listed = _get(live, "/backends")
+    marked = [one["name"] for one in listed["backends"] + listed["pools"] if one["default"]]
+    assert marked == ["both"] == [live.runtime.backend]
 
 
 def test_backends_are_checked_on_demand(shared: LiveServer) -> None:

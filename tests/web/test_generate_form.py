@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
+from simulators.replicate import Replicate
+from support.live_server import live_server, server_settings
+
+from imagen.config import Budget, ServerSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Locator, Page
     from support.browser import OpenPage
     from support.live_server import LiveServer
@@ -185,3 +191,125 @@ def test_long_words_do_not_overflow_the_panel(
         ".map(e => e.className || e.tagName)"
     )
     assert wide == []
+
+
+def _keep_draft(page: Page, **request: Any) -> None:
+    """Load the page again with these values in the form."""
+    draft = json.dumps({"request": request, "backends": []})
+    page.evaluate("draft => { sessionStorage['imagen.draft'] = draft; }", draft)
+    page.reload()
+
+
+def test_what_will_be_changed_and_left_out_is_said_beforehand(
+    live: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(live.url)
+    _keep_draft(page, prompt="a fox", steps=500, cfg=7, negative="text")
+    panel = page.locator("aside.panel")
+    expect(panel.get_by_text("Steps: 500 → 200.")).to_be_in_viewport(ratio=1)
+    unused = panel.get_by_text("Not used by this model: CFG")
+    unused.scroll_into_view_if_needed()
+    expect(unused).to_be_in_viewport(ratio=1)
+    bodies = _submitted(page)
+    with page.expect_response("**/api/v1/generations"):
+        _generate(page).click()
+    assert "cfg" not in bodies[0]["request"]
+    page.reload()
+    expect(unused).to_be_visible()  # it is kept for other models
+
+
+@pytest.mark.usefixtures("replicate_token")
+def test_over_budget_the_button_says_so_and_sends_anyway(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    with Replicate() as cloud:
+        model = "black-forest-labs/flux-schnell"
+        block = {"type": "replicate", "model": model, "base_url": cloud.url}
+        settings = server_settings(
+            {"cloud": block},
+            folder=tmp_path,
+            budgets=(Budget(amount=0.001, per="run"),),
+            server=ServerSettings(backend="cloud"),
+        )
+        with live_server(settings, has_worker=False) as server:
+            page = open_page(server.url)
+            bodies = _submitted(page)
+            _prompt(page).fill("a fox")
+            button = page.get_by_role("button", name=re.compile(r"^Generate anyway \$0\.00\d"))
+            expect(button).to_be_in_viewport(ratio=1)
+            with page.expect_response("**/api/v1/generations"):
+                button.click()
+            assert bodies[0]["over_budget"] is True
+            _wait_for_jobs(server, 1)
+
+
+def test_keys_weigh_words_and_wildcards_are_marked(tmp_path: Path, open_page: OpenPage) -> None:
+    wildcards = tmp_path / "wildcards"
+    wildcards.mkdir()
+    (wildcards / "animal.txt").write_text("fox\nowl\n")
+    settings = server_settings(folder=tmp_path, wildcard_dirs=(wildcards,))
+    with live_server(settings, has_worker=False) as server:
+        page = open_page(server.url, "settings")
+
+        def with_weights(route: Any) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, json=answer.json() | {"prompt_syntax": ["weights"]})
+
+        page.route("**/api/v1/backends/mock", with_weights)
+        page.goto(server.url)
+        prompt = _prompt(page)
+        prompt.fill("a red __ani")
+        page.get_by_role("button", name="__animal__").click()
+        expect(prompt).to_have_value("a red __animal__")
+        marks = page.locator("aside.panel mark")
+        expect(marks).to_have_text(["__animal__"])
+        text, mark = prompt.bounding_box(), marks.bounding_box()
+        assert text is not None
+        assert mark is not None
+        assert text["x"] < mark["x"] < text["x"] + text["width"]
+        assert text["y"] < mark["y"] < text["y"] + text["height"]
+        prompt.evaluate("area => area.setSelectionRange(2, 5)")
+        prompt.press("Control+ArrowUp")
+        expect(prompt).to_have_value("a (red:1.1) __animal__")
+        expect(marks).to_have_count(2)
+        prompt.press("Control+ArrowDown")
+        expect(prompt).to_have_value("a red __animal__")
+        prompt.press("Control+z")
+        expect(prompt).to_have_value("a (red:1.1) __animal__")
+        prompt.fill("an __unknown__ animal")
+        expect(page.get_by_text(re.compile("__unknown__.*"))).to_have_count(2)
+
+
+def test_the_composer_follows_the_form_and_opens_it_at_the_right_field(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    backends: dict[str, dict[str, Any]] = {
+        "dawn": {"type": "mock"},
+        "dusk": {"type": "mock", "look": "dusk"},
+    }
+    settings = server_settings(backends, folder=tmp_path, server=ServerSettings(backend="dusk"))
+    with live_server(settings) as server:
+        page = open_page(server.url, size="phone")
+        composer = page.get_by_role("region", name="New image")
+        chip = composer.get_by_role("button", name="Model: ")
+        expect(chip).to_have_text("dusk")
+        composer.get_by_role("button", name="Size: ").click()
+        sheet = page.get_by_role("dialog", name="New image")
+        square = sheet.get_by_role("radio", name="1:1")
+        expect(square).to_be_focused()
+        expect(square).to_be_in_viewport(ratio=1)
+        sheet.get_by_role("radio", name="16:9").click()
+        page.go_back()
+        expect(composer.get_by_role("button", name="Size: ")).to_have_text("16:9")
+        composer.get_by_role("button", name="Describe the image").click()
+        expect(_prompt(page)).to_be_focused()
+        _prompt(page).fill("a fox " * 60)
+        page.go_back()
+        expect(composer.locator(".lines2")).to_have_css("height", "46px")
+        chip.click()
+        page.get_by_role("option", name="dawn").first.click()
+        expect(sheet).to_have_count(0)
+        expect(chip).to_have_text("dawn")
+        with page.expect_request("**/api/v1/generations") as sent:
+            composer.get_by_role("button", name="Generate").click()
+        assert json.loads(sent.value.post_data or "")["backend"] == "dawn"

@@ -41,7 +41,11 @@ def list_backends(
     check: Annotated[bool, Query(description="Ask each engine whether it is ready.")] = False,
 ) -> BackendsView:
     """List the backends and pools, and what they are missing."""
-    return runtime.engines.backends(is_asked=check)
+    listed = runtime.engines.backends(is_asked=check)
+    default = runtime.backend
+    backends = (one.model_copy(update={"default": one.name == default}) for one in listed.backends)
+    pools = (one.model_copy(update={"default": one.name == default}) for one in listed.pools)
+    return listed.model_copy(update={"backends": tuple(backends), "pools": tuple(pools)})
 
 
 @router.get("/backends/{name}")

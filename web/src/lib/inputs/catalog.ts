@@ -25,11 +25,6 @@ export class ModelCatalog extends Observable {
     super();
   }
 
-  /** The backend of requests that name none. */
-  get defaultBackend(): string {
-    return this.#sources.status?.backend ?? "";
-  }
-
   /** The largest upload in bytes; infinite until it is known. */
   get maxUploadBytes(): number {
     return this.#sources.status?.max_upload_bytes ?? Infinity;

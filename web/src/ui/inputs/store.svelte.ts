@@ -37,8 +37,8 @@ onEvent((event) => {
 /** The backends that the form generates with: those chosen, or the server's own. */
 export function chosenBackends(): string[] {
   const { backends } = live(draft);
-  const own = live(catalog).defaultBackend;
-  return backends.length ? backends : own ? [own] : [];
+  if (backends.length) return backends;
+  return [live(form).backend].filter(Boolean);
 }
 
 /** What the model picker shows beside the form: its name in the address. */
