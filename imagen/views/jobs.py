@@ -82,10 +82,10 @@ class JobView(View):
     width: int | None = Field(description="Of its images, in pixels; null as long as unknown.")
     height: int | None
     image_count: int = Field(description="How many images it makes; 0 for a parent.")
-    created: Moment
-    due: Moment
-    started: Moment | None
-    ended: Moment | None
+    created: ExactMoment
+    due: ExactMoment
+    started: ExactMoment | None
+    ended: ExactMoment | None
     after: str | None = Field(description="The job that must be done before.")
     attempt: int = Field(description="How often a worker began it.")
     failures: int

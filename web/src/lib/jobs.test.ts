@@ -2,7 +2,7 @@ import { beforeEach, expect, test, vi } from "vitest";
 
 import { createApi } from "./api/client";
 import type { JobView } from "./api/schema";
-import { fractionOf, isExpected, isLive, isRunning, JobStore } from "./jobs";
+import { fractionOf, isExpected, isLive, isRunning, JobStore, secondsLeft } from "./jobs";
 
 const NOON = "2026-11-05T12:00:00Z";
 let server: Map<string, JobView>;
@@ -108,7 +108,7 @@ test("of a parent it reads the jobs too, those of its parents as well, and its f
     job("top", { kind: "batch", counts }),
     job("mid", { kind: "request", parent: "top", counts: { queued: 1 } as JobView["counts"] }),
     job("deep", { parent: "mid" }),
-    job("run", { parent: "top", state: "running", number: 1 }),
+    job("run", { parent: "top", state: "running", started: NOON, number: 1 }),
     job("bad", { parent: "top", state: "failed", number: 2, ended: NOON }),
     job("good", { parent: "top", state: "done", number: 3, ended: NOON }),
   );
@@ -277,6 +277,38 @@ test("the order is that in which they run, and what is expected comes last", asy
   await store.resync();
   store.expect(FOX);
   expect(ids(store.listLive())).toEqual(["runs", "first", "early", "late", "expected-1"]);
+});
+
+test("jobs of one request are in their order, whatever the zone of a moment", async () => {
+  add(
+    job("b", { number: 1, parent: "p", created: "2026-11-05T13:00:00.100+01:00" }),
+    job("a", { number: 0, parent: "p", created: "2026-11-05T12:00:00.100Z" }),
+    job("c", { created: "2026-11-05T12:00:00.200Z" }),
+    job("runs", { state: "running", started: "2026-11-05T12:00:09.000Z" }),
+    job("ran", { state: "running", started: "2026-11-05T12:00:08.000Z" }),
+    job("p", { kind: "request", counts: { queued: 2 } as JobView["counts"] }),
+  );
+  const store = open();
+  await store.resync();
+  expect(ids(store.listLive())).toEqual(["ran", "runs", "a", "b", "c"]);
+});
+
+test.each([
+  [{ progress: { fraction: 0.25 }, started: "2026-11-05T11:59:50Z" }, 30],
+  [{ progress: { fraction: 0.01 }, started: "2026-11-05T11:59:50Z" }, null],
+  [{ started: "2026-11-05T11:59:50Z", expected_end: "2026-11-05T12:00:05Z" }, 5],
+  [{}, null],
+] as [Partial<JobView>, number | null][])("the time that is left of %j is %s", (change, left) => {
+  expect(secondsLeft(job("a", change), Date.parse(NOON))).toBe(left);
+});
+
+test("it is settled once the jobs were read or could not be", async () => {
+  const store = open();
+  const seen: boolean[] = [];
+  store.subscribe(() => seen.push(store.isSettled));
+  isDown = true;
+  await expect(store.resync()).rejects.toThrow("does not answer");
+  expect([seen.at(-1), store.isLoaded]).toEqual([true, false]);
 });
 
 test("the progress of all counts what is done, and parts of what runs", async () => {

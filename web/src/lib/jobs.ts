@@ -11,6 +11,9 @@ const MOST_ENDED = 100;
 const READ_AFTER = 30;
 /** With more stale jobs than this at once, the whole list is read instead of each. */
 const MOST_READ = 20;
+/** From this share and so many seconds on, progress says how long a job will take. */
+const SURE_FRACTION = 0.05;
+const SURE_SECONDS = 1;
 
 export type JobState = JobView["state"];
 
@@ -50,6 +53,8 @@ export class JobStore extends Observable {
   readonly previews = new Map<string, string>();
   /** False until the jobs were read for the first time. */
   isLoaded = false;
+  /** False until that was tried, with the jobs of parents. */
+  isSettled = false;
   /** When a job last made progress, in milliseconds as of Date.now(). */
   readonly heard = new Map<string, number>();
   #stale = new Set<string>();
@@ -71,7 +76,11 @@ export class JobStore extends Observable {
   /** Read all jobs that wait or run, and those that ended today. */
   async resync(): Promise<void> {
     this.#isAgain = true;
-    this.#reading ??= this.#readAll().finally(() => (this.#reading = null));
+    this.#reading ??= this.#readAll().finally(() => {
+      this.#reading = null;
+      this.isSettled = true;
+      this.changed();
+    });
     await this.#reading;
   }
 
@@ -135,12 +144,16 @@ export class JobStore extends Observable {
 
   /** Jobs without jobs of their own that wait or run, in the order in which they run. */
   listLive(): JobView[] {
-    return this.#sort(this.#all().filter((job) => isLive(job) && !job.counts));
+    return this.#all()
+      .filter((job) => isLive(job) && !job.counts)
+      .sort(byTurn);
   }
 
   /** What was submitted by itself and waits or runs: parents instead of their jobs. */
   listTop(): JobView[] {
-    return this.#sort(this.#all().filter((job) => isLive(job) && !job.parent));
+    return this.#all()
+      .filter((job) => isLive(job) && !job.parent)
+      .sort(byTurn);
   }
 
   /** The jobs of a parent that are here, by their number. */
@@ -184,19 +197,6 @@ export class JobStore extends Observable {
 
   #all(): JobView[] {
     return [...this.jobs.values(), ...this.#expected.values()];
-  }
-
-  #sort(jobs: JobView[]): JobView[] {
-    const rank = (job: JobView): number => (isExpected(job) ? 2 : isRunning(job) ? 0 : 1);
-    return jobs.sort(
-      (a, b) =>
-        rank(a) - rank(b) ||
-        (rank(a) === 1 ? b.priority - a.priority : 0) ||
-        a.created.localeCompare(b.created) ||
-        (a.position ?? 0) - (b.position ?? 0) ||
-        a.number - b.number ||
-        a.id.localeCompare(b.id),
-    );
   }
 
   #put(job: JobView): void {
@@ -317,6 +317,20 @@ export class JobStore extends Observable {
   }
 }
 
+/** Those that began first, then those that wait in the order of their turn, then what is expected. */
+export function byTurn(a: JobView, b: JobView): number {
+  const rank = (job: JobView): number => (isExpected(job) ? 2 : job.started ? 0 : 1);
+  const time = (moment: string | null): number => (moment ? Date.parse(moment) : 0);
+  return (
+    rank(a) - rank(b) ||
+    time(a.started) - time(b.started) ||
+    (a.started ? 0 : b.priority - a.priority) ||
+    time(a.created) - time(b.created) ||
+    a.number - b.number ||
+    a.id.localeCompare(b.id)
+  );
+}
+
 /** Whether an engine or a worker has it, or one of its jobs. */
 export function isRunning(job: JobView): boolean {
   if (job.counts) return Boolean(job.counts.running || job.counts.cancelling || job.started);
@@ -332,6 +346,18 @@ export function fractionOf(job: JobView): number | null {
   }
   const fraction = job.progress?.fraction;
   return typeof fraction === "number" ? fraction : null;
+}
+
+/** In how many seconds a running job is likely to end; null if that is unknown. */
+export function secondsLeft(job: JobView, now: number): number | null {
+  if (!job.started) return null;
+  const elapsed = (now - Date.parse(job.started)) / 1000;
+  const fraction = fractionOf(job);
+  if (fraction !== null && fraction >= SURE_FRACTION && elapsed >= SURE_SECONDS) {
+    return Math.max(0, (elapsed / fraction) * (1 - fraction));
+  }
+  const left = job.expected_end ? (Date.parse(job.expected_end) - now) / 1000 : 0;
+  return left > 0 ? left : null;
 }
 
 /** A job that waits, as far as the page can know it. */

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { JobView } from "../api/schema";
 import { ImageIndex } from "./image_index";
 import { indexOf, uidOf } from "./index_samples";
-import { listJobTiles, secondsLeft } from "./job_tiles";
+import { listJobTiles } from "./job_tiles";
 
 const NOW = Date.parse("2026-11-27T12:00:00Z");
 
@@ -17,6 +17,7 @@ function job(number: number, change: Partial<JobView> = {}): JobView {
     height: 512,
     image_count: 1,
     number: 0,
+    parent: null,
     priority: 0,
     position: number,
     started: null,
@@ -87,11 +88,15 @@ test("many images that wait are one tile, before those that are next", () => {
   expect(tiles.at(-1)?.job.id).toBe("job1");
 });
 
-test.each([
-  [{ progress: { fraction: 0.25 }, ...started(10) }, 30],
-  [{ progress: { fraction: 0.01 }, ...started(10) }, null],
-  [{ ...started(10), expected_end: new Date(NOW + 5000).toISOString() }, 5],
-  [{}, null],
-] as [Partial<JobView>, number | null][])("the time that is left of %j is %s", (change, left) => {
-  expect(secondsLeft(job(1, change), NOW)).toBe(left);
+test("a failed cell is shown by its comparison alone, once its parents are known", () => {
+  const grid = job(1, { kind: "grid", image_count: 0 });
+  const failed: Partial<JobView> = { ...started(3), state: "failed" };
+  const request = job(2, { kind: "request", parent: "job1", image_count: 0 });
+  const cells = [job(3, { ...failed, parent: "job1" }), job(4, { ...failed, parent: "job2" })];
+  const other = job(6, { kind: "request", image_count: 0 });
+  expect(list([grid, request, ...cells])).toEqual([]);
+  expect(list([job(5, { ...failed, parent: "job6" })])).toEqual([]);
+  expect(list([job(5, { ...failed, parent: "job6" }), other])).toHaveLength(1);
+  const running = job(7, { ...started(3), parent: "job1" });
+  expect(list([grid, running])).toHaveLength(1);
 });

@@ -1,5 +1,5 @@
 import type { JobView } from "../api/schema";
-import { fractionOf, isExpected, isLive } from "../jobs";
+import { byTurn, isLive } from "../jobs";
 import type { ImageIndex } from "./image_index";
 
 /** A place in the grid for an image that a job makes. */
@@ -23,10 +23,6 @@ const SOON = 60_000;
 /** The image of a job that has ended comes within so many milliseconds, or does not match. */
 const IMAGE_WITHIN = 3000;
 
-/** From this share and so many seconds on, progress says how long a job will take. */
-const SURE_FRACTION = 0.05;
-const SURE_SECONDS = 1;
-
 interface Shown {
   /** What the grid shows. */
   index: ImageIndex;
@@ -40,7 +36,10 @@ interface Shown {
 /** The tiles of jobs that wait, run and have failed, newest first, so that each is where its image will be. */
 export function listJobTiles(jobs: Iterable<JobView>, shownNow: Shown): JobTile[] {
   const { index, now } = shownNow;
-  const shown = [...jobs].filter((job) => (job.image_count ?? 1) > 0 && isShown(job, shownNow));
+  const byId = new Map([...jobs].map((job) => [job.id, job]));
+  const shown = [...byId.values()].filter(
+    (job) => (job.image_count ?? 1) > 0 && isShown(job, byId, shownNow),
+  );
   shown.sort(byTurn);
   const all = shown.flatMap((job) => tilesOf(job, now));
   const here = new Set(index.findAll(all.map((tile) => tile.key)).map((i) => index.uid(i)));
@@ -62,9 +61,13 @@ export function areAlike(a: readonly JobTile[], b: readonly JobTile[]): boolean 
   );
 }
 
-function isShown(job: JobView, { isKnown, wasLive, now }: Shown): boolean {
+function isShown(
+  job: JobView,
+  jobs: Map<string, JobView>,
+  { isKnown, wasLive, now }: Shown,
+): boolean {
   if (job.kind !== "image") return false;
-  if (job.state === "failed" || job.state === "lost") return true;
+  if (job.state === "failed" || job.state === "lost") return !isOfComparison(job, jobs);
   if (job.state === "done") {
     const ended = job.ended ? Date.parse(job.ended) : now;
     return wasLive(job.id) && !isKnown(job.generation) && now - ended < IMAGE_WITHIN;
@@ -72,16 +75,11 @@ function isShown(job: JobView, { isKnown, wasLive, now }: Shown): boolean {
   return isLive(job) && (job.started !== null || Date.parse(job.due) < now + SOON);
 }
 
-/** Those that began first, then those that wait, in the order of their turn. */
-function byTurn(a: JobView, b: JobView): number {
-  const started = [a, b].map((job) => (job.started ? Date.parse(job.started) : Infinity));
-  if (started[0] !== started[1]) return (started[0] as number) < (started[1] as number) ? -1 : 1;
-  return (
-    Number(isExpected(a)) - Number(isExpected(b)) ||
-    b.priority - a.priority ||
-    a.created.localeCompare(b.created) ||
-    a.number - b.number
-  );
+/** Whether a job is a cell of a comparison, which shows it; also as long as a parent is unknown. */
+function isOfComparison(job: JobView, jobs: Map<string, JobView>): boolean {
+  if (job.parent === null) return job.kind === "grid";
+  const parent = jobs.get(job.parent);
+  return !parent || parent.kind === "grid" || isOfComparison(parent, jobs);
 }
 
 function tilesOf(job: JobView, now: number): JobTile[] {
@@ -98,16 +96,4 @@ function tilesOf(job: JobView, now: number): JobTile[] {
   const count = hasFailed ? 1 : (job.image_count ?? 1);
   const id = job.generation || job.id;
   return Array.from({ length: count }, (_, i) => ({ ...tile, key: `${id}.${i + 1}` }));
-}
-
-/** In how many seconds a running job is likely to end; null if that is unknown. */
-export function secondsLeft(job: JobView, now: number): number | null {
-  if (!job.started) return null;
-  const elapsed = (now - Date.parse(job.started)) / 1000;
-  const fraction = fractionOf(job);
-  if (fraction !== null && fraction >= SURE_FRACTION && elapsed >= SURE_SECONDS) {
-    return Math.max(0, (elapsed / fraction) * (1 - fraction));
-  }
-  const left = job.expected_end ? (Date.parse(job.expected_end) - now) / 1000 : 0;
-  return left > 0 ? left : null;
 }
