@@ -14,6 +14,7 @@ class FakeWindow extends EventTarget {
     pushState: (state: unknown, title: string, href: string) => void;
     replaceState: (state: unknown, title: string, href: string) => void;
     back: () => void;
+    go: (steps: number) => void;
   };
 
   constructor(href: string, state: unknown = null) {
@@ -31,6 +32,7 @@ class FakeWindow extends EventTarget {
         this.#load();
       },
       back: () => this.move(-1),
+      go: (steps) => this.move(steps),
     };
   }
 
@@ -90,6 +92,9 @@ test("back leaves the page only if it was there before", () => {
   first.router.push("usage");
   first.router.back("");
   expect(first.window.location.href).toBe("http://host/imagen/?q=x");
+  for (const panel of ["queue", "job"]) first.router.setQuery({ panel }, { push: true });
+  first.router.back("", {}, 2);
+  expect([first.window.location.href, first.router.depth]).toEqual(["http://host/imagen/?q=x", 0]);
 });
 
 test("back closes popover, sheet, selection, viewer and page in this order", () => {

@@ -59,9 +59,9 @@ export class Router extends Observable {
     this.#go(url.href, !push);
   }
 
-  /** Go back if this page was here before, else replace the address with the given one. */
-  back(path: string, query: Query = {}): void {
-    if (this.depth > 0) this.window.history.back();
+  /** Go so many entries back if this page was there, else replace the address with the given one. */
+  back(path: string, query: Query = {}, entries = 1): void {
+    if (this.depth >= entries) this.window.history.go(-entries);
     else this.replace(path, query);
   }
 

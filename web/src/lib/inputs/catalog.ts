@@ -1,5 +1,11 @@
 import { ApiError, type Client, data } from "../api/client";
-import type { BackendModelsView, BackendsView, Model } from "../api/schema";
+import type {
+  BackendModelsView,
+  BackendsView,
+  BackendView,
+  Model,
+  StatusView,
+} from "../api/schema";
 import { Observable } from "../observable";
 import { type ChoiceGroup, groupChoices, type ModelSources } from "./models";
 
@@ -33,6 +39,15 @@ export class ModelCatalog extends Observable {
   /** Whether all engines were asked, so that what is missing is really missing. */
   get isComplete(): boolean {
     return this.#sources.models !== null && !this.isReading;
+  }
+
+  /** What the engines do, as far as it is known. */
+  get status(): StatusView | null {
+    return this.#sources.status;
+  }
+
+  findBackend(name: string): BackendView | undefined {
+    return this.#sources.backends.backends.find((one) => one.name === name);
   }
 
   /** What a backend has of some kinds: LoRAs, VAEs, upscalers. */

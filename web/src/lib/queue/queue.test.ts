@@ -1,17 +1,15 @@
 import { describe, expect, test } from "vitest";
 
-import type { JobView, StatusView, WorkersView } from "../api/schema";
+import type { JobView, StatusView } from "../api/schema";
 import {
   countsOf,
   describeJob,
   dropIndex,
   errorOf,
   hasFailed,
-  mayHaveRun,
   moveTo,
-  readWorkers,
+  pausedBackends,
   secondsOf,
-  secondsUntil,
   sortJobs,
   type Surroundings,
 } from "./queue";
@@ -82,14 +80,14 @@ test.each([
 });
 
 test.each([
-  [1, 0, 0],
-  [1, 60, 1],
-  [1, 140, 1],
-  [1, 190, 2],
-  [1, 999, 3],
-  [0, 120, 1],
-])("row %i dropped at %i has index %i", (from, y, index) => {
-  expect(dropIndex([36, 108, 180, 252], from, y)).toBe(index);
+  [0, 0],
+  [60, 0],
+  [80, 1],
+  [140, 1],
+  [180, 2],
+  [999, 3],
+])("a row dropped at %i has index %i", (y, index) => {
+  expect(dropIndex([36, 108, 180, 252], y)).toBe(index);
 });
 
 describe("what a row says", () => {
@@ -146,33 +144,32 @@ describe("what a row says", () => {
   });
 });
 
+test("a comparison counts its cells, not its sheet", () => {
+  const counts = { done: 3, failed: 1, queued: 1 };
+  expect(countsOf(job("a", { kind: "grid", counts }))).toEqual({ done: 4, all: 4 });
+  const text = describeJob(job("a", { kind: "grid", state: "done", counts }), AROUND);
+  expect(text).toEqual({ key: "queue.failedSome", failed: 1, all: 4 });
+});
+
 test("facts of jobs", () => {
   expect(countsOf(job("a"))).toBe(null);
   expect(hasFailed(job("a", { counts: { done: 2 } }))).toBe(false);
-  expect(mayHaveRun(job("a", { counts: { lost: 1 } }))).toBe(true);
-  expect(mayHaveRun(job("a", { state: "failed" }))).toBe(false);
   expect(errorOf(job("a", { error: { message: 5 } }))).toBe(null);
   expect(errorOf(job("a", { error: { code: "x", message: "m" } }))).toEqual({
     code: "x",
     message: "m",
     remedy: "",
   });
-  expect(secondsUntil("2026-11-05T12:00:08.2Z", NOW)).toBe(9);
-  expect([secondsUntil(null, NOW), secondsUntil("2026-11-05T11:00:00Z", NOW)]).toEqual([
-    null,
-    null,
-  ]);
   const times = { started: "2026-11-05T12:00:00Z", ended: "2026-11-05T12:00:11Z" };
   expect([secondsOf(times), secondsOf({ started: null, ended: times.ended })]).toEqual([11, null]);
 });
 
-test("engines that are paused, and a server without a worker", () => {
+test("backends whose engine is paused", () => {
   const status = {
     engines: [
       { name: "gpu", backends: ["a", "b"], paused: { until: "", error: null } },
       { name: "cpu", backends: ["c"], paused: null },
     ],
   } as unknown as StatusView;
-  const nobody = { workers: [], paused: {}, unserved: {} } as unknown as WorkersView;
-  expect(readWorkers(nobody, status)).toEqual({ paused: new Set(["a", "b"]), isIdle: true });
+  expect(pausedBackends(status)).toEqual(new Set(["a", "b"]));
 });

@@ -1,4 +1,4 @@
-import type { JobView, StatusView, WorkersView } from "../api/schema";
+import type { JobView, StatusView } from "../api/schema";
 import { fractionOf, isRunning } from "../jobs";
 
 /** The sections of the queue's panel. */
@@ -29,16 +29,12 @@ export function hasFailed(job: JobView): boolean {
   return state === "failed" || state === "lost";
 }
 
-/** Whether running it again could cost money twice: it may have run already. */
-export function mayHaveRun(job: JobView): boolean {
-  return job.counts ? Boolean(job.counts.lost) : job.state === "lost";
-}
-
-/** How many of a parent's jobs have ended, and of how many. */
+/** How many of a parent's jobs have ended, and of how many; of a comparison, its cells. */
 export function countsOf(job: JobView): { done: number; all: number } | null {
   if (!job.counts) return null;
-  const all = Object.values(job.counts).reduce((sum, one) => sum + one, 0);
-  return { all, done: Math.round((fractionOf(job) ?? 0) * all) };
+  const jobs = Object.values(job.counts).reduce((sum, one) => sum + one, 0);
+  const all = Math.max(1, job.kind === "grid" ? jobs - 1 : jobs); // without its sheet
+  return { all, done: Math.min(all, Math.round((fractionOf(job) ?? 0) * jobs)) };
 }
 
 export type Move = { first: true } | { behind: string };
@@ -53,11 +49,9 @@ export function moveTo(waiting: JobView[], id: string, index: number): Move | nu
   return above ? { behind: above.id } : { first: true };
 }
 
-/** Where a row that is dragged would be dropped, from the middles of the rows. */
-export function dropIndex(middles: number[], from: number, y: number): number {
-  let index = 0;
-  for (const [number, middle] of middles.entries()) if (number !== from && y > middle) index += 1;
-  return index;
+/** Where a row whose middle was dragged to `y` would be dropped, from the middles of all rows. */
+export function dropIndex(middles: number[], y: number): number {
+  return middles.slice(1).filter((middle, n) => y > (middle + (middles[n] as number)) / 2).length;
 }
 
 /** What a row says about its job, as a message and its values. */
@@ -142,27 +136,13 @@ export function errorOf(job: Pick<JobView, "error">): JobError | null {
   return { code: String(code ?? ""), message, remedy: typeof remedy === "string" ? remedy : "" };
 }
 
-/** The whole seconds until a moment; null if it is unknown or over. */
-export function secondsUntil(moment: string | null, now: number): number | null {
-  if (!moment) return null;
-  const seconds = Math.ceil((Date.parse(moment) - now) / 1000);
-  return seconds > 0 ? seconds : null;
-}
-
 /** How long a job took, in seconds. */
 export function secondsOf(job: Pick<JobView, "started" | "ended">): number | null {
   if (!job.started || !job.ended) return null;
   return Math.max(0, (Date.parse(job.ended) - Date.parse(job.started)) / 1000);
 }
 
-/** The backends whose engines are paused, and why nothing runs at all, if it does not. */
-export function readWorkers(
-  workers: WorkersView,
-  status: StatusView,
-): { paused: Set<string>; isIdle: boolean } {
-  const paused = new Set<string>();
-  for (const engine of status.engines) {
-    if (engine.paused) for (const name of engine.backends) paused.add(name);
-  }
-  return { paused, isIdle: workers.workers.length === 0 };
+/** The backends whose engines are paused. */
+export function pausedBackends({ engines }: StatusView): Set<string> {
+  return new Set(engines.flatMap((engine) => (engine.paused ? engine.backends : [])));
 }

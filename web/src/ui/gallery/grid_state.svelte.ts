@@ -43,6 +43,8 @@ const BOTTOM = 24;
 /** Faster than this, in pixels a millisecond, no thumbnails are asked for. */
 const FAST = 6;
 const REST_AFTER = 120;
+/** How long the first images wait for the jobs. */
+const PATIENCE = 500;
 const MOST_TILES = 95;
 const MOST_FREE = 8;
 
@@ -72,7 +74,11 @@ export class GridState {
   #recycler = new Recycler();
   #frame = 0;
   #rest: ReturnType<typeof setTimeout> | undefined;
+  #late: ReturnType<typeof setTimeout> | undefined;
+  #isLate = false;
   #last = { top: 0, time: 0 };
+  /** Whether images and jobs are known, so that none is moved by what comes later. */
+  isReady = $state(false);
   #isRestored = false;
   #filters = "";
   /** The jobs that were seen before they ended. */
@@ -109,6 +115,7 @@ export class GridState {
     return () => {
       observer.disconnect();
       clearTimeout(this.#rest);
+      clearTimeout(this.#late);
       cancelAnimationFrame(this.#frame);
       this.#keepPlace();
     };
@@ -116,6 +123,8 @@ export class GridState {
 
   /** Show the gallery and the jobs as they are now. */
   update(): void {
+    this.isReady ||= (gallery.isLoaded || gallery.error !== null) && this.#areJobsKnown();
+    if (!this.isReady) return;
     const filters = JSON.stringify([gallery.filters, gallery.isOldestFirst]);
     const isOther = filters !== this.#filters;
     this.#filters = filters;
@@ -138,6 +147,16 @@ export class GridState {
     if (this.model.layout === before) this.render();
     else this.#place(by);
     if (!this.#isRestored && gallery.isLoaded && this.#viewHeight > 0) this.#restore();
+  }
+
+  /** Jobs that are not known for so long are shown when they are. */
+  #areJobsKnown(): boolean {
+    if (jobs.isSettled || this.#isLate) return true;
+    this.#late ??= setTimeout(() => {
+      this.#isLate = true;
+      this.update();
+    }, PATIENCE);
+    return false;
   }
 
   /** Lay out for other preferences or another width. */
@@ -303,7 +322,7 @@ export class GridState {
     const options = this.#options(width);
     const shift = this.model.arrange(options, { ...this.view, top: this.view.top });
     this.#place(shift + by);
-    if (!this.#isRestored && gallery.isLoaded) this.#restore();
+    if (!this.#isRestored && this.isReady && gallery.isLoaded) this.#restore();
   }
 
   /** Give the scroller the height of the layout, and move it so that what is seen stays. */
