@@ -215,6 +215,21 @@ test("two calls to read everything share the work, and the second one sees what 
   expect(ids(store.listLive())).toEqual(["late"]);
 });
 
+test("a job stays when the server is away amid its change, and goes when it is deleted", async () => {
+  const store = open();
+  add(job("a"), job("b"));
+  await store.resync();
+  server.delete("b");
+  store.receive(state("b"));
+  await vi.waitFor(() => expect(ids(store.listLive())).toEqual(["a"]));
+  isDown = true;
+  requests = [];
+  store.receive(state("a"));
+  await vi.waitFor(() => expect(requests).toEqual(["/api/v1/jobs/a"]));
+  await new Promise((resolve) => setTimeout(resolve));
+  expect(ids(store.listLive())).toEqual(["a"]);
+});
+
 const FOX = { prompt: "a fox", backend: "mock", width: 768, height: 512 };
 
 test("an expected job is shown at once, and becomes the one of the server, none twice", async () => {

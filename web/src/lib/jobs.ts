@@ -1,4 +1,4 @@
-import { type Client, data } from "./api/client";
+import { ApiError, type Client, data } from "./api/client";
 import type { JobView, SubmissionView } from "./api/schema";
 import type { Preview, ServerEvent } from "./events";
 import { Observable } from "./observable";
@@ -302,8 +302,9 @@ export class JobStore extends Observable {
         for (const child of children.values()) if (!this.jobs.has(child.id)) this.#put(child);
       }
       if (job.parent && !this.#stale.has(job.parent)) await this.#readParent(job.parent);
-    } catch {
-      this.jobs.delete(id); // it is gone, or read again after the connection is back
+    } catch (error) {
+      // Otherwise it stays as it was, and is read again after the connection is back.
+      if (error instanceof ApiError && error.status === 404) this.jobs.delete(id);
     }
   }
 
