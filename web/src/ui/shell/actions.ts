@@ -21,9 +21,10 @@ export function openForm(): void {
   if (screen.isDesktop) {
     preferences.set({ isPanelShown: true });
     if (isImage) router.push("", galleryQuery());
+    else if (!["", "trash"].includes(router.place.path)) router.push("");
   } else if (isImage) {
     router.replace("", { ...galleryQuery(), panel: "generate" });
   } else {
-    router.setQuery({ panel: "generate" }, { push: true });
+    router.setQuery({ panel: "generate", job: null }, { push: true });
   }
 }
