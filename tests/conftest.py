@@ -34,6 +34,7 @@ if not os.environ.get("IMAGEN_TESTS_WEB"):  # scripts/test web
 if sys.platform == "win32":  # there are no pseudo-terminals
     collect_ignore.append("preview")
 _TIMEOUT_SECONDS = 300
+_MORE_WORKERS = 4
 _OURS = (
     *("IMAGEN_", "XDG_", "APPDATA", "LOCALAPPDATA", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
     *("COLUMNS", "LINES", "REPLICATE_", "HF_", "SUPABASE_", "TMUX", "PG"),
@@ -47,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if config.pluginmanager.hasplugin("timeout") and config.option.timeout is None:
         config.option.timeout = _TIMEOUT_SECONDS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More workers than cores, as many tests wait for servers, processes and deadlines."""
+    cores = os.cpu_count() or 1
+    return cores + min(cores, _MORE_WORKERS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
