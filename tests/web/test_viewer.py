@@ -13,7 +13,7 @@ from support.live_server import live_server, server_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import CDPSession, FloatRect, Locator, Page
+    from playwright.sync_api import CDPSession, FloatRect, Locator, Page, Route
     from support.browser import OpenPage, Size
     from support.live_server import LiveServer
 
@@ -400,3 +400,60 @@ def test_a_control_image_is_made_from_the_image_by_the_chosen_engine(
     assert kept["backends"] == ["dusk"]
     control = {"kind": "depth", "preprocess": True, "image": f"image:{uids[0]}"}
     assert kept["request"]["controls"] == [control]
+
+
+def test_the_thumbnail_is_shown_until_the_file_is_there(
+    server: LiveServer, uids: list[str], open_page: OpenPage
+) -> None:
+    page = open_page(server.url)
+    expect(page.locator(f'a[href*="{uids[3]}"]').first).to_be_visible()
+    held: list[Route] = []
+    page.route(re.compile(rf"/images/{uids[3]}/file"), lambda route: held.append(route))
+    page.locator(f'a[href*="{uids[3]}"]').first.click()
+    images = _image(page).locator("img")
+    thumbnail, file = images.first, images.last
+    expect(thumbnail).to_be_in_viewport(ratio=1)
+    expect(thumbnail).not_to_have_js_property("naturalWidth", 0)
+    expect(file).to_have_css("opacity", "0")
+    assert _box(thumbnail) == _box(_image(page))
+    for route in held:
+        route.continue_()
+    expect(file).to_have_css("opacity", "1")
+    assert _box(file) == _box(thumbnail)
+
+
+def test_the_filmstrip_leads_to_the_images_near(
+    server: LiveServer, uids: list[str], open_page: OpenPage
+) -> None:
+    page = open_page(server.url, f"image/{uids[4]}", size="phone")
+    strip = page.get_by_role("group", name="Images nearby")
+    current = strip.locator("[aria-current]")
+    expect(current).to_have_accessible_name("Image 5")
+    box, middle = _box(current), 390 / 2
+    assert box["x"] < middle < box["x"] + box["width"]
+    assert box["height"] >= 44
+    entries = page.evaluate("history.length")
+    strip.get_by_role("button", name="Image 6", exact=True).tap()
+    expect(page).to_have_url(re.compile(f"/image/{uids[5]}$"))
+    expect(current).to_have_accessible_name("Image 6")
+    assert page.evaluate("history.length") == entries
+
+
+def test_details_of_a_turned_phone_are_a_drawer_that_back_closes(
+    server: LiveServer, uids: list[str], open_page: OpenPage
+) -> None:
+    page = open_page(server.url, f"image/{uids[4]}", size="phone")
+    page.get_by_role("button", name="Details").click()
+    expect(page.get_by_role("dialog", name="Details")).to_be_in_viewport()
+    page.set_viewport_size({"width": 844, "height": 390})
+    drawer = page.get_by_role("complementary", name="Details")
+    expect(drawer).to_be_in_viewport(ratio=1)
+    box = _box(drawer)
+    assert (box["x"] + box["width"], box["width"]) == (844, 376)
+    expect(page.locator(".caption")).to_have_count(0)
+    page.keyboard.press("ArrowRight")
+    expect(page).to_have_url(re.compile(rf"/image/{uids[5]}\?details=1$"))
+    expect(drawer).to_be_in_viewport(ratio=1)
+    page.go_back()
+    expect(drawer).to_have_count(0)
+    expect(_image(page)).to_be_in_viewport(ratio=1)

@@ -18,7 +18,6 @@ import { ShownImage } from "$ui/viewer/shown.svelte";
 /** Which image the viewer shows, and what it does with it. */
 export class Viewing {
   readonly shown = new ShownImage();
-  isTabletInfo = $state(false);
   /** The image that was in the index last, and where. */
   #last = { uid: "", at: 0, isTrashed: false };
 
@@ -66,10 +65,12 @@ export class Viewing {
   /** What can be done with it, as far as the address says: `1` is the list. */
   readonly use = $derived(this.#place.query.get("use"));
   readonly job = $derived(this.#place.query.get("job"));
-  readonly isSheetOpen = $derived(screen.isPhone && this.#place.query.get("details") === "1");
+  readonly #hasDetails = $derived(this.#place.query.get("details") === "1");
+  readonly isSheetOpen = $derived(screen.isPhone && this.#hasDetails);
+  /** Whether the details are over a part of the image. */
+  readonly isOverlayOpen = $derived(!screen.isPhone && !screen.isDesktop && this.#hasDetails);
   readonly isInfoShown = $derived(
-    !screen.isPhone &&
-      (screen.isDesktop ? live(preferences).values.isViewerInfoShown : this.isTabletInfo),
+    this.isOverlayOpen || (screen.isDesktop && live(preferences).values.isViewerInfoShown),
   );
   /** Whether something modal is above the viewer. */
   readonly isCovered = $derived(
@@ -109,7 +110,9 @@ export class Viewing {
 
   goTo(next: number): void {
     if (this.index.length === 0 || next < 0) return this.close();
-    if (next < this.index.length) router.replace(imagePath(this.index.at(next).uid));
+    if (next >= this.index.length) return;
+    const details = this.isOverlayOpen ? "1" : null;
+    router.replace(`image/${this.index.at(next).uid}`, { ...galleryQuery(), details });
   }
 
   step(by: 1 | -1): void {
@@ -135,9 +138,9 @@ export class Viewing {
   }
 
   toggleInfo(): void {
-    if (screen.isPhone) this.open("details");
-    else if (screen.isDesktop) preferences.set({ isViewerInfoShown: !this.isInfoShown });
-    else this.isTabletInfo = !this.isTabletInfo;
+    if (screen.isDesktop) preferences.set({ isViewerInfoShown: !this.isInfoShown });
+    else if (this.isOverlayOpen) this.closeSheet();
+    else this.open("details");
   }
 
   toggleStar(): void {
