@@ -107,7 +107,9 @@ def rank(outcomes: Sequence[Outcome], kind: Kind, entered: Sequence[Contestant] 
     }
     names = sorted(contestants)
     numbers = {name: n for n, name in enumerate(names)}
-    ratings = rate(fit_strengths(len(names), count_wins(rated, kind, numbers)))
+    wins = count_wins(rated, kind, numbers)
+    voted = sorted({number for pair in wins for number in pair})
+    ratings = rate(fit_strengths(len(names), wins), voted)
     tallies = {name: dict.fromkeys(("wins", "losses", "ties", "both_bad"), 0) for name in names}
     for left, right, choice, count in rated:
         for side, own in (("left", left), ("right", right)):
@@ -129,7 +131,7 @@ def rank(outcomes: Sequence[Outcome], kind: Kind, entered: Sequence[Contestant] 
         )
         for name, rating in zip(names, ratings, strict=True)
     ]
-    contenders.sort(key=lambda one: -one.rating.rating)
+    contenders.sort(key=lambda one: (-round(one.rating.rating, 6), not one.votes))
     votes = decisive + chosen["tie"] + chosen["both_bad"]
     return Ranking(
         contenders=tuple(contenders),

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     Wins = Mapping[tuple[int, int], float]
     """How often the first contender beat the second one; a tie is half a win for each."""
 
 CENTRE = 1000.0
-"""The mean of all ratings."""
+"""The mean of the ratings of all who have votes."""
 POINTS = 400 / math.log(10)
 """Rating points of one unit of the logarithm of a strength: 400 points are odds of 10 to 1."""
 PRIOR = 0.5
@@ -176,18 +176,21 @@ def _logistic(x: float) -> float:
     return power / (1 + power)
 
 
-def rate(fit: Fit) -> list[Rating]:
+def rate(fit: Fit, voted: Collection[int] = ()) -> list[Rating]:
     """Ratings with 95 % intervals, in the order of the contenders.
 
-    Contenders share ranks where their intervals overlap.
+    Contenders share ranks where their intervals overlap. The ratings are centred on those of the
+    contenders that have votes, by default all: with others in the mean, nothing would be certain.
     """
     size = len(fit.strengths)
-    row_means = [math.fsum(row) / size for row in fit.covariance]
-    mean = math.fsum(row_means) / size if size else 0.0
+    centre = [*voted] or [*range(size)]
+    row_means = [math.fsum(row[n] for n in centre) / len(centre) for row in fit.covariance]
     plain = []
+    mean = math.fsum(row_means[n] for n in centre) / len(centre) if centre else 0.0
+    middle = math.fsum(fit.strengths[n] for n in centre) / len(centre) if centre else 0.0
     for n, strength in enumerate(fit.strengths):
         variance = max(0.0, fit.covariance[n][n] - 2 * row_means[n] + mean)
-        plain.append((CENTRE + POINTS * strength, Z95 * POINTS * math.sqrt(variance)))
+        plain.append((CENTRE + POINTS * (strength - middle), Z95 * POINTS * math.sqrt(variance)))
     return [
         Rating(
             rating,

@@ -1,7 +1,7 @@
 """What can be voted on: the cells of comparisons, and images that somebody chose.
 
-Of a comparison, two images meet only if everything but the model is the same: the prompt, the seed
-and the values of all other axes.
+Two cells meet only if everything but the model is the same: the prompt, the seed, the input images
+and all other values. In the set of all comparisons they may be of two of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import insert, select
 
 from imagen.arena.votes import Contestant, VoteFilter, count_by, prompt_id
-from imagen.comparison.axes import values_key
+from imagen.comparison.axes import apply_values, values_key
 from imagen.comparison.record import RECORD_NAME, read_comparison
 from imagen.core.text import one_line
 from imagen.errors import NotFound, OutputError, RequestError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from imagen.arena.votes import Kind
-    from imagen.comparison.record import CellImage, Comparison, ComparisonCell
+    from imagen.comparison.record import Comparison, ComparisonCell
     from imagen.library import Library
 
 ALL = "all"
@@ -43,6 +43,8 @@ MOST_IMAGES = 100
 _MOST_COMPARISONS = 500
 _MODEL_AXES = {"model", "checkpoint", "unet", "transformer", "workflow"}
 """Their values are models, so cells that differ in them meet."""
+_NOT_COMPARED = {"prompt", "seed", "count", "model"}
+"""Of a request: cells have their own of these, or may differ in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,18 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _CellEntry:
+    """An image of a cell."""
+
+    contestant: Contestant
+    prompt: str
+    seed: str | None
+    conditions: str
+    """What others must have alike to meet it."""
+    set_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArenaSet:
     """Images to vote on."""
 
@@ -72,6 +86,8 @@ class ArenaSet:
     """Models, or images."""
     changed_ms: int
     pairs: tuple[Candidates, ...]
+    entries: tuple[_CellEntry, ...] = ()
+    """Of a comparison."""
 
 
 def list_sets(library: Library, folder: Path) -> list[ArenaSet]:
@@ -97,7 +113,7 @@ def load_set(id: str, library: Library, folder: Path) -> ArenaSet:
     """A set with its pairs; `all` has those of all comparisons. Raises NotFound."""
     if id == ALL:
         each = _read_comparisons(folder)
-        pairs = tuple(pair for one in each for pair in one.pairs)
+        pairs = tuple(_pairs_of(entry for one in each for entry in one.entries))
         models = {(c.backend, c.model) for pair in pairs for c in (pair.first, pair.second)}
         changed = max((one.changed_ms for one in each), default=0)
         return ArenaSet(
@@ -231,7 +247,8 @@ def _read_unchanged(folder: Path, changed_ns: int, _size: int) -> ArenaSet:
     comparison = read_comparison(folder)
     if comparison is None:
         raise OutputError(f"{folder} holds no comparison.")
-    pairs = tuple(_pairs_of(comparison, folder.name))
+    entries = tuple(_entries_of(comparison, folder.name))
+    pairs = tuple(_pairs_of(entries))
     return ArenaSet(
         id=folder.name,
         kind="models",
@@ -239,42 +256,64 @@ def _read_unchanged(folder: Path, changed_ns: int, _size: int) -> ArenaSet:
         contenders=len({(c.backend, c.model) for p in pairs for c in (p.first, p.second)}),
         changed_ms=changed_ns // 1_000_000,
         pairs=pairs,
+        entries=entries,
     )
 
 
-def _pairs_of(comparison: Comparison, id: str) -> Iterator[Candidates]:
-    groups: dict[tuple[str, str, str], list[tuple[Contestant, str, str | None]]] = {}
+def _entries_of(comparison: Comparison, id: str) -> Iterator[_CellEntry]:
     for cell in comparison.cells:
+        if cell.same_as is not None:  # its images are those of another cell
+            continue
         model = str(cell.facts.get("model") or cell.parameters.get("model") or "")
         prompt = str(cell.parameters.get("prompt") or comparison.request.prompt or "")
         for number, file in enumerate(cell.files):
-            contestant = Contestant(
-                backend=cell.model, model=model, image=f"{id}/{file.path}", sha256=file.sha256
+            seed = file.seed if file.seed is not None else cell.seed
+            if seed is None and comparison.request.seed is not None:
+                # An engine that reports no seed was given that of the comparison all the same.
+                seed = comparison.request.seed + number
+            place = f"seed {seed}" if seed is not None else f"number {number} of {id}"
+            yield _CellEntry(
+                contestant=Contestant(
+                    backend=cell.model, model=model, image=f"{id}/{file.path}", sha256=file.sha256
+                ),
+                prompt=prompt,
+                seed=None if seed is None else str(seed),
+                conditions=json.dumps([place, prompt, _other_values(cell, comparison)]),
+                set_id=id,
             )
-            seed, place = _seed_of(file, cell, comparison, number)
-            key = (_other_values(cell), place, prompt)
-            groups.setdefault(key, []).append((contestant, prompt, seed))
+
+
+def _pairs_of(entries: Iterable[_CellEntry]) -> Iterator[Candidates]:
+    groups: dict[str, list[_CellEntry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.conditions, []).append(entry)
     for group in groups.values():
-        for (first, prompt, seed), (second, _, _) in combinations(group, 2):
-            if (first.backend, first.model) != (second.backend, second.model):
-                yield Candidates(first=first, second=second, prompt=prompt, seed=seed, set_id=id)
+        seen = set()
+        # Two comparisons may have the same images: of the pairs that look alike, one is enough.
+        for one, other in sorted(
+            combinations(group, 2), key=lambda two: two[0].set_id != two[1].set_id
+        ):
+            first, second = one.contestant, other.contestant
+            looks = frozenset((c.backend, c.model, c.sha256) for c in (first, second))
+            if (first.backend, first.model) != (second.backend, second.model) and looks not in seen:
+                seen.add(looks)
+                yield Candidates(
+                    first=first,
+                    second=second,
+                    prompt=one.prompt,
+                    seed=one.seed,
+                    set_id=one.set_id if one.set_id == other.set_id else ALL,
+                )
 
 
-def _other_values(cell: ComparisonCell) -> str:
-    """What was varied besides the model."""
-    return values_key(
-        {name: v for name, v in cell.values.items() if not {*name.split("+")} & _MODEL_AXES}
-    )
-
-
-def _seed_of(
-    file: CellImage, cell: ComparisonCell, comparison: Comparison, number: int
-) -> tuple[str | None, str]:
-    """The seed of an image, and what others must have alike to meet it.
-
-    An engine that reports no seed was given that of the comparison all the same.
-    """
-    seed = file.seed if file.seed is not None else cell.seed
-    if seed is None and comparison.request.seed is not None:
-        seed = comparison.request.seed + number
-    return (None, f"number {number}") if seed is None else (str(seed), f"seed {seed}")
+def _other_values(cell: ComparisonCell, comparison: Comparison) -> str:
+    """All that was requested besides the model, the prompt and the seed, and the input images."""
+    varied = {name: v for name, v in cell.values.items() if not {*name.split("+")} & _MODEL_AXES}
+    try:
+        request = apply_values(comparison.request, varied)
+    except RequestError:  # written by hand
+        return values_key(varied)
+    asked = request.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_COMPARED)
+    asked["extra"] = {k: v for k, v in asked.get("extra", {}).items() if k not in _MODEL_AXES}
+    inputs = sorted((one.parameter, one.name, one.sha256) for one in comparison.inputs)
+    return json.dumps([asked, inputs], sort_keys=True, default=str)

@@ -181,6 +181,53 @@ def test_an_axis_of_models_makes_contenders_of_one_backend(
     assert _pairs(tmp_path, library, axes, *same) == []
 
 
+def test_a_cell_that_is_the_same_as_another_meets_none(tmp_path: Path, library: Library) -> None:
+    axes = (Axis(name="steps", values=(2, 4)),)
+    first = _cell("b", "y", 7, steps=2)
+    same = first.model_copy(update={"values": {"steps": 4}, "same_as": {"steps": 2}})
+    cells = (_cell("a", "x", 7, steps=2), _cell("a", "x", 7, steps=4), first, same)
+    assert _pairs(tmp_path, library, axes, *cells) == [{"a-x-2-0.png", "b-y-2-0.png"}]
+
+
+def _write(folder: Path, id: str, *cells: ComparisonCell, **request: Any) -> None:
+    comparison = Comparison(
+        request=Request(prompt="a hill", seed=7, **{"width": 64, "height": 64} | request),
+        models=tuple(cell.model for cell in cells),
+        axes=tuple(Axis(name=name, values=(v,)) for name, v in cells[0].values.items()),
+        cells=cells,
+    )
+    write_comparison(comparison, folder / f"compare-{id}")
+
+
+def _all_pairs(library: Library, folder: Path) -> dict[frozenset[str], str]:
+    """The set of each pair of all comparisons, by the images."""
+    return {pair.images: pair.set_id for pair in load_set(ALL, library, folder).pairs}
+
+
+def test_cells_of_two_comparisons_meet_if_all_but_the_model_is_the_same(
+    tmp_path: Path, library: Library
+) -> None:
+    _write(tmp_path, "one", _cell("a", "x", 7, steps=4), _cell("b", "y", 7, steps=4))
+    _write(tmp_path, "two", _cell("c", "z", 7), steps=4)
+    _write(tmp_path, "other-steps", _cell("d", "z", 7), steps=5)
+    _write(tmp_path, "other-seed", _cell("d", "z", 8), steps=4)
+    _write(tmp_path, "other-size", _cell("d", "z", 7), steps=4, width=96)
+    a, b, c = "compare-one/a-x-4-0.png", "compare-one/b-y-4-0.png", "compare-two/c-z--0.png"
+    assert _all_pairs(library, tmp_path) == {
+        frozenset((a, b)): "compare-one",
+        frozenset((a, c)): ALL,
+        frozenset((b, c)): ALL,
+    }
+    assert load_set("compare-two", library, tmp_path).pairs == ()
+
+
+def test_images_that_two_comparisons_have_meet_once(tmp_path: Path, library: Library) -> None:
+    for id in ("one", "two"):
+        _write(tmp_path, id, _cell("a", "x", 7), _cell("b", "y", 7))
+    (set_id,) = _all_pairs(library, tmp_path).values()
+    assert set_id.startswith("compare-")
+
+
 # --- export ---
 
 
