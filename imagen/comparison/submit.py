@@ -47,19 +47,25 @@ def submit_comparison(
     models: Sequence[str],
     settings: Settings,
     options: SubmitOptions,
+    *,
+    running: SheetJob | None = None,
     **what: Unpack[ComparisonOptions],
 ) -> Submission | None:
     """Submit the missing cells to the queue; None if nothing is to be generated.
 
-    The last job draws sheet and report. Raises what `compare` raises before it starts, and
+    The last job draws sheet and report. `running` is that job of a comparison that the queue
+    generates now: then it gets more cells. Raises what `compare` raises before it starts, and
     RequestError if the queue already has this comparison, or if it was interrupted.
     """
     folder, skip = what["folder"], what.get("skip", ())
-    collect_from_queue(folder, settings)
+    if running is None:
+        collect_from_queue(folder, settings)
     plan = open_plan(request, models, settings, **what)
     with lock_comparison(folder), plan as (comparison, cells):
-        refuse_queued(comparison, folder, settings)  # submitted since
-        planned = [one for one in cells if isinstance(one, PlannedCell)]
+        if running is None:
+            refuse_queued(comparison, folder, settings)  # submitted since
+        queued = {cell.cell.place for cell in running.cells} if running else set()
+        planned = [one for one in cells if isinstance(one, PlannedCell) and one.place not in queued]
         tickets = [ticket for one in planned for ticket in one.tickets]
         if {ticket.id for ticket in tickets} & {*file_store.pending(settings.state_dir)}:
             raise RequestError(
@@ -80,16 +86,19 @@ def submit_comparison(
             _record_without_jobs(comparison.with_shared_images(), folder, skip)
             return None
         comparison = comparison.with_inputs(known for ticket in tickets for known in ticket.inputs)
-        comparison = comparison.model_copy(update={"job": new_id()})
+        if running is None:
+            comparison = comparison.model_copy(update={"job": new_id()})
+        new = (
+            SheetCellJobs(cell=one.cell, jobs=tuple(ticket.id for ticket in one.tickets))
+            for one in planned
+        )
         sheet = SheetJob(
             skip=tuple(axis.without_folders() for axis in skip),
             comparison=strip_record(comparison),
-            cells=tuple(
-                SheetCellJobs(cell=one.cell, jobs=tuple(ticket.id for ticket in one.tickets))
-                for one in planned
-            ),
+            cells=(*(running.cells if running else ()), *new),
         )
-        return _submit(rows, sheet, comparison, own[0], options)
+        is_extended = running is not None
+        return _submit(rows, sheet, comparison, own[0], options, is_extended=is_extended)
 
 
 def _record_without_jobs(comparison: Comparison, folder: Path, skip: Sequence[Axis]) -> None:
@@ -107,6 +116,8 @@ def _submit(
     comparison: Comparison,
     settings: Settings,
     options: SubmitOptions,
+    *,
+    is_extended: bool,
 ) -> Submission:
     """Submit the jobs of a comparison, whose record names their parent from before.
 
@@ -125,6 +136,7 @@ def _submit(
             name=name_of(comparison.request),
             id=comparison.job,
             sheet=sheet.model_dump(mode="json"),
+            is_extended=is_extended,
         )
     except (RequestError, OverBudget) as error:  # nothing was submitted
         if before is None:

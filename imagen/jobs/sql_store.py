@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 
 from imagen import delivery
 from imagen.core.json_values import json_safe
 from imagen.core.text import one_line, printable
 from imagen.core.ticket import new_id
-from imagen.errors import ConfigError, ImagenError
+from imagen.errors import ConfigError, ImagenError, RequestError
 from imagen.jobs.job_rows import AT_ENGINE, OWNED, JobRows, queued_job, select_jobs
 from imagen.jobs.model import ENDED, PARENTS
 from imagen.jobs.open_queue import open_queue
@@ -78,6 +78,30 @@ class SqlJobStore(JobRows, UserChanges, ScheduleRows, WorkerRows):
             refuse_over_rate(change, unknown)
             insert_jobs(change, unknown)
         return [known.get(job.id, job.id) for job in new]
+
+    def extend(
+        self, parent: str, new: Sequence[NewJob], sheet: Mapping[str, JsonValue]
+    ) -> list[str]:
+        """Add jobs to a comparison that is not drawn yet, and change its sheet job; their ids.
+
+        Raises RequestError if its sheet is being drawn, RateLimited if the token of a caller allows
+        no more jobs now.
+        """
+        with self._exclusive() as change:
+            owner = change.lock(parent)
+            children = select(jobs.c.id, jobs.c.state, jobs.c.spec).where(
+                jobs.c.parent == parent, jobs.c.kind == "sheet"
+            )
+            row = change.connection.execute(children.with_for_update()).first()
+            if row is None or owner is None or owner.state in ENDED or row.state == "running":
+                raise RequestError(
+                    "This comparison has just been generated.", remedy="Add the rest now."
+                )
+            refuse_over_rate(change, new)
+            spec = row.spec | {"comparison": json_safe(dict(sheet))}
+            change.connection.execute(update(jobs).where(jobs.c.id == row.id).values(spec=spec))
+            insert_jobs(change, new)
+        return [job.id for job in new]
 
     def take(
         self,

@@ -156,6 +156,7 @@ def submit_requests(
     name: str,
     id: str = "",
     sheet: Mapping[str, JsonValue] | None = None,
+    is_extended: bool = False,
     store: SqlJobStore | None = None,
 ) -> Submission:
     """Check requests against their backends, and submit the jobs that they need in one transaction.
@@ -163,7 +164,8 @@ def submit_requests(
     No engine is contacted. A request to a pool is checked against each of its backends that this
     configuration has. Random seeds are drawn, and input images are copied to where workers find
     them. The jobs have a parent of this kind, name and id; a `request` that needs one job has none.
-    With a `sheet`, the last job draws the sheet of this comparison once the others have ended.
+    With a `sheet`, the last job draws the sheet of this comparison once the others have ended. One
+    that `is_extended` has these jobs already, and gets more.
 
     Raises RefusedRows if requests are wrong or cannot be honoured, OverBudget if together they
     exceed a budget for one run, RequestError if the job to wait for is unknown or failed.
@@ -179,11 +181,14 @@ def submit_requests(
         plan = _JobPlan(settings, options, store, after=after, id=id)
         for row, request, check in checked:
             plan.add_request(row, request, check)
-        if sheet is not None:
+        if sheet is not None and not is_extended:
             plan.add_sheet(name, rows, sheet)
         warnings += _check_token(checked, settings, plan.caller, store)
         has_parent = kind != "request" or len(plan.jobs) > 1
-        ids = store.submit(plan.with_parent(kind, name) if has_parent else [plan.only_job()])
+        if is_extended and sheet is not None:
+            ids = [id, *store.extend(id, plan.jobs, sheet)]
+        else:
+            ids = store.submit(plan.with_parent(kind, name) if has_parent else [plan.only_job()])
         if not options.is_served:
             warnings += _warn_unserved({row.backend for row in rows}, settings, store)
     children = ids[1:] if has_parent else ids

@@ -74,7 +74,7 @@ def submit_client_comparison(
     skip: Sequence[Axis] = (),
     is_literal: bool = False,
 ) -> SubmittedComparisonView:
-    """Submit the missing cells of a comparison; while the queue generates it, that is all.
+    """Submit the missing cells of a comparison, also of one that the queue generates now.
 
     Raises what `submit_comparison` raises.
     """
@@ -85,9 +85,7 @@ def submit_client_comparison(
     request = with_local_images(request, settings, blobs=runtime.blobs)
     folder = default_folder(settings, request, axes)
     known = read_comparison(folder)
-    is_whole = known is not None and {*models} <= {*known.models}
-    if known is not None and is_whole and (jobs := _open_jobs(known, runtime)):
-        return SubmittedComparisonView(id=folder.name, job=known.job, jobs=tuple(jobs))
+    jobs = {} if known is None else _open_jobs(known, runtime)
     submission = submit_comparison(
         request,
         models,
@@ -98,9 +96,11 @@ def submit_client_comparison(
         skip=skip,
         strict=options.strict,
         has_wildcards=not is_literal,
+        running=_find_sheet_job(jobs),
     )
     if submission is None:
-        return SubmittedComparisonView(id=folder.name, job=None, jobs=())
+        job = known.job if known is not None and jobs else None
+        return SubmittedComparisonView(id=folder.name, job=job, jobs=tuple(jobs))
     return SubmittedComparisonView(
         id=folder.name,
         job=submission.id,
@@ -120,15 +120,11 @@ def extend_comparison(
 ) -> SubmittedComparisonView:
     """Submit what a comparison lacks, with more backends or values; nothing is generated twice.
 
-    `models` and `axes` are what is wanted: those of the comparison where they are empty. Raises
-    RequestError while the queue generates the comparison, and what `submit_comparison` raises.
+    `models` and `axes` are what is wanted: those of the comparison where they are empty. While the
+    queue generates the comparison, it gets more cells. Raises what `submit_comparison` raises.
     """
     comparison, folder = _find(id, runtime)
-    if _open_jobs(comparison, runtime):
-        raise RequestError(
-            "This comparison is being generated.",
-            remedy="Wait until its images are ready, or cancel the rest.",
-        )
+    jobs = _open_jobs(comparison, runtime)
     request, wanted = _request_to_extend(comparison, axes, runtime)
     if not is_literal:
         _refuse_varied_loras(request, wanted)
@@ -141,9 +137,10 @@ def extend_comparison(
         axes=wanted,
         strict=options.strict,
         has_wildcards=not is_literal,
+        running=_find_sheet_job(jobs),
     )
     if submission is None:
-        return SubmittedComparisonView(id=id, job=None, jobs=())
+        return SubmittedComparisonView(id=id, job=comparison.job if jobs else None, jobs=())
     return SubmittedComparisonView(
         id=id,
         job=submission.id,
@@ -187,6 +184,9 @@ def _estimate(
     request: Request, models: Sequence[str], runtime: Runtime, what: ComparisonOptions
 ) -> ComparisonEstimateView:
     plan = plan_comparison(request, models, runtime.settings, **what)
+    known = read_comparison(what["folder"])
+    queued = {} if known is None else _jobs_by_cell(_open_jobs(known, runtime))
+    plan = [(cell, () if cell.place in queued else missing) for cell, missing in plan]
     tickets = [ticket for _, missing in plan for ticket in missing]
     usual = estimate_seconds(tickets, runtime.settings)
     seconds = {ticket.id: each for ticket, each in zip(tickets, usual, strict=True)}
@@ -289,11 +289,15 @@ def _read_cells(
 
 def _jobs_by_cell(jobs: dict[str, QueuedJob]) -> dict[tuple[str, str], tuple[str, ...]]:
     """The jobs of each cell that the queue generates, by the place of the cell."""
-    for job in jobs.values():
-        if job.kind == "sheet" and job.spec is not None:
-            work = SheetJob.model_validate(job.spec.comparison)
-            return {one.cell.place: one.jobs for one in work.cells}
-    return {}
+    work = _find_sheet_job(jobs)
+    return {} if work is None else {one.cell.place: one.jobs for one in work.cells}
+
+
+def _find_sheet_job(jobs: Mapping[str, QueuedJob]) -> SheetJob | None:
+    """What the job that draws the sheet is to do; None if there is no such job."""
+    specs = (job.spec for job in jobs.values() if job.kind == "sheet")
+    spec = next((one for one in specs if one is not None), None)
+    return None if spec is None else SheetJob.model_validate(spec.comparison)
 
 
 def _with_ledger(cell: ComparisonCell, rows: Sequence[LedgerRow]) -> ComparisonCell:

@@ -91,7 +91,8 @@ class PlannedCellView(View):
     model: str
     values: dict[str, JsonValue]
     state: Literal["planned", "done", "failed", "same"] = Field(
-        description="`same` if another cell has the same request; `failed` if it is impossible."
+        description="`done` also while the queue generates it; `same` if another cell has the "
+        "same request; `failed` if it is impossible."
     )
     images: int = Field(description="How many images would be generated.")
     usual_seconds: float | None = Field(description="How long that usually takes.")

@@ -129,11 +129,6 @@ def test_the_images_of_a_running_comparison_are_there_as_they_are_made(server: L
     shown = server.client.get(f"/api/v1/images/{image['uid']}").raise_for_status().json()
     assert shown["resolved"]["prompt"] == "running"
     assert view["cells"][0]["seconds"] is not None
-    refused = _post(server, f"comparisons/{made['id']}", models=["two"])
-    assert (refused.status_code, refused.json()["detail"]) == (
-        400,
-        "This comparison is being generated.",
-    )
     (listed,) = [one for one in _list(server) if one["id"] == made["id"]]
     assert (listed["job"], listed["cells"], listed["done"]) == (made["job"], 2, 1)
     assert listed["cover"]["uid"] == image["uid"]
@@ -144,6 +139,49 @@ def test_the_images_of_a_running_comparison_are_there_as_they_are_made(server: L
     assert (view["job"], len(view["cells"][0]["files"])) == (None, 1)
     assert view["cells"][0]["images"][0]["uid"] == image["uid"]
     assert view["cells"][1]["error"]["code"] == "cancelled"
+
+
+def test_a_running_comparison_gets_a_backend_and_a_value(server: LiveServer) -> None:
+    # It runs until all is checked, however slow the machine is.
+    _post(server, "backends/slow/pause", seconds=600).raise_for_status()
+    made = _post(
+        server,
+        "comparisons",
+        request={"prompt": "growing", "width": 48, "height": 32},
+        models=["slow", "one"],
+        vary=[{"name": "steps", "values": [1]}],
+    ).json()
+    more = {"models": ["slow", "one", "two"], "vary": [{"name": "steps", "values": [1, 2]}]}
+    planned = _post(server, f"comparisons/{made['id']}/estimate", **more).json()
+    assert planned["images"] == 4
+    states = {(one["model"], one["values"]["steps"]): one["state"] for one in planned["cells"]}
+    assert {place for place, state in states.items() if state == "done"} == {
+        ("slow", 1),
+        ("one", 1),
+    }
+    added = _post(server, f"comparisons/{made['id']}", **more).raise_for_status().json()
+    assert (added["id"], added["job"], len(added["jobs"])) == (made["id"], made["job"], 4)
+    assert {*added["jobs"]}.isdisjoint(made["jobs"])
+    # The same once more adds nothing, whichever way it is asked for.
+    again = _post(server, f"comparisons/{made['id']}", **more).raise_for_status().json()
+    assert again["job"] == made["job"]
+    assert again["jobs"] == []
+    running = _read(server, made["id"])
+    assert (len(running["cells"]), running["job"]) == (6, made["job"])
+    assert all(cell["jobs"] for cell in running["cells"])
+    _post(server, "backends/slow/unpause").raise_for_status()
+    server.wait_for_job(made["job"])
+    view = _read(server, made["id"])
+    assert view["job"] is None
+    assert [len(cell["files"]) for cell in view["cells"]] == [1] * 6
+    jobs = server.client.get("/api/v1/jobs", params={"parent": made["job"]}).json()["jobs"]
+    assert sorted(job["kind"] for job in jobs) == ["image"] * 6 + ["sheet"]
+    with Image.open(
+        BytesIO(
+            server.client.get(f"/api/v1/comparisons/{made['id']}/files/{view['sheets'][0]}").content
+        )
+    ) as sheet:
+        assert sheet.width > 3 * 48
 
 
 def _list(server: LiveServer) -> Any:
