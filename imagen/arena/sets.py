@@ -268,10 +268,12 @@ def _entries_of(comparison: Comparison, id: str) -> Iterator[_CellEntry]:
         prompt = str(cell.parameters.get("prompt") or comparison.request.prompt or "")
         for number, file in enumerate(cell.files):
             seed = file.seed if file.seed is not None else cell.seed
-            if seed is None and comparison.request.seed is not None:
+            shared = None if comparison.has_own_seeds else comparison.request.seed
+            if seed is None and shared is not None:
                 # An engine that reports no seed was given that of the comparison all the same.
-                seed = comparison.request.seed + number
-            place = f"seed {seed}" if seed is not None else f"number {number} of {id}"
+                seed = shared + number
+            owner = cell.label if comparison.has_own_seeds else id
+            place = f"seed {seed}" if seed is not None else f"number {number} of {owner}"
             yield _CellEntry(
                 contestant=Contestant(
                     backend=cell.model, model=model, image=f"{id}/{file.path}", sha256=file.sha256

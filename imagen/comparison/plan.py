@@ -65,6 +65,8 @@ class ComparisonOptions(TypedDict, total=False):
     strict: bool
     has_wildcards: bool
     """Whether wildcards in texts are expanded; the seed of a cell decides them."""
+    has_own_seeds: bool
+    """Whether each cell of a new comparison has a seed of its own."""
 
 
 def plan_comparison(
@@ -88,10 +90,12 @@ def plan_comparison(
         return [(c.cell, c.tickets) if isinstance(c, PlannedCell) else (c, ()) for c in ordered]
 
 
-def default_folder(settings: Settings, request: Request, axes: Sequence[Axis]) -> Path:
+def default_folder(
+    settings: Settings, request: Request, axes: Sequence[Axis], *, has_own_seeds: bool = False
+) -> Path:
     """The same folder for the same request and axes, so that a comparison can be continued."""
     stable = request.model_copy(update={"prompt": request.prompt or ""})  # as in earlier versions
-    names = ",".join(sorted(axis.name for axis in axes))
+    names = ",".join(sorted(axis.name for axis in axes)) + "*" * has_own_seeds
     key = stable.model_dump_json(exclude=stable.unset_additions) + names
     digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     words = slugify(request.prompt or PureWindowsPath(request.image or "").stem)
@@ -134,6 +138,7 @@ def open_plan(
     skip: Sequence[Axis] = (),
     strict: bool = False,
     has_wildcards: bool = False,
+    has_own_seeds: bool = False,
     draw: Callable[[], int] = draw_small_seed,
 ) -> Iterator[tuple[Comparison, list[ComparisonCell | PlannedCell]]]:
     """The comparison to continue, with the seed that all cells share, and the wanted cells.
@@ -154,6 +159,8 @@ def open_plan(
     if comparison.request.draws_seed:
         shared = comparison.request.with_values({"seed": draw()})
         comparison = comparison.model_copy(update={"request": shared})
+    if has_own_seeds:
+        comparison = comparison.model_copy(update={"has_own_seeds": True})
     expand = _wildcard_expansion(settings) if has_wildcards else lambda asked: asked
     shown = comparison.without(skip)
     wanted = {values_key(values) for values in combine(shown.axes)}
@@ -233,7 +240,8 @@ class _ColumnPlan:
             for cell in self.comparison.cells
             if cell.model == model and cell.same_as is None and cell.is_complete(self.folder)
         }
-        for values, asked in self.requests:
+        for values, shared in self.requests:
+            asked = self._with_seed(shared, model, values)
             try:
                 plan = Preparation(engine, asked, self.settings, strict=self.strict)
             except MissingPrompt as error:
@@ -261,6 +269,13 @@ class _ColumnPlan:
             )
             numbered = number_tickets(self.comparison, cell, tickets)
             yield PlannedCell(cell, engine, plan, asked, numbered)
+
+    def _with_seed(self, request: Request, model: str, values: dict[str, Any]) -> Request:
+        """The request with the seed of its cell, which is the same in every run."""
+        if not self.comparison.has_own_seeds or "seed" in values:
+            return request
+        parts = json.dumps([self.comparison.request.seed, model, values_key(values)])
+        return request.with_values({"seed": int(sha256(parts.encode()).hexdigest()[:7], 16)})
 
     def _fail(self, model: str, values: dict[str, Any], error: ImagenError) -> ComparisonCell:
         """A cell that cannot be requested; it keeps an earlier image."""

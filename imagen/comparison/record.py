@@ -118,6 +118,7 @@ class Comparison(_RecordModel):
     )
     job: str = Field("", description="The job of the queue that generates it, if one does.")
     request: Request = Field(description="As it was given, with the seed that all cells share.")
+    has_own_seeds: bool = Field(False, description="Whether each cell has a seed of its own.")
     inputs: tuple[InputImage, ...] = Field((), description="The user's input images.")
     models: tuple[str, ...] = ()
     axes: tuple[Axis, ...] = ()

@@ -73,6 +73,7 @@ def submit_client_comparison(
     axes: Sequence[Axis] = (),
     skip: Sequence[Axis] = (),
     is_literal: bool = False,
+    has_own_seeds: bool = False,
 ) -> SubmittedComparisonView:
     """Submit the missing cells of a comparison, also of one that the queue generates now.
 
@@ -83,7 +84,7 @@ def submit_client_comparison(
         _refuse_varied_loras(request, axes)
     axes, skip = ([_admit_axis(axis, request, runtime) for axis in each] for each in (axes, skip))
     request = with_local_images(request, settings, blobs=runtime.blobs)
-    folder = default_folder(settings, request, axes)
+    folder = default_folder(settings, request, axes, has_own_seeds=has_own_seeds)
     known = read_comparison(folder)
     jobs = {} if known is None else _open_jobs(known, runtime)
     submission = submit_comparison(
@@ -96,6 +97,7 @@ def submit_client_comparison(
         skip=skip,
         strict=options.strict,
         has_wildcards=not is_literal,
+        has_own_seeds=has_own_seeds,
         running=_find_sheet_job(jobs),
     )
     if submission is None:
@@ -158,6 +160,7 @@ def estimate_client_comparison(
     skip: Sequence[Axis] = (),
     strict: bool = False,
     is_literal: bool = False,
+    has_own_seeds: bool = False,
 ) -> ComparisonEstimateView:
     """What the missing cells of a comparison would cost and take; nothing is sent or written.
 
@@ -165,9 +168,16 @@ def estimate_client_comparison(
     """
     axes, skip = ([_admit_axis(axis, request, runtime) for axis in each] for each in (axes, skip))
     request = with_local_images(request, runtime.settings, blobs=runtime.blobs)
-    folder = default_folder(runtime.settings, request, axes)
-    what: ComparisonOptions = {"folder": folder, "axes": axes, "skip": skip, "strict": strict}
-    return _estimate(request, models, runtime, what | {"has_wildcards": not is_literal})
+    folder = default_folder(runtime.settings, request, axes, has_own_seeds=has_own_seeds)
+    what: ComparisonOptions = {
+        "folder": folder,
+        "axes": axes,
+        "skip": skip,
+        "strict": strict,
+        "has_wildcards": not is_literal,
+        "has_own_seeds": has_own_seeds,
+    }
+    return _estimate(request, models, runtime, what)
 
 
 def estimate_extension(
@@ -251,6 +261,7 @@ def read_client_comparison(id: str, runtime: Runtime) -> ComparisonView:
         id=id,
         job=comparison.job if jobs else None,
         request=json_safe(comparison.request.model_dump(mode="json", exclude_defaults=True)),
+        has_own_seeds=comparison.has_own_seeds,
         models=comparison.models,
         axes=comparison.axes,
         cells=cells,

@@ -63,6 +63,7 @@ class ComparisonView(View):
     id: str
     job: str | None = Field(description="The job that generates it; null if none does.")
     request: dict[str, JsonValue] = Field(description="With the seed that all cells share.")
+    has_own_seeds: bool = Field(description="Whether each cell has a seed of its own instead.")
     models: tuple[str, ...] = Field(description="The backends, in order.")
     axes: tuple[Axis, ...]
     cells: tuple[ComparisonCellView, ...] = Field(description="By backend, then by values.")

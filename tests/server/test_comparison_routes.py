@@ -184,6 +184,28 @@ def test_a_running_comparison_gets_a_backend_and_a_value(server: LiveServer) -> 
         assert sheet.width > 3 * 48
 
 
+def test_each_cell_has_a_seed_of_its_own_on_request(server: LiveServer) -> None:
+    body = {
+        "request": {"prompt": "own seeds", "width": 48, "height": 32, "seed": 5, "steps": 1},
+        "models": ["one", "two"],
+        "vary": [{"name": "cfg", "values": [2, 4]}],
+        "own_seeds": True,
+    }
+    assert _post(server, "comparisons/estimate", **body).json()["images"] == 4
+    made = _post(server, "comparisons", **body).raise_for_status().json()
+    server.wait_for_job(made["job"])
+    view = _read(server, made["id"])
+    seeds = [cell["seed"] for cell in view["cells"]]
+    assert (len({*seeds}), view["has_own_seeds"]) == (4, True)
+    # Another comparison than that with one seed; more of it has own seeds too.
+    shared = _post(server, "comparisons/estimate", **{**body, "own_seeds": False}).json()
+    assert shared["images"] == 2
+    more = [{"name": "cfg", "values": [2, 4, 8]}]
+    assert len(_extend(server, made["id"], vary=more)) == 2
+    after = [cell["seed"] for cell in _read(server, made["id"])["cells"]]
+    assert (len({*after}), {*seeds} < {*after}) == (6, True)
+
+
 def _list(server: LiveServer) -> Any:
     return server.client.get("/api/v1/comparisons").raise_for_status().json()["comparisons"]
 

@@ -50,6 +50,9 @@ class ComparisonBody(QueueBody):
         [], description="Values of axes, or of `backend`, that are left out this time."
     )
     literal: bool = Field(False, description="Whether to send prompts without wildcards.")
+    own_seeds: bool = Field(
+        False, description="Whether each cell has a seed of its own; by default all share one."
+    )
 
 
 class ExtensionBody(QueueBody):
@@ -77,6 +80,7 @@ def start_comparison(
         axes=body.vary,
         skip=body.skip,
         is_literal=body.literal,
+        has_own_seeds=body.own_seeds,
     )
     response.headers["Location"] = http.url_for("get_comparison", id=made.id).path
     return made
@@ -93,6 +97,7 @@ def estimate_comparison(body: ComparisonBody, runtime: RuntimeOf) -> ComparisonE
         skip=body.skip,
         strict=body.strict,
         is_literal=body.literal,
+        has_own_seeds=body.own_seeds,
     )
 
 
@@ -117,7 +122,7 @@ def extend_one_comparison(
 ) -> SubmittedComparisonView:
     """Add backends and values to a comparison, or repeat what failed: only what is missing is made.
 
-    Its sheets and its report are drawn again.
+    Its sheets and its report are drawn again. A comparison that is being generated gets more jobs.
     """
     options = body.as_options(runtime, caller)
     return extend_comparison(id, body.models, body.vary, runtime, options, is_literal=body.literal)
