@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from simulators.replicate import Replicate
 from support.live_server import live_server, server_settings
+
+from imagen.config import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Locator, Page
     from support.browser import OpenPage
@@ -24,7 +28,7 @@ _BACKENDS: dict[str, dict[str, Any]] = {
     "aurora": {"type": "mock", "look": "a"},
     "dusk": {"type": "mock", "look": "b"},
     "broken": {"type": "mock", "fail": "failed"},
-    "slow": {"type": "mock", "look": "c", "step_seconds": 8.0},
+    "slow": {"type": "mock", "look": "c", "step_seconds": 8.0, "resource": "slow"},
 }
 
 
@@ -63,6 +67,19 @@ def _cell(page: Page, label: str) -> Locator:
     return page.get_by_role("link", name=f"Open {label}", exact=True)
 
 
+def _check_models(page: Page, *names: str) -> None:
+    """Check more models in the picker of the form, and use them."""
+    page.get_by_role("button", name="Add", exact=True).first.click()
+    picker = page.get_by_role("dialog", name="Model")
+    for name in names:
+        option = picker.get_by_role("option", name=re.compile(f"^{name} "))
+        expect(option).to_have_attribute("aria-selected", "false")
+        option.click()
+        expect(option).to_have_attribute("aria-selected", "true")
+    picker.get_by_role("button", name=re.compile("^(Compare|Use) \\d")).click()
+    expect(picker).to_have_count(0)
+
+
 def _colours(target: Locator) -> list[tuple[int, int, int]]:
     """The colours left and right of the middle of an element."""
     image = Image.open(BytesIO(target.screenshot())).convert("RGB")
@@ -77,9 +94,7 @@ def test_the_form_says_what_will_be_made_and_the_cells_appear(
     page.get_by_role("link", name="New comparison").first.click()
     form = page.get_by_role("dialog", name="New comparison")
     form.get_by_label("Prompt").fill("two moons")
-    for name in ("aurora", "dusk"):
-        form.get_by_role("button", name="Add", exact=True).first.click()
-        page.get_by_role("menuitem", name=name).click()
+    _check_models(page, "aurora", "dusk")
     form.get_by_role("combobox", name="Vary").select_option(label="Steps")
     for value in ("4", "8", "12"):
         form.get_by_role("button", name=f"Remove {value}", exact=True).click()
@@ -140,8 +155,7 @@ def test_a_model_that_is_added_later_generates_only_what_is_missing(
     page.get_by_role("link", name="Edit axes").click()
     form = page.get_by_role("dialog", name="Edit axes")
     expect(form.get_by_role("button", name="Run 0")).to_be_disabled()
-    form.get_by_role("button", name="Add", exact=True).first.click()
-    page.get_by_role("menuitem", name="dusk").click()
+    _check_models(page, "dusk")
     form.get_by_label("Add values of Steps").fill("3")
     form.get_by_label("Add values of Steps").press("Enter")
     form.get_by_role("button", name="Run 4").click()
@@ -277,3 +291,121 @@ def test_a_running_comparison_survives_a_reload(server: LiveServer, open_page: O
     expect(page.get_by_role("progressbar")).to_have_count(0)
     assert server.wait_for_job(made["job"])["state"] != "running"
     expect(_cell(page, "aurora, seed 2")).to_be_visible()
+
+
+def test_a_model_and_a_value_are_added_while_it_runs(
+    server: LiveServer, open_page: OpenPage
+) -> None:
+    made = _start(server, "growing", ["aurora", "slow"], steps=[40])
+    page = open_page(server.url, f"compare/{made['id']}/edit")
+    form = page.get_by_role("dialog", name="Edit axes")
+    expect(form.get_by_role("button", name="Run 0")).to_be_disabled()
+    _check_models(page, "dusk")
+    form.get_by_label("Add values of Steps").fill("41")
+    form.get_by_label("Add values of Steps").press("Enter")
+    form.get_by_role("button", name="Run 4").click()
+    for label in ("aurora, steps 40", "aurora, steps 41", "dusk, steps 40", "dusk, steps 41"):
+        expect(_cell(page, label)).to_be_visible()
+    expect(page.get_by_text("4 of 6")).to_be_visible()
+    expect(page.get_by_text("Waiting", exact=True)).to_have_count(1)
+    assert server.client.get(f"/api/v1/comparisons/{made['id']}").json()["job"] == made["job"]
+    page.get_by_role("button", name="Cancel rest").click()
+    expect(page.get_by_text("4 of 6")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel rest")).to_have_count(0)
+
+
+def test_the_picker_of_the_form_is_left_by_back(server: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(server.url, "compare/new", size="phone")
+    form = page.get_by_role("dialog", name="New comparison")
+    form.get_by_label("Prompt").fill("kept")
+    form.get_by_role("button", name="Add", exact=True).click()
+    option = page.get_by_role("option", name=re.compile("^aurora "))
+    box = option.bounding_box()
+    assert box
+    assert box["height"] >= 44
+    option.tap()
+    page.go_back()
+    expect(form.get_by_label("Prompt")).to_have_value("kept")
+    expect(form.get_by_role("button", name="Remove aurora")).to_have_count(0)
+    form.get_by_role("button", name="Close").tap()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_each_image_may_have_a_seed_of_its_own(server: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(server.url, "compare/new")
+    form = page.get_by_role("dialog", name="New comparison")
+    form.get_by_label("Prompt").fill("own seeds")
+    _check_models(page, "aurora", "dusk")
+    expect(form.get_by_label("Seed", exact=True)).to_be_visible()
+    form.get_by_role("switch", name="Same seed for all").uncheck()
+    expect(form.get_by_label("Seed", exact=True)).to_have_count(0)
+    form.get_by_role("button", name="Run 2").click()
+    expect(page.get_by_text("2 of 2")).to_be_visible()
+    expect(page.get_by_text("own seeds", exact=False).last).to_be_visible()
+    id = page.url.rpartition("/")[2]
+    cells = server.client.get(f"/api/v1/comparisons/{id}").json()["cells"]
+    assert len({cell["seed"] for cell in cells}) == 2
+
+
+def test_several_backends_in_the_generate_form_are_compared(
+    server: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(server.url)
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("three at once")
+    page.get_by_role("button", name=re.compile("^Model")).first.click()
+    picker = page.get_by_role("dialog", name="Model")
+    picker.get_by_role("button", name="Compare").click()
+    picker.get_by_role("option", selected=True).click()  # the default of the server
+    for name in ("aurora", "dusk", "broken"):
+        picker.get_by_role("option", name=re.compile(f"^{name} ")).click()
+    with page.expect_request("**/api/v1/comparisons/estimate") as estimated:
+        picker.get_by_role("button", name="Compare 3 models").click()
+    assert estimated.value.post_data_json["models"] == ["aurora", "dusk", "broken"]
+    page.get_by_role("button", name="Compare 3 models").last.click()
+    expect(page).to_have_url(re.compile(r"/compare/compare-three-at-once-\w+$"))
+    expect(_cell(page, "aurora")).to_be_in_viewport()
+    expect(_cell(page, "dusk")).to_be_in_viewport()
+    expect(page.get_by_text("1 failed")).to_be_visible()
+
+
+@pytest.fixture
+def paid(tmp_path: Path, replicate_token: None) -> Iterator[LiveServer]:  # noqa: ARG001
+    """A server with two paid models, and a budget that allows the cheap one alone."""
+    models = {"cheap": "flux-schnell", "dear": "flux-1.1-pro"}
+    with Replicate() as cloud:
+        blocks = {
+            name: {
+                "type": "replicate",
+                "model": f"black-forest-labs/{model}",
+                "base_url": cloud.url,
+            }
+            for name, model in models.items()
+        }
+        budgets = (Budget(amount=0.01, per="run"),)
+        settings = server_settings(blocks, folder=tmp_path, budgets=budgets)
+        with live_server(settings, has_worker=False) as server:
+            yield server
+
+
+@pytest.mark.parametrize("place", ["compare", "generate"])
+def test_over_budget_is_asked_with_the_price_of_all_models(
+    paid: LiveServer, open_page: OpenPage, place: str
+) -> None:
+    request = {"prompt": "dear", "seed": 7}
+    body = {"request": request, "models": ["cheap", "dear"]}
+    known = paid.client.post("/api/v1/comparisons/estimate", json=body).json()
+    assert known["is_over_budget"]
+    price = f"${known['cost_usd']:.3f}".rstrip("0")
+    draft = {"request": request, "backends": ["cheap", "dear"], "models": []}
+    page = open_page(paid.url, "settings")
+    page.evaluate("draft => localStorage.setItem('imagen.draft', JSON.stringify(draft))", draft)
+    page.goto(f"{paid.url}/{'compare/new' if place == 'compare' else ''}")
+    name = "Run anyway" if place == "compare" else "Generate anyway"
+    button = page.get_by_role("button", name=name)
+    expect(button.locator("b")).to_have_text(re.compile(rf"^{re.escape(price)}\d*$"))
+    assert int(button.locator("b").evaluate("b => getComputedStyle(b).fontWeight")) >= 600
+    assert paid.client.get("/api/v1/jobs").json()["jobs"] == []
+    button.click()
+    expect(page).to_have_url(re.compile("/compare/compare-dear"))
+    kinds = [job["kind"] for job in paid.client.get("/api/v1/jobs").json()["jobs"]]
+    assert "grid" in kinds

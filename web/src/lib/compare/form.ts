@@ -17,6 +17,8 @@ export interface CompareForm {
   prompt: string;
   /** As typed; empty for one that is drawn. All cells share it. */
   seed: string;
+  /** Whether each cell has a seed of its own instead. */
+  hasOwnSeeds: boolean;
   /** Whether the other values of the generate form are taken over. */
   usesDraft: boolean;
   models: string[];
@@ -26,6 +28,7 @@ export interface CompareForm {
 export const EMPTY_FORM: CompareForm = {
   prompt: "",
   seed: "",
+  hasOwnSeeds: false,
   usesDraft: true,
   models: [],
   axes: [{ name: "", chips: [] }],
@@ -108,6 +111,7 @@ export interface CompareBody {
   request: Record<string, unknown>;
   models: string[];
   vary: Vary[];
+  own_seeds?: boolean;
 }
 
 /** The values of the axes that have some. */
@@ -126,8 +130,11 @@ export function buildBody(form: CompareForm, draft: Record<string, unknown>): Co
   if (form.prompt.trim()) request["prompt"] = form.prompt;
   // Text keeps all digits of a seed beyond 2^53, and the server reads it as a number.
   const seed = form.seed.trim();
-  if (seed) request["seed"] = Number.isSafeInteger(Number(seed)) ? Number(seed) : seed;
-  return { request, models: form.models, vary: listVaried(form) };
+  if (seed && !form.hasOwnSeeds)
+    request["seed"] = Number.isSafeInteger(Number(seed)) ? Number(seed) : seed;
+  const vary = listVaried(form);
+  const own = form.hasOwnSeeds && !vary.some((axis) => axis.name === "seed");
+  return { request, models: form.models, vary, ...(own ? { own_seeds: true } : {}) };
 }
 
 /** The form for more of a comparison: all that it has is there. */
@@ -135,6 +142,7 @@ export function formOf(comparison: ComparisonView): CompareForm {
   return {
     prompt: String(comparison.request["prompt"] ?? ""),
     seed: String(comparison.request["seed"] ?? ""),
+    hasOwnSeeds: comparison.has_own_seeds,
     usesDraft: false,
     models: [...comparison.models],
     axes: comparison.axes.map(({ name, values }) => ({

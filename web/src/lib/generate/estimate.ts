@@ -1,31 +1,29 @@
-import { ApiError, type Client, data } from "../api/client";
-import type { EstimateView } from "../api/schema";
+import { ApiError } from "../api/client";
+import type { ComparisonEstimateView, EstimateView } from "../api/schema";
 import { Observable } from "../observable";
 import { isSame } from "./capabilities";
-import type { RequestDraft } from "./request";
 
 const AFTER = 350;
 
-/** What the request in the form would cost and take. */
-export class Estimate extends Observable {
+/** What the values of a form would cost and take. */
+export class Estimate<Asked, View> extends Observable {
   /** The latest answer; stays while a newer one is on its way. */
-  view: EstimateView | null = null;
+  view: View | null = null;
   /** Why there is no estimate for what is in the form now. */
   error: ApiError | null = null;
   /** Whether `view` is not about what is in the form now. */
   isStale = false;
-  #asked: { request: RequestDraft; backend: string } | null = null;
+  #asked: Asked | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #reading: AbortController | null = null;
 
-  constructor(private readonly api: Client) {
+  constructor(private readonly read: (asked: Asked, signal: AbortSignal) => Promise<View>) {
     super();
   }
 
-  /** Estimate this request soon; null if it cannot be sent as it is. */
-  ask(request: RequestDraft | null, backend: string): void {
-    if (request === null) return this.#clear();
-    const asked = { request, backend };
+  /** Estimate this soon; null if it cannot be sent as it is. */
+  ask(asked: Asked | null): void {
+    if (asked === null) return this.close();
     if (isSame(asked, this.#asked)) return;
     this.#asked = asked;
     this.refresh();
@@ -41,7 +39,7 @@ export class Estimate extends Observable {
     this.#timer = setTimeout(() => void this.#read(), AFTER);
   }
 
-  #clear(): void {
+  close(): void {
     clearTimeout(this.#timer);
     this.#reading?.abort();
     this.#asked = null;
@@ -52,11 +50,10 @@ export class Estimate extends Observable {
   }
 
   async #read(): Promise<void> {
+    if (this.#asked === null) return;
     const reading = (this.#reading = new AbortController());
-    const body = { request: {}, backend: "", literal: false, strict: false, ...this.#asked };
     try {
-      const call = this.api.POST("/api/v1/estimate", { body, signal: reading.signal });
-      const view = await data(call);
+      const view = await this.read(this.#asked, reading.signal);
       if (reading.signal.aborted) return;
       this.view = view;
       this.error = null;
@@ -68,4 +65,43 @@ export class Estimate extends Observable {
     this.isStale = false;
     this.changed();
   }
+}
+
+/** What the generate form says of an estimate, whether of one backend or of several. */
+export type ShownEstimate = Pick<
+  EstimateView,
+  | "usual_seconds"
+  | "cost_usd"
+  | "is_free"
+  | "budgets"
+  | "is_over_budget"
+  | "plan"
+  | "not_honoured"
+  | "warnings"
+> & {
+  /** Of a comparison: the parameters that a backend does not take. */
+  dropped: { model: string; names: string[] }[];
+};
+
+export function estimateOfOne(view: EstimateView): ShownEstimate {
+  return { ...view, dropped: [] };
+}
+
+export function estimateOfSeveral(view: ComparisonEstimateView): ShownEstimate {
+  const models = [...new Set(view.cells.map((cell) => cell.model))];
+  const namesOf = (model: string): string[] => [
+    ...new Set(view.cells.filter((cell) => cell.model === model).flatMap((cell) => cell.dropped)),
+  ];
+  return {
+    ...view,
+    cost_usd: view.unknown_costs > 0 ? null : view.cost_usd,
+    plan: [],
+    not_honoured: [],
+    warnings: [
+      ...new Set(
+        view.cells.flatMap(({ model, error }) => (error ? [`${model}: ${error.message}`] : [])),
+      ),
+    ],
+    dropped: models.map((model) => ({ model, names: namesOf(model) })),
+  };
 }

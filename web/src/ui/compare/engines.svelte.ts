@@ -29,10 +29,6 @@ export class Engines {
     const label = this.find(name)?.label ?? "";
     return label.toLowerCase() === name.toLowerCase() ? "" : label;
   }
-
-  get names(): string[] {
-    return [...this.pools.map((pool) => pool.name), ...this.backends.map(({ name }) => name)];
-  }
 }
 
 const known = new Engines();

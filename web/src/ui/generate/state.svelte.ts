@@ -1,7 +1,13 @@
 /** What the parts of the form share: the estimate, submissions, and what is wrong. */
 import { ApiError, data } from "$lib/api/client";
+import type { CompareBody } from "$lib/compare/form";
 import type { StylesView } from "$lib/api/schema";
-import { Estimate } from "$lib/generate/estimate";
+import {
+  Estimate,
+  estimateOfOne,
+  estimateOfSeveral,
+  type ShownEstimate,
+} from "$lib/generate/estimate";
 import { PromptHistory } from "$lib/generate/history";
 import { type FormProblem, readProblems } from "$lib/generate/problems";
 import { type RequestDraft, withValues } from "$lib/generate/request";
@@ -21,10 +27,24 @@ import {
   t,
 } from "$ui/app.svelte";
 
-export const estimate = new Estimate(api);
+/** What is estimated: a request to a backend, or a comparison of several. */
+type Estimated = { request: RequestDraft; backend: string } | CompareBody;
+
+export const estimate = new Estimate<Estimated, ShownEstimate>(async (asked, signal) => {
+  if ("models" in asked) {
+    const body = { ...IN_LINE, ...asked, skip: [] } as never;
+    return estimateOfSeveral(
+      await data(api.POST("/api/v1/comparisons/estimate", { body, signal })),
+    );
+  }
+  const body = { ...asked, literal: false, strict: false };
+  return estimateOfOne(await data(api.POST("/api/v1/estimate", { body, signal })));
+});
 export const submitter = new Submitter(api, jobs);
 export const promptHistory = new PromptHistory(api, localStorage);
 
+/** How a comparison is put in line. */
+const IN_LINE = { backend: "", priority: 0, strict: false, literal: false };
 const FLASH_MS = 800;
 const NEEDS_PROMPT = ["text-to-image", "variation"];
 
@@ -61,6 +81,17 @@ class GenerateState {
     const ratio = nearestRatio(request, sizeChips(parameters));
     const isChosen = (sent.extra as RequestDraft | undefined)?.aspect_ratio !== undefined;
     return ratio && !isChosen ? withValues(sent, { aspect_ratio: ratio }) : sent;
+  }
+
+  /** What several backends or models would be compared with; null for one. */
+  get comparison(): CompareBody | null {
+    if (this.compared.length === 0) return null;
+    const { models } = live(draft);
+    return {
+      request: this.request,
+      models: models.length > 1 ? [live(form).backend] : this.compared,
+      vary: models.length > 1 ? [{ name: "model", values: [...models] }] : [],
+    };
   }
 
   get count(): number {
@@ -127,7 +158,7 @@ class GenerateState {
     this.#flash();
     promptHistory.add(String(draft.request.prompt ?? ""));
     try {
-      if (this.compared.length > 0) await this.#compare(isOverBudget);
+      if (this.comparison) await this.#compare(this.comparison, isOverBudget);
       else if (way.isRepeated) await submitter.start(this.#order(way, isOverBudget));
       else await submitter.submit(this.#order(way, isOverBudget));
       estimate.refresh();
@@ -148,19 +179,8 @@ class GenerateState {
     };
   }
 
-  async #compare(isOverBudget: boolean): Promise<void> {
-    const areModels = draft.models.length > 1;
-    const body = {
-      request: this.request,
-      models: areModels ? [form.backend] : this.compared,
-      backend: "",
-      priority: 0,
-      strict: false,
-      literal: false,
-      over_budget: isOverBudget,
-      vary: areModels ? [{ name: "model", values: draft.models }] : [],
-      skip: [],
-    };
+  async #compare(comparison: CompareBody, isOverBudget: boolean): Promise<void> {
+    const body = { ...IN_LINE, ...comparison, over_budget: isOverBudget, skip: [] };
     const made = await data(api.POST("/api/v1/comparisons", { body: body as never }));
     router.push(`compare/${made.id}`);
   }
