@@ -360,7 +360,8 @@ def test_several_backends_in_the_generate_form_are_compared(
         picker.get_by_role("option", name=re.compile(f"^{name} ")).click()
     with page.expect_request("**/api/v1/comparisons/estimate") as estimated:
         picker.get_by_role("button", name="Compare 3 models").click()
-    assert estimated.value.post_data_json["models"] == ["aurora", "dusk", "broken"]
+    body: Any = estimated.value.post_data_json
+    assert body["models"] == ["aurora", "dusk", "broken"]
     page.get_by_role("button", name="Compare 3 models").last.click()
     expect(page).to_have_url(re.compile(r"/compare/compare-three-at-once-\w+$"))
     expect(_cell(page, "aurora")).to_be_in_viewport()
