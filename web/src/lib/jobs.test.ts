@@ -230,6 +230,20 @@ test("a job stays when the server is away amid its change, and goes when it is d
   expect(ids(store.listLive())).toEqual(["a"]);
 });
 
+test("of the jobs that are done it keeps the latest, and all that failed", async () => {
+  const store = open();
+  const at = (n: number): string => new Date(Date.parse(NOON) + n * 1000).toISOString();
+  for (let n = 0; n < 250; n += 1) {
+    store.put(job(`done${n}`, { state: "done", ended: at(n) }));
+    if (n % 50 === 0) store.put(job(`bad${n}`, { state: "failed", ended: at(n) }));
+  }
+  add(job("new"));
+  store.receive(state("new"));
+  await vi.waitFor(() => expect(store.jobs.size).toBe(106));
+  expect([store.jobs.has("done150"), store.jobs.has("done149")]).toEqual([true, false]);
+  expect(store.jobs.has("bad0")).toBe(true);
+});
+
 const FOX = { prompt: "a fox", backend: "mock", width: 768, height: 512 };
 
 test("an expected job is shown at once, and becomes the one of the server, none twice", async () => {

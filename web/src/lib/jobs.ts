@@ -286,7 +286,18 @@ export class JobStore extends Observable {
     for (const id of ids) this.#stale.delete(id);
     if (ids.length > MOST_READ) await this.resync().catch(() => undefined);
     else await Promise.all(ids.map((id) => this.#read(id)));
+    this.#forget();
     this.changed();
+  }
+
+  /** A page that is open for long keeps the latest of the jobs that are done. */
+  #forget(): void {
+    const done = [...this.jobs.values()].filter(
+      ({ state }) => state === "done" || state === "cancelled",
+    );
+    if (done.length <= 2 * MOST_ENDED) return;
+    done.sort((a, b) => (b.ended ?? "").localeCompare(a.ended ?? ""));
+    for (const { id } of done.slice(MOST_ENDED)) this.jobs.delete(id);
   }
 
   async #read(id: string): Promise<void> {
