@@ -174,10 +174,13 @@ def test_a_paused_backend_keeps_its_jobs_until_it_goes_on(
     backends = {"mock": {"type": "mock", "resource": "a"}, "other": {"type": "mock"}}
     with live_server(server_settings(backends, folder=tmp_path)) as server:
         page = open_page(server.url, "?panel=queue")
+        phone = open_page(server.url, "?panel=queue", size="phone")
         queue = _open_queue(page)
         engine = _section(queue, "Engines").get_by_role("listitem").filter(has_text="mock")
         engine.get_by_role("button", name="Pause mock").click()
         expect(engine).to_contain_text("Paused")
+        elsewhere = _open_queue(phone).get_by_role("button", name="Pause mock")
+        expect(elsewhere).to_have_attribute("aria-pressed", "true", timeout=20_000)
         job = _submit(server, "mock", "a fox that waits")
         expect(_section(queue, "Waiting 1")).to_contain_text("mock is paused")
         tile = page.locator(f'.images [data-job="{job}"]')
