@@ -85,7 +85,7 @@ def _changing_texts(
     if request.template is not None:
         return {}
     texts = {name: getattr(request, name) for name in TEXTS if name not in finished}
-    return {name: text for name, text in texts.items() if text and wildcards.changes(text)}
+    return {name: text for name, text in texts.items() if text and wildcards.changes(text, name)}
 
 
 def _own_seed(request: Request, settings: Settings, draw: Callable[[], int]) -> int:

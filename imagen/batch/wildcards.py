@@ -91,9 +91,9 @@ class Wildcards:
         self._depths: dict[str, int] = {}
         self._parsed: dict[str, _Text | None] = {}
 
-    def changes(self, text: str) -> bool:
+    def changes(self, text: str, name: str = "prompt") -> bool:
         """Whether a text is not sent as it is; raises RequestError for a fault in it."""
-        return self._parse(text) is not None
+        return self._parse(text, name) is not None
 
     def has_choices(self, text: str) -> bool:
         """Whether the seed decides something in a text; raises RequestError for a fault in it."""
@@ -137,19 +137,20 @@ class Wildcards:
         self.count(text)
         yield from self._combine(parsed)
 
-    def _parse(self, text: str) -> _Text | None:
+    def _parse(self, text: str, name: str = "prompt") -> _Text | None:
         """The parsed text with its wildcards read; None if it has none."""
+        place = "The negative prompt" if name == "negative" else "The prompt"
         if not may_have_wildcards(text):
             return None
         if text not in self._parsed:
             if len(self._parsed) >= _KEPT:
                 self._parsed.clear()
-            parsed = _Parser(text, "The prompt").parse()
+            parsed = _Parser(text, place).parse()
             plain = _ESCAPE.sub(r"\1", text)
             if _is_dynamic(parsed):
                 self._read(parsed, ())
                 self._parsed[text] = parsed
-            elif plain != text and _is_dynamic(_Parser(plain, "The prompt").parse()):
+            elif plain != text and _is_dynamic(_Parser(plain, place).parse()):
                 self._parsed[text] = parsed  # its escapes have an effect
             else:
                 self._parsed[text] = None
@@ -422,7 +423,7 @@ class _Parser:
         )
 
     def _place_of(self, at: int) -> str:
-        is_prompt = self._place == "The prompt"
+        is_prompt = self._place in ("The prompt", "The negative prompt")
         return f"{self._place}, character {at + 1}" if is_prompt else self._place
 
     def _fault(self, at: int, what: str) -> RequestError:

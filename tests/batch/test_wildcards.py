@@ -400,3 +400,8 @@ def test_too_many_combinations_are_refused_at_once(folder: Path, text: str) -> N
     _write(folder, "many.txt", "\n".join(map(str, range(50_000))))
     with pytest.raises(RequestError, match=r"more than 100,000 combinations"):
         list(Wildcards([folder]).combinations(text))
+
+
+def test_a_fault_of_the_negative_prompt_says_so() -> None:
+    with pytest.raises(RequestError, match=r"^The negative prompt, character 3: this brace"):
+        Wildcards().changes("a {b|c", "negative")

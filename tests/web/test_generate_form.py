@@ -42,6 +42,13 @@ def _submitted(page: Page) -> list[dict[str, Any]]:
     return bodies
 
 
+def _keep_draft(page: Page, **request: Any) -> None:
+    """Load the page again with these values in the form."""
+    draft = json.dumps({"request": request, "backends": []})
+    page.evaluate("draft => { sessionStorage['imagen.draft'] = draft; }", draft)
+    page.reload()
+
+
 def _wait_for_jobs(live: LiveServer, count: int) -> list[dict[str, Any]]:
     jobs: list[dict[str, Any]] = live.client.get("/api/v1/jobs").json()["jobs"]
     top = [job for job in jobs if job["parent"] is None]
@@ -141,6 +148,24 @@ def test_an_error_of_the_server_is_at_its_field(live: LiveServer, open_page: Ope
     expect(_prompt(page)).to_have_attribute("aria-invalid", "false")
 
 
+def test_the_panel_scrolls_to_an_error_below(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, "?panel=generate", size="phone", may_fail=True)
+    _keep_draft(page, prompt="a fox " * 400, negative="a {red|blue fox")
+    sheet = page.get_by_role("dialog", name="New image")
+    negative = sheet.get_by_role("textbox", name="Negative prompt")
+    expect(_prompt(page)).to_have_css("height", "250px")  # ten lines, also in a sheet
+    sheet.get_by_role("button", name=re.compile("^Advanced")).click()
+    expect(sheet.get_by_role("textbox", name="Steps")).to_be_visible()
+    sheet.locator(".body").evaluate("body => body.scrollTo(0, body.scrollHeight)")
+    expect(negative).not_to_be_in_viewport()
+    with page.expect_response("**/api/v1/generations"):
+        sheet.get_by_role("button", name=re.compile("^Generate")).click()
+    expect(negative).to_be_in_viewport(ratio=1)
+    expect(negative).to_be_focused()
+    expect(negative).to_have_accessible_description(re.compile("this brace is not closed"))
+    expect(negative).to_have_value("a {red|blue fox")
+
+
 def test_a_kept_seed_counts_up_with_the_images(live: LiveServer, open_page: OpenPage) -> None:
     page = open_page(live.url)
     bodies = _submitted(page)
@@ -191,13 +216,6 @@ def test_long_words_do_not_overflow_the_panel(
         ".map(e => e.className || e.tagName)"
     )
     assert wide == []
-
-
-def _keep_draft(page: Page, **request: Any) -> None:
-    """Load the page again with these values in the form."""
-    draft = json.dumps({"request": request, "backends": []})
-    page.evaluate("draft => { sessionStorage['imagen.draft'] = draft; }", draft)
-    page.reload()
 
 
 def test_what_will_be_changed_and_left_out_is_said_beforehand(

@@ -23,6 +23,7 @@ test.each([
   ["extra.quality: must be text", "quality"],
   ["image: 'x' is not an image that a client can name.", "image"],
   ["The prompt, character 3: this brace is not closed: {b|c", "prompt"],
+  ["The negative prompt, character 3: this brace is not closed: {b|c", "negative"],
   ["This backend needs a prompt that says what the image should show.", "prompt"],
   ["Unknown style 'x'.", "style"],
 ])("%s", (detail, field) => {
