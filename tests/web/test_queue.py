@@ -125,13 +125,24 @@ def test_jobs_are_moved_by_keys_and_by_dragging_and_stay_there(
     _expect_order(_open_queue(page), ["fox 3", "fox 2", "fox 1"])
 
 
-def test_on_a_phone_jobs_are_moved_by_a_menu(site: LiveServer, open_page: OpenPage) -> None:
+def test_on_a_phone_jobs_are_moved_by_a_menu_and_a_finger(
+    site: LiveServer, open_page: OpenPage
+) -> None:
     _, first, *_ = _fill_line(site, 2)
     page = open_page(site.url, "?panel=queue", size="phone")
     queue = _open_queue(page)
     _row(page, first).get_by_role("button", name="Move stuck").tap()
     page.get_by_role("menuitem", name="Down").tap()
     _expect_order(queue, ["fox 2", "fox 1"])
+
+    grip = _box(_row(page, first).get_by_role("button", name="Move stuck"))
+    x, y = grip["x"] + 20, grip["y"] + 20
+    session = page.context.new_cdp_session(page)
+    for kind, by in (("touchStart", 0), ("touchMove", -20), ("touchMove", -60), ("touchEnd", 0)):
+        points = [] if kind == "touchEnd" else [{"x": x, "y": y + by}]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    _expect_order(queue, ["fox 1", "fox 2"])
+    expect(page.get_by_role("menu")).to_have_count(0)
 
 
 def test_one_job_or_all_that_wait_are_cancelled_and_come_back(
