@@ -439,3 +439,29 @@ def test_a_new_image_is_the_last_with_the_oldest_first(
     expect(page.locator(f'[data-uid="{uid}"]')).to_be_in_viewport(ratio=1)
     assert _place(page.locator(f'[data-uid="{uid}"]')) == place
     expect(page.get_by_role("button", name=re.compile(r"^\d+ new$"))).to_have_count(0)
+
+
+def test_from_right_to_left_the_first_image_is_at_the_right(
+    filled: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(filled.url, "?layout=grid")
+    expect(_tiles(page).first).to_be_in_viewport()
+    page.evaluate("document.dir = 'rtl'")
+    page.set_viewport_size({"width": 1430, "height": 900})
+    first = page.locator(f'{_TILE}[aria-posinset="1"]')
+    second = page.locator(f'{_TILE}[aria-posinset="2"]')
+    day = page.locator(".day").first
+    expect(day).to_have_css("direction", "rtl")
+    page.wait_for_function(
+        "() => [1, 2].map(n => document.querySelector(`[data-uid][aria-posinset='${n}']`)"
+        ".getBoundingClientRect().left).reduce((a, b) => a > b)"
+    )
+    assert _place(first)[1] == _place(second)[1]
+    panel = page.locator("aside.panel").bounding_box()
+    assert panel is not None
+    assert _place(first)[0] < panel["x"]  # the form is at the right of the grid
+    first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(second).to_be_focused()
+    for tile in (first, second):
+        expect(tile).to_be_in_viewport(ratio=1)

@@ -139,7 +139,7 @@ export class GridState {
     const arrivals = gallery.takeArrivals();
     if (gallery.isOldestFirst) {
       tiles.reverse();
-      arrivals.length = 0; // new images are below, where nobody has to be led to
+      arrivals.length = 0; // new images are at the end, not above the screen
     }
     if (isOther && this.#isRestored) this.scrollTo(0);
     const before = this.model.layout;
