@@ -20,7 +20,7 @@ from imagen.comparison.collect import (
 )
 from imagen.comparison.plan import default_folder, estimate_seconds, plan_comparison
 from imagen.comparison.record import RECORD_NAME, ComparisonCell, read_comparison
-from imagen.comparison.report import REPORT_NAME
+from imagen.comparison.report import REPORT_NAME, build_report
 from imagen.comparison.sheet import sheet_paths
 from imagen.comparison.submit import submit_comparison
 from imagen.core.image_file import blob_name
@@ -353,6 +353,12 @@ def find_comparison_file(id: str, name: str, runtime: Runtime) -> Path:
     if name not in known or not (folder / name).is_file():
         raise NotFound(f"This comparison has no file {one_line(name, limit=60)!r}.")
     return folder / name
+
+
+def build_portable_report(id: str, runtime: Runtime) -> str:
+    """The report of a comparison with its images in it. Raises NotFound."""
+    comparison, folder = _find(id, runtime)
+    return build_report(comparison, folder=folder)
 
 
 def find_queued_sheet(job: str, runtime: Runtime) -> Path | None:

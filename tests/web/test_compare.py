@@ -410,3 +410,124 @@ def test_over_budget_is_asked_with_the_price_of_all_models(
     expect(page).to_have_url(re.compile("/compare/compare-dear"))
     kinds = [job["kind"] for job in paid.client.get("/api/v1/jobs").json()["jobs"]]
     assert "grid" in kinds
+
+
+def test_the_report_shows_its_images_with_the_server_off(
+    server: LiveServer, open_page: OpenPage, done: str, tmp_path: Path
+) -> None:
+    page = open_page(server.url, f"compare/{done}", may_fail=True)
+    page.get_by_role("button", name="More").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="Report as one HTML file").click()
+    kept = tmp_path / "kept.html"
+    download.value.save_as(kept)
+    text = kept.read_text("utf-8")
+    assert server.url not in text
+    offline = page.context.new_page()
+    offline.context.set_offline(True)
+    offline.goto(kept.as_uri())
+    images = offline.locator("img")
+    expect(images).to_have_count(4)
+    for image in images.all():
+        image.scroll_into_view_if_needed()
+        expect(image).to_have_js_property("naturalWidth", 96)
+    assert _colours(images.first) != _colours(images.last)
+    page.context.set_offline(False)
+
+
+def test_side_by_side_pans_together_and_flicker_shows_one_after_the_other(
+    server: LiveServer, open_page: OpenPage, done: str
+) -> None:
+    page = open_page(server.url, f"compare/{done}")
+    pair = _open_pair(page)
+    pair.get_by_role("button", name="Side by side").click()
+    panes, images = pair.locator(".pane"), pair.locator(".pane .image")
+    expect(panes).to_have_count(2)
+    left, right = panes.first.bounding_box(), panes.nth(1).bounding_box()
+    assert left
+    assert right
+    assert left["x"] + left["width"] <= right["x"] + 1
+    for _ in range(6):
+        pair.get_by_role("button", name="Zoom in").click()
+    before = [images.nth(n).bounding_box() for n in range(2)]
+    x, y = left["x"] + left["width"] / 2, left["y"] + left["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 20, steps=4)
+    page.mouse.up()
+    after = [images.nth(n).bounding_box() for n in range(2)]
+    moved = [
+        (round(b["x"] - a["x"]), round(b["y"] - a["y"]))
+        for a, b in zip(before, after, strict=True)
+        if a and b
+    ]
+    assert moved[0] == moved[1]
+    assert moved[0][0] < -30
+    pair.get_by_role("button", name="Flicker").click()
+    stage = pair.locator(".pane").first
+    expect(stage.locator(".loading")).to_have_count(0)
+    first = _colours(stage)
+    page.keyboard.press("m")
+    expect(pair.get_by_role("button", name="Hold to see B")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    second = _colours(stage)
+    page.keyboard.press("m")
+    expect(pair.get_by_role("button", name="Hold to see B")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+    assert first != second
+    assert _colours(stage) == first
+
+
+def test_the_table_lists_what_differs_and_all_on_request(
+    server: LiveServer, open_page: OpenPage, done: str
+) -> None:
+    page = open_page(server.url, f"compare/{done}")
+    page.get_by_role("button", name="Choose aurora, steps 2 to compare").click()
+    page.get_by_role("button", name="Choose aurora, steps 4 to compare").click()
+    page.get_by_role("button", name="Compare A and B").click()
+    table = page.get_by_role("table")
+    steps = table.get_by_role("row", name=re.compile("^Steps"))
+    expect(steps.get_by_role("cell")).to_have_text(["2", "4"])
+    expect(table.get_by_role("row", name=re.compile("^Seed"))).to_have_count(0)
+    page.get_by_role("button", name=re.compile("^Show all")).click()
+    seed = table.get_by_role("row", name=re.compile("^Seed"))
+    expect(seed.get_by_role("cell")).to_have_text(["7", "7"])
+
+
+def test_rows_are_sorted_by_the_time_of_their_images(
+    server: LiveServer, open_page: OpenPage, done: str
+) -> None:
+    cells = server.client.get(f"/api/v1/comparisons/{done}").json()["cells"]
+    seconds: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell["seconds"] is not None and cell["files"]:
+            seconds.setdefault(cell["model"], []).append(cell["seconds"])
+    page = open_page(server.url, f"compare/{done}?sort=time")
+    heads = page.locator(".name b")
+    expect(heads).to_have_count(3)
+    shown = heads.all_inner_texts()
+    known = [sum(seconds[name]) / len(seconds[name]) for name in shown if name in seconds]
+    assert known == sorted(known)
+    assert shown[-1] == "broken"  # it has no times
+    tops = [box["y"] for head in heads.all() if (box := head.bounding_box())]
+    assert tops == sorted(tops)
+
+
+def test_three_images_of_the_gallery_are_compared(
+    server: LiveServer, open_page: OpenPage, done: str
+) -> None:
+    assert done
+    page = open_page(server.url, size="tablet")
+    tiles = page.get_by_role("option")
+    expect(tiles.nth(2)).to_be_visible()
+    tiles.first.focus()
+    for _ in range(3):
+        page.keyboard.press("x")
+        page.keyboard.press("ArrowRight")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    panes = page.get_by_role("dialog", name="Compare images").locator(".pane")
+    expect(panes).to_have_count(3)
+    for pane in panes.all():
+        expect(pane).to_be_in_viewport(ratio=1)

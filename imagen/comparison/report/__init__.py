@@ -8,13 +8,17 @@ from base64 import b64encode
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
+from io import BytesIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from PIL import Image
 
 from imagen.comparison.axes import BACKEND_AXIS, describe_value
 from imagen.comparison.sheet import describe_request, title_of
 from imagen.core.capabilities import format_value
 from imagen.core.filesystem import write_whole
+from imagen.core.image_file import DECODE_ERRORS
 from imagen.core.text import format_duration, format_usd, one_line, printable
 from imagen.errors import OutputError
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 REPORT_NAME = "compare.html"
 _LONGEST_VALUE = 300
+_EMBEDDED_QUALITY = 90
 _UNSAFE_IN_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 """JSON with these escapes cannot end the element that it is in."""
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
@@ -43,17 +48,20 @@ def write_report(comparison: Comparison, folder: Path, *, note: str = "") -> Pat
     return path
 
 
-def build_report(comparison: Comparison, *, note: str = "") -> str:
-    """The page. It may load only images beside it, and runs no other script than its own."""
+def build_report(comparison: Comparison, *, note: str = "", folder: Path | None = None) -> str:
+    """The page. It may load only images beside it, and runs no other script than its own.
+
+    With the `folder` of the images, they are in the page itself, so that it can be sent.
+    """
     own = files(__package__)
     style, script, page = (
         (own / f"report.{kind}").read_text("utf-8") for kind in ("css", "js", "html")
     )
     policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:; "
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
         f"style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'"
     )
-    data = json.dumps(_report_data(comparison), ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(_report_data(comparison, folder), ensure_ascii=False, separators=(",", ":"))
     title = printable(title_of(comparison))
     parts = {
         "policy": policy,
@@ -70,7 +78,7 @@ def _csp_hash(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def _report_data(comparison: Comparison) -> dict[str, object]:
+def _report_data(comparison: Comparison, folder: Path | None) -> dict[str, object]:
     """What the script draws: the axes, and each cell with the numbers of its values."""
     several = len(comparison.models) > 1 or not comparison.axes
     models = [{"text": name, "sort": name} for name in comparison.models]
@@ -89,11 +97,22 @@ def _report_data(comparison: Comparison) -> dict[str, object]:
     for cell in comparison.cells:
         own = [cell.model] * several + [cell.values[axis.name] for axis in comparison.axes]
         place = [each[repr(value)] for each, value in zip(numbers, own, strict=True)]
-        cells.append(_cell_data(cell) | {"place": place})
+        cells.append(_cell_data(cell, folder) | {"place": place})
     return {"axes": axes, "cells": cells}
 
 
-def _cell_data(cell: ComparisonCell) -> dict[str, object]:
+def _data_url(path: Path) -> str:
+    """The image as WebP in an address; empty if the file is gone or unreadable."""
+    data = BytesIO()
+    try:
+        with Image.open(path) as image:
+            image.save(data, "WEBP", quality=_EMBEDDED_QUALITY)
+    except (*DECODE_ERRORS, Image.DecompressionBombError):
+        return ""
+    return f"data:image/webp;base64,{b64encode(data.getvalue()).decode()}"
+
+
+def _cell_data(cell: ComparisonCell, folder: Path | None) -> dict[str, object]:
     failure = cell.error
     summary = (
         "" if cell.seed is None else f"seed {cell.seed}",
@@ -109,7 +128,7 @@ def _cell_data(cell: ComparisonCell) -> dict[str, object]:
     return {
         "images": [
             {
-                "src": "./" + quote(file.path),
+                "src": _data_url(folder / file.path) if folder else "./" + quote(file.path),
                 "name": file.path,
                 "width": file.width,
                 "height": file.height,

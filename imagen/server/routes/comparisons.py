@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import Field
 
 from imagen.comparison.axes import Axis
 from imagen.runtime.client_requests import parse_client_request
 from imagen.runtime.comparisons import (
+    build_portable_report,
     estimate_client_comparison,
     estimate_extension,
     extend_comparison,
@@ -134,6 +135,18 @@ def estimate_extended_comparison(
 ) -> ComparisonEstimateView:
     """What the missing cells of a comparison would cost and take. Nothing is sent."""
     return estimate_extension(id, body.models, body.vary, runtime)
+
+
+@router.get(
+    "/comparisons/{id}/report",
+    response_class=HTMLResponse,
+    responses={200: {"content": {"text/html": {}}}},
+)
+def get_portable_report(id: str, runtime: RuntimeOf) -> HTMLResponse:
+    """The report as one file with its images, which needs neither the server nor other files."""
+    page = build_portable_report(id, runtime)
+    name = {"Content-Disposition": f'attachment; filename="{id}.html"'}
+    return HTMLResponse(page, headers=_PAGE_POLICY | name)
 
 
 @router.get(

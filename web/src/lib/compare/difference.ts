@@ -7,6 +7,9 @@ export interface Difference {
   differs: boolean;
 }
 
+/** The names in the address of the images beside each other. */
+export const PLACES = ["a", "b", "c", "d", "e", "f", "g", "h"] as const;
+
 /** Parameters that are files or graphs, which no table can show. */
 const SKIPPED = new Set(["image", "mask", "references", "controls", "extra", "template"]);
 

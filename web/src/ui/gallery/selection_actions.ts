@@ -1,5 +1,6 @@
 /** What can be done with the images that are selected, or with one that has the focus. */
 import { data, fileUrl } from "$lib/api/client";
+import { PLACES } from "$lib/compare/difference";
 import { inBatches } from "$lib/gallery/batches";
 import { api, base, gallery, router, selection, t, toasts } from "$ui/app.svelte";
 import { showError } from "$ui/shell/actions";
@@ -9,7 +10,9 @@ const MOST_CHANGED = 500;
 /** More ids than this do not fit into an address. */
 const MOST_IN_ADDRESS = 200;
 export const MOST_ZIPPED = 5000;
-export const MOST_COMPARED = 16;
+export const MOST_COMPARED = PLACES.length;
+/** More images are too many to vote on. */
+export const MOST_VOTED = 100;
 
 /** The selected images, else the one that the keyboard is at. */
 export function chosenImages(): string[] {
@@ -105,10 +108,15 @@ function follow(href: string): void {
 }
 
 export function compareImages(uids: string[]): void {
-  const [a, b] = uids;
-  if (a === undefined || b === undefined) return;
-  if (uids.length === 2) router.push("compare/images", { a, b });
-  else router.push("compare/images", { ids: uids.slice(0, MOST_COMPARED).join(",") });
+  router.push(
+    "compare/images",
+    Object.fromEntries(PLACES.map((name, at) => [name, uids[at] ?? null])),
+  );
+}
+
+/** Vote on images by themselves, to find the best of them. */
+export function voteOnImages(uids: string[]): void {
+  router.push("arena", { images: uids.join(",") });
 }
 
 /** Add tags to images and remove others. */
