@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,24 @@ def _swipe(page: Page, element: Locator, dx: int, dy: int) -> None:
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def _whole_document(page: Page) -> str:
+    """All elements with their attributes, and every value that a script can read of them."""
+    text: str = page.evaluate(
+        """() => [...document.querySelectorAll("*")].flatMap((element) => [
+          element.tagName,
+          ...[...element.attributes].map(({ name, value }) => `${name}=${value}`),
+          element.title, element.alt, element.value, element.currentSrc, element.textContent,
+        ]).join("\\n") + JSON.stringify({...sessionStorage}) + document.title + location.href"""
+    )
+    return text
+
+
+def _natural_size(page: Page, name: str) -> str:
+    image = page.get_by_alt_text(name, exact=True).first
+    size: str = image.evaluate("image => `${image.naturalWidth} ${image.naturalHeight}`")
+    return size
+
+
 def test_nothing_says_what_made_the_images(arena: LiveServer, open_page: OpenPage) -> None:
     page = open_page(arena.url, "arena", preferences={"voter": "spy"})
     seen: list[Response] = []
@@ -75,8 +94,23 @@ def test_nothing_says_what_made_the_images(arena: LiveServer, open_page: OpenPag
     page.get_by_role("button", name="Options of the arena").click()
     page.get_by_role("menuitem", name="Choose images").click()
     expect(page.get_by_role("button", name="a hill in fog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Enlarge image A").click()
+    expect(page.get_by_role("dialog", name="Image A, enlarged")).to_be_visible()
     told = [page.content(), page.url]
+    page.get_by_role("button", name="Close").click()
+    told += [_whole_document(page)]
+    page.keyboard.press("ArrowUp")
+    _wait_for_vote(page, 2)
+    told += [_whole_document(page)]
+    urls = " ".join(response.url for response in seen)
+    assert not any(name in urls for name in _MODELS)
+    # Both have one size, in the page and as files.
+    sizes = {_natural_size(page, f"Image {letter}") for letter in "AB"}
+    assert len(sizes) == 1
     for response in seen:
+        if response.url.endswith("/arena/votes"):
+            continue  # the answer to a vote names both
         if "/arena/" in response.url:
             told += [response.url, str(response.all_headers())]
             told.append(response.body().decode("latin-1"))
@@ -147,7 +181,11 @@ def test_swipes_vote_and_a_tap_only_enlarges(arena: LiveServer, open_page: OpenP
     _wait_for_vote(page, 2)
     _swipe(page, image, 0, 90)
     _wait_for_vote(page, 3)
-    assert _choices(arena, "finger") == ["left", "both_bad"]
+    _swipe(page, image, 150, 0)
+    _wait_for_vote(page, 4)
+    _swipe(page, image, 0, -90)
+    _wait_for_vote(page, 5)
+    assert _choices(arena, "finger") == ["left", "both_bad", "right", "tie"]
 
 
 def test_names_are_shown_after_a_vote_on_request(arena: LiveServer, open_page: OpenPage) -> None:
@@ -260,6 +298,46 @@ def test_images_of_the_gallery_are_ranked(arena: LiveServer, open_page: OpenPage
     expect(page.get_by_text("1 image starred")).to_be_visible()
     after = arena.client.get("/api/v1/images?rating=5").json()["images"]
     assert len(after) == 1
+
+
+def test_selected_images_of_the_gallery_are_opened_in_the_arena(
+    arena: LiveServer, open_page: OpenPage
+) -> None:
+    page = open_page(arena.url, preferences={"voter": "gallery"})
+    expect(page.get_by_role("option")).to_have_count(3)
+    page.get_by_role("option").first.focus()
+    page.keyboard.press("Control+a")
+    page.get_by_role("toolbar").get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Vote in arena").click()
+    expect(page).to_have_url(re.compile(r"/arena\?set=images-\w+$"))
+    _wait_for_vote(page, 1)
+    for letter in "AB":
+        expect(page.get_by_alt_text(f"Image {letter}")).to_be_in_viewport(ratio=1)
+
+
+def test_the_ranking_counts_the_votes_on_images_with_a_tag(
+    arena: LiveServer, open_page: OpenPage
+) -> None:
+    images = arena.client.get("/api/v1/images").json()["images"]
+    chosen = next(image for image in images if image["backend"] == "osprey")
+    body = {"images": [chosen["uid"]], "add_tags": ["birds"]}
+    arena.client.patch("/api/v1/images", json=body).raise_for_status()
+    for _ in range(3):  # each of the three pairs once; the tag is of one image of two of them
+        pair = arena.client.post("/api/v1/arena/pairs", json={"voter": "tags"}).json()
+        vote = {"pair": pair["id"], "choice": "left"}
+        arena.client.post("/api/v1/arena/votes", json=vote).raise_for_status()
+    page = open_page(arena.url, "arena/ranking?voter=tags")
+    expect(page.get_by_text("Bradley–Terry from 3 votes.")).to_be_visible()
+    page.get_by_role("button", name="All tags").click()
+    page.get_by_role("menuitemradio", name="birds").click()
+    expect(page).to_have_url(re.compile("tag=birds"))
+    expect(page.get_by_text("Bradley–Terry from 2 votes.")).to_be_visible()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("menuitem", name="Votes as JSON").click()
+    votes = json.loads(download.value.path().read_text("utf-8"))["votes"]
+    assert len(votes) == 2
+    assert all("osprey" in (one["left"]["backend"], one["right"]["backend"]) for one in votes)
 
 
 def test_without_a_comparison_the_page_leads_to_one(live: LiveServer, open_page: OpenPage) -> None:
