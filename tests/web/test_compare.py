@@ -324,6 +324,8 @@ def test_the_picker_of_the_form_is_left_by_back(server: LiveServer, open_page: O
     assert box
     assert box["height"] >= 44
     option.tap()
+    expect(form.get_by_label("Prompt")).to_be_hidden()
+    expect(page.get_by_role("button", name=re.compile(r"^Use 1 model"))).to_be_in_viewport(ratio=1)
     page.go_back()
     expect(form.get_by_label("Prompt")).to_have_value("kept")
     expect(form.get_by_role("button", name="Remove aurora")).to_have_count(0)

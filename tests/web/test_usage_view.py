@@ -96,6 +96,25 @@ def test_the_figures_are_those_that_were_recorded(
     expect(page.get_by_role("meter", name="$10.00 per month")).to_be_visible()
 
 
+@pytest.mark.parametrize("locale", ["en", "de"])
+def test_the_head_has_room_on_a_phone(locale: str, server: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(server.url, "usage?since=2026-11", size="phone", locale=locale)
+    title = page.get_by_role("heading", level=1)
+    name = title.evaluate(
+        "one => { const range = document.createRange(); range.selectNodeContents(one);"
+        " return range.getBoundingClientRect().toJSON(); }"
+    )
+    controls = page.locator(".period button, .period select")
+    expect(controls).to_have_count(4)
+    for control in controls.all():
+        expect(control).to_be_in_viewport(ratio=1)
+        box = control.bounding_box()
+        assert box
+        assert box["height"] >= 44
+        is_beside = box["x"] >= name["right"] or box["y"] >= name["bottom"]
+        assert is_beside, (name, box)
+
+
 def test_a_day_is_chosen_by_keys_and_by_a_tap(server: LiveServer, open_page: OpenPage) -> None:
     page = open_page(server.url, "usage?since=2026-11&measure=cost", size="phone")
     days = page.get_by_role("slider", name="Day of the chart")
