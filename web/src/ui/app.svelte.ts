@@ -1,4 +1,5 @@
 /** The one of each thing that all views of the page share. */
+import { untrack } from "svelte";
 import { createSubscriber } from "svelte/reactivity";
 
 import { Announcer } from "$lib/announcer";
@@ -75,6 +76,12 @@ export function onEvent(listener: EventListener): () => void {
 export function onResync(listener: () => void): () => void {
   resyncListeners.add(listener);
   return () => resyncListeners.delete(listener);
+}
+
+/** For an effect: read something now, and again when events were missed, whatever state that uses. */
+export function keepRead(read: () => Promise<void>): () => void {
+  untrack(() => void read());
+  return onResync(() => void read());
 }
 
 const subscriptions = new WeakMap<Observable, () => void>();
