@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from support.live_server import LiveServer
 
 _REASON = (
-    "The node could not read its picture, since the file is in a folder that is not mounted, "
+    "The node could not read its image, since the file is in a folder that is not mounted, "
     "on a disk that was taken out of the machine this morning, before anybody was awake."
 )
 
@@ -153,7 +153,7 @@ def test_the_reason_of_a_failure_ends_in_its_tile_and_is_told_in_full_on_a_tap(
     filled.wait_for_job(job)
     page = open_page(filled.url, size=size)
     tile = page.locator(f'.images [data-job="{job}"]')
-    reason = tile.get_by_text("The node could not read its picture")
+    reason = tile.get_by_text("The node could not read its image")
     expect(reason).to_be_in_viewport(ratio=1)
     box, inner = _box(tile), _box(reason)
     line = float(reason.evaluate("one => parseFloat(getComputedStyle(one).lineHeight)"))

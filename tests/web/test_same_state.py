@@ -81,10 +81,10 @@ def test_what_is_generated_on_a_desktop_is_seen_in_a_second_tab_and_on_a_phone(
 def test_a_job_is_cancelled_on_the_other_device(site: LiveServer, open_page: OpenPage) -> None:
     desktop, phone = open_page(site.url), open_page(site.url, size="phone")
     expect(phone.get_by_role("heading", name="No images yet")).to_be_in_viewport()
-    _generate(desktop, "a fox that nobody wants")
+    _generate(desktop, "an unwanted fox")
     expect(_tiles(desktop)).to_contain_text(["Step"])
     job = _keys(_tiles(desktop), "data-job")[0]
-    phone.get_by_role("button", name="Cancel: a fox that nobody wants").tap()
+    phone.get_by_role("button", name="Cancel: an unwanted fox").tap()
     for page in (desktop, phone):
         expect(_tiles(page)).to_have_count(0)
         expect(page.get_by_role("heading", name="No images yet")).to_be_in_viewport()
