@@ -101,8 +101,13 @@ def test_the_phone_searches_in_a_mode_that_back_ends(
     box = chips.get_by_role("button", name="Model").bounding_box()
     assert box is not None
     assert box["height"] >= 44
+    expect(page.get_by_role("button", name="Generate")).to_have_count(0)
+    page.get_by_label("Search prompts").fill("snow")
+    expect(page).to_have_url(re.compile("q=snow"))
     page.go_back()
     expect(page.get_by_role("heading", name="Images")).to_be_in_viewport()
+    expect(page).to_have_url(f"{foxes.url}/")
+    expect(page.get_by_role("button", name="Generate").first).to_be_in_viewport()
 
 
 def test_images_are_selected_by_keys_and_clicks_and_back_ends_it(
