@@ -110,6 +110,45 @@ class BackendsView(View):
     kinds: dict[str, str] = Field(description="For each installed kind, a line about it.")
 
 
+class FoundEngineView(View):
+    """An engine that was found, and the backends that it can be."""
+
+    kind: str = Field(description="The kind of engine, as `type` in the configuration.")
+    place: str = Field(description="Its address, or its model's file.")
+    backends: tuple[str, ...] = Field(description="What the backends would be called.")
+    configured: tuple[str, ...] = Field(description="Those of them that the configuration has.")
+
+
+class SilentEngineView(View):
+    """A kind of engine that did not answer."""
+
+    kind: str
+    label: str = Field(description="The kind of engine as people write it.")
+    error: str = Field(description="What went wrong, in a sentence.")
+
+
+class DetectionView(View):
+    """The engines that were found, and what they cannot run yet."""
+
+    engines: tuple[FoundEngineView, ...]
+    left_out: dict[str, tuple[MissingCapability, ...]] = Field(
+        description="What is missing, by the kind of engine."
+    )
+    silent: tuple[SilentEngineView, ...]
+
+
+class BackendAdditionView(View):
+    """What became of the backends of the engines that were found."""
+
+    file: str = Field(description="The configuration; a server reads it when it starts.")
+    added: tuple[str, ...]
+    present: tuple[str, ...] = Field(description="The configuration had them, maybe renamed.")
+    differing: tuple[str, ...] = Field(
+        description="The configuration has others of these names, which were kept."
+    )
+    default: str = Field(description="Its default backend now.")
+
+
 class TaskView(View):
     """What a backend accepts for a task."""
 

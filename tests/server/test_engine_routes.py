@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.live_server import LiveServer, live_server, server_settings
 
-from imagen.config import ServerSettings
+from imagen.config import ServerSettings, load_settings
 from imagen.engines.directory import EngineDirectory
+from imagen.library.tokens import add_token
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +170,49 @@ def test_a_silent_engine_is_a_late_answer_and_delays_no_other() -> None:
         listed = {one.name: one for one in directory.models().backends}
         assert listed["silent"].error is not None
         assert listed["mock"].models
+
+
+def test_engines_that_run_are_found_and_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comfy: ComfyUI
+) -> None:
+    monkeypatch.setattr("imagen.backends.comfyui.capabilities.DEFAULT_URL", comfy.url)
+    with live_server(server_settings({}, folder=tmp_path), has_worker=False) as live:
+        found = live.client.post("/api/v1/backends/detect", json={}).raise_for_status().json()
+        (engine,) = [one for one in found["engines"] if one["kind"] == "comfyui"]
+        assert (engine["place"], engine["configured"]) == (comfy.url, [])
+        assert "sdxl" in engine["backends"]
+        body = {"kind": "comfyui"}
+        added = live.client.post("/api/v1/backends", json=body).raise_for_status().json()
+        assert added["added"] == engine["backends"]
+        settings = load_settings(Path(added["file"]))
+        assert settings.backends["sdxl"]["url"] == comfy.url
+        assert added["default"] == settings.default_backend == engine["backends"][0]
+        found = live.client.post("/api/v1/backends/detect", json={}).json()
+        (engine,) = [one for one in found["engines"] if one["kind"] == "comfyui"]
+        assert engine["configured"] == engine["backends"]
+
+
+def test_engines_that_do_not_answer_say_why(shared: LiveServer) -> None:
+    body = {"url": "http://127.0.0.1:9"}
+    found = shared.client.post("/api/v1/backends/detect", json=body).raise_for_status().json()
+    assert found["engines"] == []
+    silent = {one["kind"]: one["error"] for one in found["silent"]}
+    assert "127.0.0.1:9" in silent["comfyui"]
+    answer = shared.client.post("/api/v1/backends", json={**body, "kind": "comfyui"})
+    assert answer.status_code == 404
+    answer = shared.client.post("/api/v1/backends/detect", json={"url": "no address"})
+    assert (answer.status_code, "url" in answer.json()["detail"]) == (400, True)
+
+
+def test_only_admins_look_for_engines(tmp_path: Path) -> None:
+    settings = server_settings(folder=tmp_path)
+    with live_server(settings, has_worker=False, secret="a-secret-of-this-test") as live:
+        token = add_token(live.runtime.library, "kid", ("read", "generate"))
+        headers = {"Authorization": f"Bearer {token}"}
+        for path, body in (("backends/detect", {}), ("backends", {"kind": "comfyui"})):
+            answer = live.client.post(f"/api/v1/{path}", json=body, headers=headers)
+            assert answer.status_code == 403
+        headers = {"Authorization": "Bearer a-secret-of-this-test"}
+        body = {"url": "http://127.0.0.1:9"}
+        answer = live.client.post("/api/v1/backends/detect", json=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "request")

@@ -15,12 +15,11 @@ from imagen.cli.options import config_option, json_option
 from imagen.cli.parsing import PATH
 from imagen.cli.terminal import echo, terminal_width, wrap
 from imagen.core.text import printable
-from imagen.errors import BackendError, ConfigError, Unavailable
+from imagen.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from imagen.backends import Detection
     from imagen.config import Addition
     from imagen.core.validation import Problem
 
@@ -67,28 +66,18 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
 
     imagen config init --detect --write sets up the engines of this machine.
     """
-    from imagen.config import (
-        add_backends,
-        check,
-        example,
-        place_to_write,
-        sample,
-        with_backends,
-        write_new,
-    )
+    from imagen.config import example, place_to_write, sample, with_backends, write_new
+    from imagen.engines.detection import add_detected
 
     text = example() if full else sample()
-    blocks: Blocks = detect_engines(url).blocks if detect or url else {}
+    blocks: Blocks = _detect_blocks(url) if detect or url else {}
     if target is None:
         click.echo(with_backends(text, blocks) if blocks else text, nl=False)
         return
     named: Path | None = click.get_current_context().find_root().params.get("config_path")
     path = Path(target).expanduser() if target else named or place_to_write()
     if blocks:
-        same = find_same(blocks, check(path).settings.backends) if path.exists() else {}
-        new = {name: block for name, block in blocks.items() if name not in same}
-        addition = add_backends(path, new, template=text)
-        _report_addition(addition, same, check(path).settings.default_backend)
+        _report_addition(*add_detected(path, blocks, template=text))
     else:
         write_new(path, text)
         echo(f"Wrote a sample to {path}. Edit it to add your own backends.", err=True)
@@ -96,66 +85,34 @@ def init(detect: bool, url: str, target: str | None, full: bool) -> None:
         echo(f"To use it, add this to a command: --config {path}", err=True)
 
 
-def detect_engines(url: str) -> Detection:
+def _detect_blocks(url: str) -> Blocks:
     """What runs at this address, or at the default addresses for ""; reported on stderr.
 
     Raises ConfigError for an invalid address, and Unavailable if no engine can generate images.
     """
-    from pydantic import ValidationError
+    from imagen.engines.detection import detect_engines, list_places, merge_blocks
 
-    from imagen.backends import Detection, MissingCapability, kinds, load_adapter
-    from imagen.core.validation import sentences
-
-    blocks: dict[str, Mapping[str, Any]] = {}
-    left_out: list[MissingCapability] = []
-    silent: list[MissingCapability] = []
-    for kind in sorted(kinds(), key=lambda kind: (kind != "comfyui", kind)):
-        adapter = load_adapter(kind)
-        if adapter.detect is None:
-            continue
-        try:
-            found = adapter.detect(url)
-        except ValidationError as error:
-            raise ConfigError(f"--url: {sentences(error, model=adapter.config)}.") from error
-        except BackendError as error:
-            silent.append(MissingCapability(what=kind, why=error.message))
-            continue
-        blocks |= {name: block for name, block in found.blocks.items() if name not in blocks}
-        left_out += found.left_out
+    detected = detect_engines(url, option="--url")
+    blocks = merge_blocks(detected)
+    silent = [(one.kind, one.error) for one in detected if one.error]
+    left_out = [(lack.what, lack.why) for one in detected for lack in one.detection.left_out]
     has_answered = bool(url and (blocks or left_out))  # one address has one engine
-    detection = Detection(blocks, (*(() if has_answered else silent), *left_out))
-    engines: dict[str, list[str]] = {}
-    for name, block in blocks.items():
-        place = f"{block['type']}, {block.get('url') or block.get('model')}"
-        engines.setdefault(place, []).append(name)
-    if engines:
+    if blocks:
         echo("Found:", err=True)
-    for place, names in engines.items():
-        echo(f"  {place}: {', '.join(names)}", err=True, hanging=4)
-    if detection.left_out:
+    for (kind, place), names in list_places(blocks).items():
+        echo(f"  {kind}, {place}: {', '.join(names)}", err=True, hanging=4)
+    missing = [*([] if has_answered else silent), *left_out]
+    if missing:
         echo("Not added:", err=True)
-    for missing in detection.left_out:
-        echo(f"  {missing.what}: {missing.why}", err=True, hanging=4)
+    for what, why in missing:
+        echo(f"  {what}: {why}", err=True, hanging=4)
     if not blocks:
+        is_silent = "comfyui" in {kind for kind, _ in silent}
         raise Unavailable(
             "No engine that can generate images was found, so there is nothing to configure.",
-            remedy=_START_AN_ENGINE if "comfyui" in {one.what for one in silent} else _SHOW_FILES,
+            remedy=_START_AN_ENGINE if is_silent else _SHOW_FILES,
         )
-    return detection
-
-
-def find_same(blocks: Blocks, existing: Blocks) -> dict[str, str]:
-    """Detected backends that the configuration has under another name, each with that name."""
-
-    def without_texts(block: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in block.items() if key not in ("title", "hint")}
-
-    return {
-        name: other
-        for name, block in blocks.items()
-        for other, known in existing.items()
-        if name not in existing and without_texts(known) == without_texts(block)
-    }
+    return blocks
 
 
 def _report_addition(addition: Addition, same: Mapping[str, str], default: str) -> None:

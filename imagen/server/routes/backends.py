@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 
 from imagen.backends.base import ModelKind
 from imagen.batch.wildcard_files import WildcardFiles
-from imagen.config import Style
+from imagen.config import Style, check, place_to_write
 from imagen.core.request import Task
-from imagen.server.state import RuntimeOf
+from imagen.engines.detection import (
+    DetectedKind,
+    add_detected,
+    detect_engines,
+    find_same,
+    list_places,
+    merge_blocks,
+)
+from imagen.errors import ConfigError, NotFound, RequestError
+from imagen.runtime.caller import Caller
+from imagen.server.state import CallerOf, RuntimeOf, require
 from imagen.views.backends import (
+    BackendAdditionView,
     BackendCapabilitiesView,
     BackendsView,
+    DetectionView,
+    FoundEngineView,
     HealthView,
     ModelsView,
+    SilentEngineView,
 )
 from imagen.views.base import View
 from imagen.views.capabilities import BlocksView
@@ -33,6 +48,79 @@ class WildcardsView(View):
     """The wildcards of the server."""
 
     wildcards: tuple[str, ...]
+
+
+class DetectionBody(View):
+    """Where to look for engines."""
+
+    url: str = Field(
+        "",
+        max_length=500,
+        description="An address, which only users of the server's machine may name; by default the "
+        "usual ones of that machine.",
+    )
+
+    def detect(self, caller: Caller) -> list[DetectedKind]:
+        """The engines there."""
+        if self.url.strip() and not caller.is_local:
+            raise RequestError("Only users of the server's machine may name an address.")
+        try:
+            return detect_engines(self.url.strip())
+        except ConfigError as error:
+            raise RequestError(error.message) from error
+
+
+class NewBackendsBody(DetectionBody):
+    """Which engines to add to the configuration."""
+
+    kind: str = Field(max_length=100, description="The kind of engine.")
+
+
+@router.post("/backends/detect", dependencies=[Depends(require("admin"))])
+def find_engines(body: DetectionBody, runtime: RuntimeOf, caller: CallerOf) -> DetectionView:
+    """Look for engines that run, as `imagen config init --detect` does; nothing is changed."""
+    detected = body.detect(caller)
+    blocks = merge_blocks(detected)
+    path = runtime.settings.source or place_to_write()
+    existing = check(path).settings.backends if path.exists() else runtime.settings.backends
+    known = {*find_same(blocks, existing), *(name for name in blocks if name in existing)}
+    view = DetectionView(
+        engines=tuple(
+            FoundEngineView(
+                kind=kind,
+                place=place,
+                backends=tuple(names),
+                configured=tuple(name for name in names if name in known),
+            )
+            for (kind, place), names in list_places(blocks).items()
+        ),
+        left_out={one.kind: one.detection.left_out for one in detected if one.detection.left_out},
+        silent=tuple(
+            SilentEngineView(kind=one.kind, label=one.label, error=one.error)
+            for one in detected
+            if one.error
+        ),
+    )
+    return view if caller.is_local else view.without_paths()
+
+
+@router.post("/backends", status_code=201, dependencies=[Depends(require("admin"))])
+def add_engines(body: NewBackendsBody, runtime: RuntimeOf, caller: CallerOf) -> BackendAdditionView:
+    """Add the engines of a kind to the configuration, which is read when the server starts."""
+    blocks = merge_blocks(body.detect(caller))
+    chosen = {name: block for name, block in blocks.items() if block["type"] == body.kind}
+    if not chosen:
+        raise NotFound(f"No engine of type {body.kind} that can generate images was found.")
+    path = runtime.settings.source or place_to_write()
+    addition, same, default = add_detected(path, chosen)
+    view = BackendAdditionView(
+        file=str(addition.path),
+        added=addition.added,
+        present=(*addition.present, *same),
+        differing=addition.differing,
+        default=default,
+    )
+    return view if caller.is_local else view.without_paths()
 
 
 @router.get("/backends")
