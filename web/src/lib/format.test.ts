@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { Formatter } from "./format";
 
 test.each([
+  [0.03, "< 0.1 s", "< 0,1 s"],
   [0.45, "0.5 s", "0,5 s"],
   [9.96, "10 s", "10 s"],
   [59.4, "59 s", "59 s"],

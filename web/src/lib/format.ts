@@ -26,6 +26,7 @@ export class Formatter {
     // The symbols are the same in all languages; Intl writes "sec" for English.
     const unit = (value: number, symbol: string, digits = 0): string =>
       `${this.number(value, { maximumFractionDigits: digits })}\u00a0${symbol}`;
+    if (seconds > 0 && seconds < 0.05) return `< ${unit(0.1, "s", 1)}`;
     if (seconds < 59.5) return unit(seconds, "s", seconds < 9.95 ? 1 : 0);
     const whole = seconds < 3599.5 ? Math.round(seconds) : Math.round(seconds / 60);
     const [large, small] = seconds < 3599.5 ? ["min", "s"] : ["h", "min"];

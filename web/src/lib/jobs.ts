@@ -349,6 +349,13 @@ export function isRunning(job: JobView): boolean {
   return job.state === "running" || job.state === "cancelling";
 }
 
+/** Whether a job waits for a moment that was set for it. This clock may differ from the server's. */
+export function isScheduled(job: JobView, now: number): boolean {
+  const due = Date.parse(job.due);
+  const isSet = due > Date.parse(job.created) + 1000;
+  return isLive(job) && !isRunning(job) && isSet && due > now + 1000;
+}
+
 /** How much of a job is done, from 0 to 1, as far as that is known. */
 export function fractionOf(job: JobView): number | null {
   if (job.counts) {

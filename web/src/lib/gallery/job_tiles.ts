@@ -1,5 +1,5 @@
 import type { JobView } from "../api/schema";
-import { byTurn, isLive } from "../jobs";
+import { byTurn, isLive, isScheduled } from "../jobs";
 import type { ImageIndex } from "./image_index";
 
 /** A place in the grid for an image that a job makes. */
@@ -72,7 +72,7 @@ function isShown(
     const ended = job.ended ? Date.parse(job.ended) : now;
     return wasLive(job.id) && !isKnown(job.generation) && now - ended < IMAGE_WITHIN;
   }
-  return isLive(job) && (job.started !== null || Date.parse(job.due) < now + SOON);
+  return isLive(job) && !isScheduled(job, now + SOON);
 }
 
 /** Whether a job is a cell of a comparison, which shows it; also as long as a parent is unknown. */

@@ -22,6 +22,7 @@ function job(id: string, more: Record<string, unknown> = {}): JobView {
     name: `prompt ${id}`,
     state: "queued",
     pool: "mock",
+    created: "2026-11-05T11:00:00Z",
     due: "2026-11-05T11:00:00Z",
     counts: null,
     progress: null,
@@ -38,6 +39,12 @@ const AROUND: Surroundings = {
   paused: new Set(["asleep"]),
   cancelled: new Set(["gone"]),
 };
+
+test("a job is not scheduled because this clock is behind that of the server", () => {
+  const moment = "2026-11-05T12:05:00Z";
+  const submitted = job("waits", { created: moment, due: moment });
+  expect(sortJobs([submitted], [], NOW)).toMatchObject({ waiting: [submitted], scheduled: [] });
+});
 
 test("jobs are in one section each", () => {
   const live = [

@@ -1,5 +1,5 @@
 import type { JobView, StatusView } from "../api/schema";
-import { fractionOf, isRunning } from "../jobs";
+import { fractionOf, isRunning, isScheduled } from "../jobs";
 
 /** The sections of the queue's panel. */
 export interface Sections {
@@ -15,7 +15,7 @@ export function sortJobs(live: JobView[], ended: JobView[], now: number): Sectio
   const sections: Sections = { running: [], waiting: [], scheduled: [], failed: [], finished: [] };
   for (const job of live) {
     if (isRunning(job)) sections.running.push(job);
-    else if (Date.parse(job.due) > now + 1000) sections.scheduled.push(job);
+    else if (isScheduled(job, now)) sections.scheduled.push(job);
     else sections.waiting.push(job);
   }
   for (const job of ended) sections[hasFailed(job) ? "failed" : "finished"].push(job);
