@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 from support.live_server import live_server, server_settings
 
+from imagen.config import load_settings
 from imagen.testing.comfyui import ComfyUI
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ def test_engines_say_how_they_are_and_doctor_what_to_do(
     doctor = page.locator("section").filter(has=page.get_by_role("heading", name="What doctor"))
     expect(doctor).to_contain_text("attic")
     page.wait_for_load_state("networkidle")  # it asks once, and not without end
+    page.set_viewport_size({"width": 390, "height": 844})
+    heading = page.get_by_role("heading", name="Engines").bounding_box()
+    connect = page.get_by_role("link", name="Connect an engine").bounding_box()
+    assert heading is not None
+    assert connect is not None
+    is_below = connect["y"] >= heading["y"] + heading["height"]
+    assert is_below or connect["x"] >= heading["x"] + heading["width"]
 
 
 def test_a_paused_engine_is_marked_and_goes_on(site: LiveServer, open_page: OpenPage) -> None:
@@ -271,6 +279,7 @@ def test_the_demo_painter_is_two_taps_from_a_first_image(
     with live_server(server_settings({}, folder=tmp_path)) as server:
         page = open_page(server.url, size="phone")
         expect(page).to_have_url(f"{server.url}/welcome")
+        expect(_row(page, "Replicate")).to_be_visible()
         demo = page.get_by_role("button", name="Try the demo painter")
         expect(demo).to_be_in_viewport(ratio=1)
         demo.tap()
@@ -281,3 +290,46 @@ def test_the_demo_painter_is_two_taps_from_a_first_image(
         shown = page.get_by_role("dialog").locator("img").first
         expect(shown).to_be_in_viewport()
         assert shown.evaluate("async (image) => (await image.decode(), image.naturalWidth)") > 0
+
+
+def test_a_comfyui_that_runs_is_found_and_added(
+    tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with live_server(server_settings({}, folder=tmp_path)) as server:
+        page = open_page(server.url, "welcome", size="phone")
+        row = _row(page, "ComfyUI")
+        expect(row).to_contain_text("Not set up.")
+        with ComfyUI() as comfy:
+            place = "imagen.backends.comfyui.capabilities.DEFAULT_URL"
+            monkeypatch.setattr(place, comfy.url)
+            page.get_by_role("button", name="Check again").tap()
+            expect(row).to_contain_text("Runs, but is not set up.")
+            expect(row).to_contain_text(comfy.url)
+            add = row.get_by_role("button", name="Add ComfyUI")
+            add.tap()
+            expect(row).to_contain_text("Start imagen again to use it.")
+            said = row.get_by_text("Added to")
+            said.scroll_into_view_if_needed()
+            expect(said).to_be_in_viewport(ratio=1)
+            expect(add).to_have_count(0)
+            settings = load_settings()
+            assert str(settings.source) in said.inner_text()
+            assert settings.backends["sdxl"]["url"] == comfy.url
+
+
+def test_a_wrong_address_is_said_below_its_engine(tmp_path: Path, open_page: OpenPage) -> None:
+    with ComfyUI() as comfy, live_server(server_settings({}, folder=tmp_path)) as server:
+        page = open_page(server.url, "welcome")
+        row = _row(page, "ComfyUI")
+        row.get_by_role("button", name="How to connect ComfyUI").click()
+        address = row.get_by_role("textbox", name="Address")
+        address.fill("http://127.0.0.1:9")
+        row.get_by_role("button", name="Look there").click()
+        expect(row.get_by_role("alert")).to_contain_text("127.0.0.1:9 cannot be reached")
+        expect(page.get_by_role("alert")).to_have_count(1)
+        address.fill(comfy.url)
+        row.get_by_role("button", name="Look there").click()
+        expect(row.get_by_role("alert")).to_have_count(0)
+        row.get_by_role("button", name="Add ComfyUI").click()
+        expect(row).to_contain_text("Start imagen again to use it.")
+        assert load_settings().backends["sdxl"]["url"] == comfy.url

@@ -33,6 +33,20 @@ test("of several backends the best one says how it is", () => {
   expect(ready).toMatchObject({ state: "ready", about: "Runs workflows.", remedies: [] });
 });
 
+test("what runs and is not configured is found, and else there is a reason", () => {
+  const engine = { kind: "comfyui", place: "http://127.0.0.1:8188", backends: ["sdxl"] };
+  const detection = {
+    engines: [{ ...engine, configured: [] }],
+    left_out: { own: [{ what: "own", why: "its key is not set.", remedy: "Set it." }] },
+    silent: [],
+  };
+  const [comfyui, own] = listEngines([], KINDS, detection);
+  expect(comfyui).toMatchObject({ state: "found", found: [{ backends: ["sdxl"] }] });
+  expect(own).toMatchObject({ state: "absent", remedies: ["own: its key is not set. Set it."] });
+  const known = { ...detection, engines: [{ ...engine, configured: ["sdxl"] }] };
+  expect(listEngines([], KINDS, known)[0]).toMatchObject({ state: "added", found: [] });
+});
+
 test("every guide has a command that can be copied", () => {
   for (const { commands } of Object.values(GUIDES)) {
     expect(commands.some((one) => one.startsWith("imagen config init"))).toBe(true);
