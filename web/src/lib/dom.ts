@@ -1,3 +1,5 @@
+import type { Cover } from "./shortcuts";
+
 /** How long to wait for content that is read from the server first. */
 const PATIENCE = 3000;
 
@@ -26,6 +28,16 @@ export function whenThere(
     clearTimeout(timer);
   };
   return stop;
+}
+
+const MODALS = "dialog:modal, [aria-modal=true], [popover]:popover-open:not(.toast)";
+
+/** What is open above the page and gets its keys; a drawer only those that are pressed in it. */
+export function coverOf(target: EventTarget | null): Cover | null {
+  const modal = [...document.querySelectorAll(MODALS)].at(-1);
+  if (modal) return { element: modal, isView: modal.matches("[data-view]") };
+  const drawer = target instanceof Element ? target.closest("dialog[open]") : null;
+  return drawer && { element: drawer, isView: true };
 }
 
 /** Let a row that scrolls sideways fade out at the edges beyond which there is more. */

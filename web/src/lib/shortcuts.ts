@@ -1,18 +1,18 @@
-/** A key or a combination, as people write it: `Ctrl+Enter`, `Shift+X`, `.`, `ArrowLeft`. */
-export type Keys = string;
+import { type ActionId, areaOf, CATALOG, isSingle, type Keys } from "./shortcut_catalog";
 
-export interface Shortcut {
-  /** What the settings call it: `gallery.star`. */
-  id: string;
-  keys: Keys;
-  run: (event: KeyboardEvent) => void;
-  /** Also while the user types in a field. */
-  inFields?: boolean;
+/** What the actions of a view do. */
+export type Actions = Partial<Record<ActionId, (event: KeyboardEvent) => void>>;
+
+/** What is open above the page and has the keys. */
+export interface Cover {
+  element: Element;
+  /** Whether the keys that work everywhere still do: in an image over the whole page, for one. */
+  isView: boolean;
 }
 
-/** The keys of an event as `Shortcut.keys` writes them; Cmd counts as Ctrl. */
+/** The keys of an event as the catalog writes them; Cmd counts as Ctrl. */
 export function keysOf(event: KeyboardEvent): Keys {
-  const { key } = event;
+  const key = event.key === " " ? "Space" : event.key;
   const isLetter = /^\p{L}$/u.test(key);
   const words: string[] = [];
   if (event.ctrlKey || event.metaKey) words.push("Ctrl");
@@ -26,30 +26,38 @@ export interface ShortcutOptions {
   /** Other keys for an action, by its id; empty turns it off. */
   keys: () => Record<string, Keys>;
   hasSingleKeys: () => boolean;
+  /** What is open above the page, for a key that is pressed there. */
+  coverOf: (target: EventTarget | null) => Cover | null;
+}
+
+interface Scope {
+  actions: Actions;
+  within: () => Element | null | undefined;
 }
 
 /** All shortcuts that are active: views add theirs while they are shown. */
 export class Shortcuts {
-  #scopes: Shortcut[][] = [];
+  #scopes: Scope[] = [];
   #listener: ((event: KeyboardEvent) => void) | null = null;
 
   constructor(private readonly options: ShortcutOptions) {}
 
-  /** Make shortcuts active until the returned function is called; later ones take precedence. */
-  add(shortcuts: Shortcut[]): () => void {
-    this.#scopes.push(shortcuts);
+  /** Make actions active until the returned function is called; later ones take precedence.
+   *
+   * While something modal is open, only those within it are.
+   */
+  add(actions: Actions, within: Scope["within"] = () => null): () => void {
+    const scope = { actions, within };
+    this.#scopes.push(scope);
     return () => {
-      this.#scopes = this.#scopes.filter((one) => one !== shortcuts);
+      this.#scopes = this.#scopes.filter((one) => one !== scope);
     };
   }
 
-  list(): Shortcut[] {
-    return this.#scopes.flat();
-  }
-
-  /** The keys of an action, as the user chose them. */
-  keysFor(shortcut: Shortcut): Keys {
-    return this.options.keys()[shortcut.id] ?? shortcut.keys;
+  /** The keys of an action as the user chose them; empty if it has none. */
+  keysFor(id: ActionId): Keys {
+    const keys = this.options.keys()[id] ?? CATALOG[id];
+    return isSingle(keys) && !this.options.hasSingleKeys() ? "" : keys;
   }
 
   /** Give all keys to `listener` instead, until the returned function is called. */
@@ -64,15 +72,18 @@ export class Shortcuts {
     if (event.defaultPrevented || event.isComposing) return;
     if (this.#listener) return this.#listener(event);
     const pressed = keysOf(event);
-    const isSingle = !/^(Ctrl|Alt)\+/.test(pressed) && pressed.replace("Shift+", "").length === 1;
     const isTyping = isField(event.target);
-    for (const scope of [...this.#scopes].reverse()) {
-      for (const shortcut of scope) {
-        if (this.keysFor(shortcut) !== pressed) continue;
-        if (isTyping && !shortcut.inFields) continue;
-        if (isSingle && !this.options.hasSingleKeys()) continue;
+    const cover = this.options.coverOf(event.target);
+    for (const { actions, within } of [...this.#scopes].reverse()) {
+      const own = within();
+      const isWithin = cover === null || Boolean(own && cover.element.contains(own));
+      for (const [id, run] of Object.entries(actions) as [ActionId, Actions[ActionId]][]) {
+        if (this.keysFor(id) !== pressed) continue;
+        if (isTyping && (areaOf(id) !== "generate" || isSingle(pressed))) continue;
+        const isGlobal = areaOf(id) === "global" && (cover?.isView || /^(Ctrl|Alt)/.test(pressed));
+        if (!isWithin && !isGlobal) continue;
         event.preventDefault();
-        shortcut.run(event);
+        run?.(event);
         return;
       }
     }

@@ -4,6 +4,7 @@ import { createSubscriber } from "svelte/reactivity";
 
 import { Announcer } from "$lib/announcer";
 import { createApi, data } from "$lib/api/client";
+import { coverOf } from "$lib/dom";
 import { EventStream, type ServerEvent } from "$lib/events";
 import { Formatter } from "$lib/format";
 import { Gallery } from "$lib/gallery/gallery";
@@ -33,6 +34,7 @@ export const translator = new Translator();
 export const shortcuts = new Shortcuts({
   keys: () => preferences.values.keys,
   hasSingleKeys: () => preferences.values.hasSingleKeys,
+  coverOf,
 });
 
 type EventListener = (event: ServerEvent) => void;

@@ -6,26 +6,15 @@ const SHOWN_AFTER = 50;
 
 /** Make the keys of the form active until the returned function is called. */
 export function addGenerateKeys(): () => void {
-  return shortcuts.add([
+  return shortcuts.add(
     {
-      id: "generate.submit",
-      keys: "Ctrl+Enter",
-      inFields: true,
-      run: () => void generating.generate(),
+      "generate.submit": () => void generating.generate(),
+      "generate.front": () => void generating.generate({ toFront: true }),
+      "generate.prompt": focusPrompt,
+      "generate.panel": () => preferences.set({ isPanelShown: !preferences.values.isPanelShown }),
     },
-    {
-      id: "generate.front",
-      keys: "Ctrl+Shift+Enter",
-      inFields: true,
-      run: () => void generating.generate({ toFront: true }),
-    },
-    { id: "generate.prompt", keys: "Alt+A", inFields: true, run: focusPrompt },
-    {
-      id: "generate.panel",
-      keys: "t",
-      run: () => preferences.set({ isPanelShown: !preferences.values.isPanelShown }),
-    },
-  ]);
+    () => document.getElementById("prompt"),
+  );
 }
 
 /** Show the form if it is hidden, and put the cursor into the prompt. */

@@ -1,6 +1,5 @@
 import type { Reuse } from "$lib/generate/draft";
-import { type ActionId, CATALOG } from "$lib/shortcut_catalog";
-import type { Shortcut } from "$lib/shortcuts";
+import type { Actions } from "$lib/shortcuts";
 
 /** What the keys of the viewer do. */
 export interface ViewerActions {
@@ -19,8 +18,8 @@ export interface ViewerActions {
 }
 
 /** The shortcuts that are active while an image is shown. */
-export function viewerShortcuts(actions: ViewerActions): Shortcut[] {
-  const runs: Partial<Record<ActionId, () => void>> = {
+export function viewerShortcuts(actions: ViewerActions): Actions {
+  return {
     "viewer.previous": () => actions.step(-1),
     "viewer.next": () => actions.step(1),
     "viewer.first": () => actions.goTo("first"),
@@ -45,7 +44,4 @@ export function viewerShortcuts(actions: ViewerActions): Shortcut[] {
     "viewer.delete": actions.remove,
     "viewer.close": actions.close,
   };
-  return (Object.keys(runs) as ActionId[]).map((id) => {
-    return { id, keys: CATALOG[id], run: runs[id] as () => void };
-  });
 }

@@ -72,10 +72,6 @@ export class Viewing {
   readonly isInfoShown = $derived(
     this.isOverlayOpen || (screen.isDesktop && live(preferences).values.isViewerInfoShown),
   );
-  /** Whether something modal is above the viewer. */
-  readonly isCovered = $derived(
-    this.use !== null || this.isSheetOpen || this.#place.query.has("panel"),
-  );
 
   #fromDetail() {
     if (!this.detail) return null;
