@@ -105,7 +105,7 @@ def test_the_phone_searches_in_a_mode_that_back_ends(
     page.get_by_label("Search prompts").fill("snow")
     expect(page).to_have_url(re.compile("q=snow"))
     page.go_back()
-    expect(page.get_by_role("heading", name="Images")).to_be_in_viewport()
+    expect(page.get_by_role("heading", name="Images", exact=True)).to_be_in_viewport()
     expect(page).to_have_url(f"{foxes.url}/")
     expect(page.get_by_role("button", name="Generate").first).to_be_in_viewport()
 
@@ -147,7 +147,8 @@ def test_keys_star_and_rate_the_selected_images(foxes: LiveServer, open_page: Op
     _select(page, 7, 6)
     page.keyboard.press("3")
     expect(page.locator('.tile[aria-label*="3 stars"]')).to_have_count(2)
-    page.keyboard.press(".")
+    with page.expect_response("**/api/v1/images"):
+        page.keyboard.press(".")
     expect(page.locator('.tile[aria-label*="star"]')).to_have_count(2)
     assert len(search_images(foxes.runtime.library, Query(rating=1)).images) == 2
 
