@@ -106,3 +106,9 @@ test("the currency is that of most money", () => {
   expect(mainCurrency(group({ costs: [{ currency: "EUR", amount: 0 }] }))).toBe("USD");
   expect(mainCurrency(null)).toBe("USD");
 });
+
+test("half of a whole number of images is whole", () => {
+  expect([1, 3, 5, 7, 97, 101].map((value) => roundUp(value, true))).toEqual([
+    2, 4, 6, 8, 100, 120,
+  ]);
+});

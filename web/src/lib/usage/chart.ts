@@ -89,15 +89,17 @@ export function buildChart(
   return {
     engines: engines.filter((_, i) => isUsed[i]),
     bars: list.map((bar) => ({ ...bar, parts: bar.parts.filter((_, i) => isUsed[i]) })),
-    top: roundUp(Math.max(0, ...list.map((bar) => bar.total))),
+    top: roundUp(Math.max(0, ...list.map((bar) => bar.total)), measure === "images"),
   };
 }
 
-/** The next round number whose half is round too: 120 for 97, 0.2 for 0.13. */
-export function roundUp(value: number): number {
+/** The next round number whose half is round too, and whole on request: 100 for 97, 0.16 for 0.13. */
+export function roundUp(value: number, isWhole = false): number {
   if (value <= 0) return 0;
   const unit = 10 ** Math.floor(Math.log10(value));
-  const factor = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].find((one) => one * unit >= value * 0.999999);
+  const factor = [1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10].find(
+    (one) => one * unit >= value * 0.999999 && !(isWhole && (one * unit) % 2),
+  );
   return Number(((factor ?? 10) * unit).toPrecision(6));
 }
 
