@@ -64,11 +64,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Write the files in tests/cli/golden anew, from what the commands print.",
     )
     parser.addoption(
-        "--screens",
-        action="store_true",
-        help="Compare the page with the files in tests/web/screens.",
-    )
-    parser.addoption(
         "--update-screens",
         action="store_true",
         help="Write the files in tests/web/screens anew, from what the browser shows.",
