@@ -40,6 +40,31 @@ export function coverOf(target: EventTarget | null): Cover | null {
   return drawer && { element: drawer, isView: true };
 }
 
+/** Give the focus to a heading or a part of the page that the Tab key leaves out. */
+export function focusPart(part: HTMLElement): void {
+  if (!part.hasAttribute("tabindex")) part.tabIndex = -1;
+  part.focus({ preventScroll: true });
+}
+
+/** Give the focus back to `opener`, or where a view begins, if what had it is gone. */
+export function returnFocus(opener: Element | null): void {
+  const isLost = !document.activeElement || document.activeElement === document.body;
+  if (!isLost) return;
+  if (opener instanceof HTMLElement && opener.isConnected && opener !== document.body) {
+    opener.focus();
+    if (document.activeElement === opener) return;
+  }
+  const part = document.querySelector<HTMLElement>("[aria-modal=true]:not([inert] *), main h1");
+  if (part) focusPart(part);
+}
+
+/** Show a dialog above the page; who had the focus gets it back from the returned function. */
+export function showModal(dialog: HTMLDialogElement): () => void {
+  const opener = document.activeElement;
+  dialog.showModal();
+  return () => returnFocus(opener);
+}
+
 /** Let a row that scrolls sideways fade out at the edges beyond which there is more. */
 export function fadeEdges(row: HTMLElement): () => void {
   const update = (): void => {

@@ -174,8 +174,9 @@ export class Viewing {
     try {
       await gallery.restore([uid]);
       this.shown.forget(uid);
-      if (router.place.path.startsWith("image/")) router.replace(imagePath(uid));
-      if (uid === this.uid) await this.shown.reload();
+      if (!router.place.path.startsWith("image/")) return; // the viewer was closed meanwhile
+      router.replace(imagePath(uid));
+      await this.shown.reload();
     } catch (error) {
       showError(error);
     }
