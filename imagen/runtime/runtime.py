@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imagen.engines.directory import EngineDirectory
 from imagen.errors import ImagenError
@@ -21,7 +21,7 @@ from imagen.runtime.model_directory import ModelDirectory
 from imagen.runtime.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from imagen.config import Settings
     from imagen.jobs.blobs import BlobStore
@@ -34,7 +34,7 @@ _FINISH_SECONDS = 4.0
 _ABORT_SECONDS = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Runtime:
     """What the clients of this process share. Threads may share it."""
 
@@ -49,7 +49,35 @@ class Runtime:
     thumbnails: Thumbnails
     has_worker: bool
     """Whether this process runs the jobs of the queue itself."""
+    run_worker: Callable[[Mapping[str, Any], Sequence[str]], None]
+    """Runs a worker with other settings for some backends until the runtime is closed."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def use_backends(self, names: Iterable[str], configuration: Settings) -> None:
+        """Offer and run backends that were added to the configuration since it was read.
+
+        Everything else stays as it was, except the default backend.
+        """
+        with self._lock:
+            new = {
+                name: configuration.backends[name]
+                for name in names
+                if name not in self.settings.backends
+            }
+            if not new:
+                return
+            default = configuration.default_backend
+            backends = {**self.settings.backends, **new}
+            if default not in backends and default not in self.settings.pools:
+                default = self.settings.default_backend
+            changes = {"backends": backends, "default_backend": default}
+            settings = self.settings.model_copy(update=changes)
+            if self.has_worker:
+                self.run_worker(changes, tuple(new))
+            self.engines = EngineDirectory(settings)
+            self.models = ModelDirectory(self.engines, settings)
+            self.settings = settings
 
     @property
     def library(self) -> Library:
@@ -84,20 +112,27 @@ def open_runtime(
         stack.callback(events.close)
         pool = ThreadPoolExecutor(min(_MOST_DECODING, os.cpu_count() or 1), "images")
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        stop = stop or StopRequest()
+
+        def run_another(changes: Mapping[str, Any], names: Sequence[str] | None) -> None:
+            changed = settings.model_copy(update=changes)
+            stack.enter_context(_run_worker(changed, names, on_event, stop))
+
         if has_worker:
-            stack.enter_context(_run_worker(settings, backends, on_event, stop or StopRequest()))
-        settings = settings.for_clients()
-        engines = EngineDirectory(settings)
+            run_another({}, backends)
+        for_clients = settings.for_clients()
+        engines = EngineDirectory(for_clients)
         yield Runtime(
-            settings=settings,
+            settings=for_clients,
             store=store,
             blobs=blobs,
             events=events,
             engines=engines,
-            models=ModelDirectory(engines, settings),
+            models=ModelDirectory(engines, for_clients),
             image_pool=pool,
             thumbnails=Thumbnails(store.library, settings, pool),
             has_worker=has_worker,
+            run_worker=run_another,
         )
 
 

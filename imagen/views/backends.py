@@ -140,7 +140,10 @@ class DetectionView(View):
 class BackendAdditionView(View):
     """What became of the backends of the engines that were found."""
 
-    file: str = Field(description="The configuration; a server reads it when it starts.")
+    file: str = Field(description="The configuration.")
+    in_use: bool = Field(
+        description="Whether this server runs their jobs now; else a worker has to start again."
+    )
     added: tuple[str, ...]
     present: tuple[str, ...] = Field(description="The configuration had them, maybe renamed.")
     differing: tuple[str, ...] = Field(

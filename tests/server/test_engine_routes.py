@@ -192,6 +192,28 @@ def test_engines_that_run_are_found_and_added(
         assert engine["configured"] == engine["backends"]
 
 
+def test_engines_that_are_added_are_used_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comfy: ComfyUI
+) -> None:
+    monkeypatch.setattr("imagen.backends.comfyui.capabilities.DEFAULT_URL", comfy.url)
+    with live_server(server_settings({}, folder=tmp_path)) as live:
+        added = live.client.post("/api/v1/backends", json={"kind": "comfyui"}).json()
+        assert added["in_use"] is True
+        listed = _get(live, "/backends", check=True)["backends"]
+        assert {
+            one["name"]: one["ok"] for one in listed if one["kind"] == "comfyui"
+        } == dict.fromkeys(added["added"], True)
+        assert [one["name"] for one in listed if one["default"]] == [added["default"]]
+        body = {"request": {"prompt": "a fox", "width": 64, "height": 64}}
+        for backend in (None, "sdxl", "mock"):
+            named = body if backend is None else {**body, "backend": backend}
+            made = live.client.post("/api/v1/generations", json=named).raise_for_status().json()
+            assert live.wait_for_job(made["job"])["state"] == "done"
+        again = live.client.post("/api/v1/backends", json={"kind": "comfyui"}).json()
+        assert (again["added"], again["present"]) == ([], added["added"])
+        assert live.client.get("/api/v1/status").json()["workers"] == 2
+
+
 def test_engines_that_do_not_answer_say_why(shared: LiveServer) -> None:
     body = {"url": "http://127.0.0.1:9"}
     found = shared.client.post("/api/v1/backends/detect", json=body).raise_for_status().json()

@@ -83,6 +83,36 @@ def _drop(page: Page, name: str, text: str) -> None:
     page.locator(".drop").dispatch_event("drop", {"dataTransfer": handle})
 
 
+# --- look and about ---
+
+
+def test_theme_and_language_change_at_once_and_stay(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, "settings", size="phone")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.get_by_role("button", name="Light").tap()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    light = page.evaluate(background)
+    assert light != dark
+    page.get_by_label("Language").select_option("de")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Einstellungen")
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.get_by_role("button", name="Hell")).to_have_attribute("aria-pressed", "true")
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Einstellungen")
+    assert page.evaluate(background) == light
+
+
+def test_about_names_the_version_and_the_licences(live: LiveServer, open_page: OpenPage) -> None:
+    page = open_page(live.url, "settings/about", size="phone")
+    version = live.client.get("/api/v1/status").json()["version"]
+    expect(page.get_by_text(version, exact=True)).to_be_in_viewport()
+    expect(page.get_by_text("this machine")).to_be_in_viewport()
+    expect(page.get_by_role("link", name="About")).to_be_in_viewport(ratio=1)
+    licences = page.get_by_role("link", name="Licences").get_attribute("href") or ""
+    assert "svelte" in live.client.get(licences).raise_for_status().text
+
+
 # --- access ---
 
 
@@ -307,7 +337,6 @@ def test_a_comfyui_that_runs_is_found_and_added(
             expect(row).to_contain_text(comfy.url)
             add = row.get_by_role("button", name="Add ComfyUI")
             add.tap()
-            expect(row).to_contain_text("Start imagen again to use it.")
             said = row.get_by_text("Added to")
             said.scroll_into_view_if_needed()
             expect(said).to_be_in_viewport(ratio=1)
@@ -315,6 +344,15 @@ def test_a_comfyui_that_runs_is_found_and_added(
             settings = load_settings()
             assert str(settings.source) in said.inner_text()
             assert settings.backends["sdxl"]["url"] == comfy.url
+            expect(row).to_contain_text("Ready")
+            page.get_by_role("link", name="Start", exact=True).tap()
+            page.get_by_role("button", name="New image").tap()
+            page.get_by_role("textbox", name="Prompt").fill("a fox")
+            sheet = page.get_by_role("dialog", name="New image")
+            model = sheet.get_by_role("button", name=re.compile("^Model: "))
+            expect(model).to_contain_text("ComfyUI")
+            sheet.get_by_role("button", name="Generate", exact=True).tap()
+            expect(page.get_by_role("option", name="a fox")).to_have_count(1)
 
 
 def test_a_wrong_address_is_said_below_its_engine(tmp_path: Path, open_page: OpenPage) -> None:
@@ -331,5 +369,5 @@ def test_a_wrong_address_is_said_below_its_engine(tmp_path: Path, open_page: Ope
         row.get_by_role("button", name="Look there").click()
         expect(row.get_by_role("alert")).to_have_count(0)
         row.get_by_role("button", name="Add ComfyUI").click()
-        expect(row).to_contain_text("Start imagen again to use it.")
+        expect(row).to_contain_text("Ready")
         assert load_settings().backends["sdxl"]["url"] == comfy.url

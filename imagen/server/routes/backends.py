@@ -106,15 +106,18 @@ def find_engines(body: DetectionBody, runtime: RuntimeOf, caller: CallerOf) -> D
 
 @router.post("/backends", status_code=201, dependencies=[Depends(require("admin"))])
 def add_engines(body: NewBackendsBody, runtime: RuntimeOf, caller: CallerOf) -> BackendAdditionView:
-    """Add the engines of a kind to the configuration, which is read when the server starts."""
+    """Add the engines of a kind to the configuration, and use them from now on."""
     blocks = merge_blocks(body.detect(caller))
     chosen = {name: block for name, block in blocks.items() if block["type"] == body.kind}
     if not chosen:
         raise NotFound(f"No engine of type {body.kind} that can generate images was found.")
     path = runtime.settings.source or place_to_write()
     addition, same, default = add_detected(path, chosen)
+    names = (*addition.added, *addition.present, *same.values())
+    runtime.use_backends(names, check(path).settings)
     view = BackendAdditionView(
         file=str(addition.path),
+        in_use=runtime.has_worker,
         added=addition.added,
         present=(*addition.present, *same),
         differing=addition.differing,

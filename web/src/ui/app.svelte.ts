@@ -48,14 +48,17 @@ export const events = new EventStream(base, {
     for (const listener of eventListeners) listener(event);
   },
   preview: (preview) => jobs.receivePreview(preview),
-  resync() {
-    void jobs.resync().catch(() => undefined); // it is read again with the next connection
-    void gallery.refresh();
-    void form.resync();
-    for (const listener of resyncListeners) listener();
-  },
+  resync: resyncAll,
   lose: () => void session.refresh(),
 });
+
+/** Read everything that is shown from the server anew. */
+export function resyncAll(): void {
+  void jobs.resync().catch(() => undefined); // it is read again with the next connection
+  void gallery.refresh();
+  void form.resync();
+  for (const listener of resyncListeners) listener();
+}
 
 /** Whether the server is away: what needs it is disabled then, with `connection.reason`. */
 export const connection = {
