@@ -4,6 +4,17 @@ import { defineConfig } from "vite";
 // `npm run dev` shows the page with the data of a server of imagen at this address.
 const server = process.env.IMAGEN_SERVER ?? "http://127.0.0.1:8080";
 
+type GetModule = (id: string) => { isEntry: boolean; importers: string[] } | null;
+
+/** Whether the page imports a module at its start, and not only once a view is opened. */
+function isAtStart(id: string, getModule: GetModule, seen = new Set<string>()): boolean {
+  if (seen.has(id)) return false;
+  seen.add(id);
+  const module = getModule(id);
+  if (!module) return false;
+  return module.isEntry || module.importers.some((one) => isAtStart(one, getModule, seen));
+}
+
 export default defineConfig({
   base: "./",
   plugins: [svelte()],
@@ -14,9 +25,20 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     license: { fileName: "licenses.txt" },
-    // A file of its own for each icon would take longer for its headers than for itself.
+    // What the page begins with is one file, and so are other icons: many small files would take
+    // longer for their headers than for themselves.
     rolldownOptions: {
-      output: { codeSplitting: { groups: [{ name: "icons", test: /@lucide/ }] } },
+      output: {
+        codeSplitting: {
+          groups: [
+            {
+              name: (id, context) =>
+                isAtStart(id, (one) => context.getModuleInfo(one)) ? "start" : null,
+            },
+            { name: "icons", test: /@lucide/ },
+          ],
+        },
+      },
     },
   },
   // The server refuses changes that come from the page of another origin.
