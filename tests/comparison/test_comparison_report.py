@@ -161,6 +161,12 @@ def test_the_report_may_load_only_images_beside_it() -> None:
     assert re.findall(r"https?:|fetch|XMLHttp|innerHTML|eval\(", script) == []
 
 
+def test_a_report_with_its_images_may_load_nothing(tmp_path: Path) -> None:
+    page = _Page(build_report(_comparison(), folder=tmp_path))
+    policy = next(a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a)
+    assert "img-src data:;" in (policy or "")
+
+
 def _hash_of(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 

@@ -168,14 +168,14 @@ def test_half_characters_are_refused(server: LiveServer) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "request")
 
 
-def test_a_comparison_in_the_queue_is_not_changed(server: LiveServer) -> None:
+def test_a_comparison_in_the_queue_gets_more_jobs(server: LiveServer) -> None:
     body: dict[str, Any] = {"request": {"prompt": "a bat", **_SMALL}, "models": ["mock"]}
     body["at"] = "2040-01-01T00:00:00Z"
     first, again = (_post(server, "comparisons", **body).json() for _ in range(2))
     assert (again["id"], again["job"]) == (first["id"], first["job"])
     more = _post(server, "comparisons", **body | {"models": ["mock", "other"]})
-    assert (more.status_code, more.json()["code"]) == (400, "request")
-    assert "is in the queue" in more.json()["detail"]
+    assert (more.status_code, more.json()["job"]) == (202, first["job"])
+    assert len({*more.json()["jobs"]} - {*first["jobs"]}) == 1
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,9 @@ def build_report(comparison: Comparison, *, note: str = "", folder: Path | None 
     style, script, page = (
         (own / f"report.{kind}").read_text("utf-8") for kind in ("css", "js", "html")
     )
+    images = "'self' file:" if folder is None else "data:"
     policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src {images}; "
         f"style-src '{_csp_hash(style)}'; script-src '{_csp_hash(script)}'"
     )
     data = json.dumps(_report_data(comparison, folder), ensure_ascii=False, separators=(",", ":"))
