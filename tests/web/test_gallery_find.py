@@ -145,7 +145,8 @@ def test_keys_star_and_rate_the_selected_images(foxes: LiveServer, open_page: Op
     page = open_page(foxes.url)
     _tiles(page, 8)
     _select(page, 7, 6)
-    page.keyboard.press("3")
+    with page.expect_response("**/api/v1/images"):
+        page.keyboard.press("3")
     expect(page.locator('.tile[aria-label*="3 stars"]')).to_have_count(2)
     with page.expect_response("**/api/v1/images"):
         page.keyboard.press(".")
