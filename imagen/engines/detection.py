@@ -23,7 +23,7 @@ class DetectedKind(NamedTuple):
     label: str
     detection: Detection
     error: str = ""
-    """Why there is none: nothing answered."""
+    """The reason why no engine of this kind was found; empty if the search worked."""
 
 
 class BackendAddition(NamedTuple):

@@ -305,7 +305,7 @@ def _jobs_by_cell(jobs: dict[str, QueuedJob]) -> dict[tuple[str, str], tuple[str
 
 
 def _find_sheet_job(jobs: Mapping[str, QueuedJob]) -> SheetJob | None:
-    """What the job that draws the sheet is to do; None if there is no such job."""
+    """The work of the job that draws the sheet; None without such a job."""
     specs = (job.spec for job in jobs.values() if job.kind == "sheet")
     spec = next((one for one in specs if one is not None), None)
     return None if spec is None else SheetJob.model_validate(spec.comparison)
